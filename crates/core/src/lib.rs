@@ -1,0 +1,10 @@
+//! Every decision of the platform, as pure and deterministic code.
+//!
+//! Slow decisions are state machines: [`pool`] (what runs where, mark and sweep) and [`call`] (asynchronous calls).
+//! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
+//! snapshots and atomic counters: [`route`], [`limits`], [`gate`].
+//!
+//! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
+
+pub mod id;
+pub mod pool;

@@ -1,0 +1,195 @@
+//! What the pool machine is told, what it wants done, and what travels on the pool stream.
+//!
+//! Events are in the past tense, actions in the imperative. Times are milliseconds of the shell's monotonic clock.
+
+use std::sync::Arc;
+
+use triplane_model::{Action as ModelAction, FullName, Revision};
+
+use crate::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Secret, Sequence};
+
+/// What a container is for.
+#[derive(Clone, Debug)]
+pub struct ContainerSpec {
+    /// Whose calls it serves.
+    pub key: Arc<ActionKey>,
+    /// The action as of the key's revision: kind, code, limits.
+    pub action: Arc<ModelAction>,
+}
+
+/// Where a running container is reached, and what opens it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address of its proxy; empty when the proxy is in the same process.
+    pub address: Arc<str>,
+    /// The container's secret.
+    pub secret: Secret,
+}
+
+/// A container that is leased to a router.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The container.
+    pub container: ContainerId,
+    /// Whose calls it serves.
+    pub key: Arc<ActionKey>,
+    /// Calls that it runs at once.
+    pub concurrency: u32,
+    /// Where it is.
+    pub endpoint: Endpoint,
+}
+
+/// Router to control plane.
+#[derive(Clone, Debug)]
+pub enum Up {
+    /// All messages up to this one are applied.
+    Acknowledged(Sequence),
+    /// A marked container is not chosen any more; calls may still be in flight on it.
+    Released(ContainerId),
+    /// What the router needs of an action; replaces what it said before. `waiting: 0` withdraws it.
+    Demand(Demand),
+    /// A call needs this marked container.
+    Rescue(ContainerId),
+    /// What the containers that the router owns did since the last report.
+    Usage(Vec<Usage>),
+    /// The proxy of this container said that it is not, or no longer, what the router thinks.
+    Disowned(ContainerId),
+}
+
+/// Calls of one action that wait at a router.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// What to start.
+    pub spec: Arc<ContainerSpec>,
+    /// Calls that wait for a slot.
+    pub waiting: u32,
+    /// The service time that the router observed (an exponentially weighted mean), microseconds.
+    pub service_us: Option<u64>,
+}
+
+/// What one container did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The container.
+    pub container: ContainerId,
+    /// Calls in flight at the time of the report.
+    pub in_flight: u32,
+    /// Whether it was chosen since the last report.
+    pub used: bool,
+}
+
+/// Control plane to router, numbered without gaps within an epoch.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    /// The epoch of the leader that says it.
+    pub epoch: Epoch,
+    /// The number.
+    pub sequence: Sequence,
+    /// What it says.
+    pub delta: Delta,
+}
+
+/// One change.
+#[derive(Clone, Debug)]
+pub enum Delta {
+    /// Everything that this router owns; replaces what it knew.
+    Snapshot(Vec<Lease>),
+    /// A container is ready and leased to this router.
+    Ready(Lease),
+    /// A container is to be collected: no new calls; answer [`Up::Released`].
+    Marked(ContainerId),
+    /// A marked container may be used again.
+    Unmarked(ContainerId),
+    /// A container is gone.
+    Removed(ContainerId),
+    /// A demand cannot be met; its waiting calls are to be answered.
+    Refused(Refusal),
+    /// An action was written (`Some`) or deleted (`None`).
+    ActionChanged(FullName, Option<Revision>),
+    /// All identities of the namespace with this UUID are to be forgotten.
+    IdentityRevoked(Arc<str>),
+}
+
+/// Why a demand cannot be met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which demand.
+    pub key: Arc<ActionKey>,
+    /// Why.
+    pub reason: RefusalReason,
+    /// When a retry may help, milliseconds.
+    pub retry_after_ms: u64,
+}
+
+/// Why a demand cannot be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// No node has room, and nothing idle could be evicted within the bounded wait.
+    PoolFull,
+    /// Too many cold starts are pending.
+    TooManyStarts,
+    /// The container could not be started, several times in a row.
+    StartFailed,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A node offers memory for containers, in MB.
+    NodeJoined {
+        /// Which.
+        node: NodeId,
+        /// How much.
+        memory_mb: u64,
+    },
+    /// A node is gone with all its containers.
+    NodeLost(NodeId),
+    /// A router connected, or asks for a snapshot.
+    RouterJoined(RouterId),
+    /// A router's leases lapsed.
+    RouterLost(RouterId),
+    /// A router said something.
+    Said(RouterId, Up),
+    /// A container is ready to take its first call.
+    Started(ContainerId, Endpoint),
+    /// A container could not be started; nothing of it is left.
+    StartFailed(ContainerId),
+    /// A container ended by itself, or was killed by its proxy.
+    Exited(ContainerId),
+    /// The proxy answered [`Action::Close`]: whether it is closed now (else it is in use and stays open).
+    CloseAnswered(ContainerId, bool),
+    /// A container that was stopped is gone with all that it held.
+    Stopped(ContainerId),
+    /// The change log told of a written or deleted action.
+    ActionChanged(FullName, Option<Revision>),
+    /// The change log told of revoked identities.
+    IdentityRevoked(Arc<str>),
+    /// Time passed.
+    Ticked,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Start a container; answer with [`Event::Started`] or [`Event::StartFailed`].
+    Start {
+        /// Its id.
+        container: ContainerId,
+        /// Where.
+        node: NodeId,
+        /// What.
+        spec: Arc<ContainerSpec>,
+    },
+    /// Ask a container's proxy to close, unless it is in use or was used after `idle_ms` ago; answer with
+    /// [`Event::CloseAnswered`].
+    Close {
+        /// Which.
+        container: ContainerId,
+        /// It must not have been used for that long, in milliseconds: the time since the mark.
+        idle_ms: u64,
+    },
+    /// Remove a container; answer with [`Event::Stopped`].
+    Stop(ContainerId),
+    /// Tell a router.
+    Tell(RouterId, Numbered),
+}

@@ -1,0 +1,1 @@
+//! The management plane: what people create.

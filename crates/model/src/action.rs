@@ -1,0 +1,399 @@
+//! Actions: as stored, as written by a PUT, as answered (openwhisk-api.md 2).
+
+use base64::Engine;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::id::{CodeHash, Revision, Version};
+use crate::limits::{ActionLimits, LimitsPatch, SystemLimits};
+use crate::name::FullName;
+use crate::parameters::Parameters;
+use crate::runtimes::Runtimes;
+
+/// An action as it is stored; its code lives apart, by hash.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Action {
+    /// Its fully qualified name.
+    pub name: FullName,
+    /// Counted up by every write; containers serve exactly one revision.
+    pub revision: Revision,
+    /// Its version, for people.
+    pub version: Version,
+    /// Kept and shown; means something on packages only.
+    pub publish: bool,
+    /// Annotations, with those that the server sets.
+    pub annotations: Parameters,
+    /// Default parameters.
+    pub parameters: Parameters,
+    /// What it may use.
+    pub limits: ActionLimits,
+    /// What it runs.
+    pub exec: Exec,
+    /// When it was last written, epoch milliseconds.
+    pub updated_ms: u64,
+}
+
+/// What an action runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// A resolved kind such as `nodejs:20`.
+    pub kind: String,
+    /// The function to call; `main` when absent.
+    pub main: Option<String>,
+    /// Whether the code is base64 of a binary.
+    pub binary: bool,
+    /// SHA-256 of the code text as the client sent it.
+    pub code: CodeHash,
+    /// The length of the code text in bytes.
+    pub code_bytes: u64,
+}
+
+/// The body of a PUT, checked but not yet merged with what is stored.
+#[derive(Clone, Debug, Default)]
+pub struct ActionPut {
+    /// Code and kind, if given.
+    pub exec: Option<ExecPut>,
+    /// Replaces all parameters, if given.
+    pub parameters: Option<Parameters>,
+    /// Laid over the stored annotations, if given.
+    pub annotations: Option<Parameters>,
+    /// Keys of stored annotations to remove first.
+    pub del_annotations: Vec<String>,
+    /// Limits; absent fields keep what is stored.
+    pub limits: LimitsPatch,
+    /// The version to set instead of counting up.
+    pub version: Option<Version>,
+    /// Whether it is published.
+    pub publish: Option<bool>,
+}
+
+/// `exec` of a PUT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecPut {
+    /// The resolved kind.
+    pub kind: String,
+    /// The code text.
+    pub code: String,
+    /// The function to call.
+    pub main: Option<String>,
+    /// Computed from the code, whatever the client said.
+    pub binary: bool,
+}
+
+impl ActionPut {
+    /// Reads and checks the body of a PUT. Unknown fields are ignored.
+    ///
+    /// # Errors
+    /// 400 or 413 with OpenWhisk's texts.
+    pub fn parse(body: &[u8], runtimes: &Runtimes, system: &SystemLimits) -> Result<Self, ApiError> {
+        let value: Value = match body.trim_ascii() {
+            b"" => json!({}),
+            body => serde_json::from_slice(body).map_err(ApiError::malformed_content)?,
+        };
+        let Value::Object(mut fields) = value else {
+            return Err(ApiError::malformed_content("Object expected"));
+        };
+        let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
+        let exec = take("exec").map(|exec| ExecPut::parse(exec, runtimes)).transpose()?;
+        if let Some(exec) = &exec {
+            check_size("exec", exec.size_bytes(), system.code_bytes_max)?;
+        }
+        let parameters = parameters("parameters", take("parameters"), system)?;
+        let annotations = self::parameters("annotations", take("annotations"), system)?;
+        let limits = take("limits").map(|limits| LimitsPatch::parse(&limits, system)).transpose()?;
+        Ok(Self {
+            exec,
+            parameters,
+            annotations,
+            del_annotations: field(take("delAnnotations"))?.unwrap_or_default(),
+            limits: limits.unwrap_or_default(),
+            version: field(take("version"))?,
+            publish: field(take("publish"))?,
+        })
+    }
+
+    /// The action that this PUT creates.
+    ///
+    /// # Errors
+    /// 400 `exec undefined` without `exec`.
+    pub fn create(
+        self,
+        name: FullName,
+        code: CodeHash,
+        system: &SystemLimits,
+        now_ms: u64,
+    ) -> Result<Action, ApiError> {
+        let exec = self.exec.ok_or_else(exec_undefined)?;
+        let mut annotations = self.annotations.unwrap_or_default();
+        if annotations.get("provide-api-key").is_none() {
+            annotations.set_bool("provide-api-key", false);
+        }
+        annotations.set_text("exec", &exec.kind);
+        Ok(Action {
+            name,
+            revision: Revision(1),
+            version: self.version.unwrap_or(Version::FIRST),
+            publish: self.publish.unwrap_or(false),
+            annotations,
+            parameters: self.parameters.unwrap_or_default(),
+            limits: self.limits.or_defaults(system),
+            exec: exec.stored(code),
+            updated_ms: now_ms,
+        })
+    }
+
+    /// The action that this PUT makes of a stored one; `code` is the hash of the new code, if there is new code.
+    /// The revision is left for the store to count up.
+    #[must_use]
+    pub fn update(self, stored: &Action, code: Option<CodeHash>, now_ms: u64) -> Action {
+        let exec = match (self.exec, code) {
+            (Some(exec), Some(code)) => exec.stored(code),
+            _ => stored.exec.clone(),
+        };
+        let mut annotations = stored.annotations.clone();
+        for key in &self.del_annotations {
+            annotations.remove(key);
+        }
+        annotations.merge(&self.annotations.unwrap_or_default());
+        annotations.set_text("exec", &exec.kind);
+        Action {
+            name: stored.name.clone(),
+            revision: stored.revision,
+            version: self.version.unwrap_or_else(|| stored.version.next()),
+            publish: self.publish.unwrap_or(stored.publish),
+            annotations,
+            parameters: self.parameters.unwrap_or_else(|| stored.parameters.clone()),
+            limits: self.limits.or(&stored.limits),
+            exec,
+            updated_ms: now_ms,
+        }
+    }
+}
+
+impl ExecPut {
+    fn parse(exec: Value, runtimes: &Runtimes) -> Result<Self, ApiError> {
+        let Value::Object(mut fields) = exec else {
+            return Err(ApiError::malformed_content("exec must be an object"));
+        };
+        let Some(Value::String(kind)) = fields.remove("kind") else {
+            return Err(ApiError::malformed_content("'kind' must be a string defined in 'exec'"));
+        };
+        let runtime = runtimes.resolve(&kind)?;
+        let kind = runtime.kind.clone();
+        let Some(Value::String(code)) = fields.remove("code") else {
+            return Err(ApiError::malformed_content(format_args!(
+                "'code' must be a string or attachment object defined in 'exec' for '{kind}' actions"
+            )));
+        };
+        let main = match fields.remove("main") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(main)) => Some(main),
+            Some(_) => return Err(main_required(&kind)),
+        };
+        if runtime.require_main && main.is_none() {
+            return Err(main_required(&kind));
+        }
+        let binary = is_binary(&code);
+        Ok(Self { kind, code, main, binary })
+    }
+
+    /// The bytes that the limit of 48 MB is held against: code and main.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        (self.code.len() + self.main.as_ref().map_or(0, String::len)) as u64
+    }
+
+    fn stored(self, code: CodeHash) -> Exec {
+        Exec {
+            kind: self.kind,
+            main: self.main,
+            binary: self.binary,
+            code,
+            code_bytes: self.code.len() as u64,
+        }
+    }
+}
+
+impl Action {
+    /// The whole entity as a client gets it; `code` is the code text, or nothing for `code=false`.
+    #[must_use]
+    pub fn to_json(&self, code: Option<&str>) -> Value {
+        let mut exec = json!({ "kind": self.exec.kind, "binary": self.exec.binary });
+        if let Some(main) = &self.exec.main {
+            exec["main"] = json!(main);
+        }
+        if let Some(code) = code {
+            exec["code"] = json!(code);
+        }
+        let mut entity = self.common_json(exec);
+        entity["parameters"] = json!(self.parameters);
+        entity
+    }
+
+    /// The entity as a list shows it.
+    #[must_use]
+    pub fn to_summary(&self) -> Value {
+        self.common_json(json!({ "binary": self.exec.binary }))
+    }
+
+    /// Whether the value of the annotation counts as true; `absent` when there is no such annotation.
+    #[must_use]
+    pub fn annotation_is_truthy(&self, key: &str, absent: bool) -> bool {
+        self.annotations.is_truthy(key, absent)
+    }
+
+    fn common_json(&self, exec: Value) -> Value {
+        json!({
+            "namespace": self.name.path(),
+            "name": self.name.name.as_str(),
+            "version": self.version,
+            "publish": self.publish,
+            "annotations": self.annotations,
+            "limits": self.limits,
+            "exec": exec,
+            "updated": self.updated_ms,
+        })
+    }
+}
+
+/// 400: a PUT that creates an action without `exec`.
+fn exec_undefined() -> ApiError {
+    ApiError::malformed_content("exec undefined")
+}
+
+fn main_required(kind: &str) -> ApiError {
+    ApiError::malformed_content(format_args!(
+        "'main' must be a string defined in 'exec' for '{kind}' actions"
+    ))
+}
+
+fn parameters(
+    name: &str,
+    json: Option<Value>,
+    system: &SystemLimits,
+) -> Result<Option<Parameters>, ApiError> {
+    let parameters: Option<Parameters> = field(json)?;
+    if let Some(parameters) = &parameters {
+        check_size(name, parameters.size_bytes(), system.parameters_bytes_max)?;
+    }
+    Ok(parameters)
+}
+
+fn field<T: serde::de::DeserializeOwned>(json: Option<Value>) -> Result<Option<T>, ApiError> {
+    json.map(serde_json::from_value).transpose().map_err(ApiError::malformed_content)
+}
+
+fn check_size(field: &str, bytes: u64, max: u64) -> Result<(), ApiError> {
+    if bytes > max { Err(ApiError::too_large(field, bytes, max)) } else { Ok(()) }
+}
+
+/// OpenWhisk's guess: trimmed code is binary if it is not empty and is well-formed base64.
+fn is_binary(code: &str) -> bool {
+    let code = code.trim();
+    !code.is_empty() && code.len() % 4 == 0 && base64::engine::general_purpose::STANDARD.decode(code).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::EntityName;
+    use crate::runtimes::Runtime;
+
+    fn runtimes() -> Runtimes {
+        let node = Runtime {
+            kind: "nodejs:20".into(),
+            image: String::new(),
+            deprecated: false,
+            default: true,
+            attached: true,
+            require_main: false,
+        };
+        Runtimes([("nodejs".to_owned(), vec![node])].into())
+    }
+
+    fn put(body: Value) -> Result<ActionPut, ApiError> {
+        ActionPut::parse(body.to_string().as_bytes(), &runtimes(), &SystemLimits::default())
+    }
+
+    fn hash(text: &str) -> CodeHash {
+        CodeHash(text.into())
+    }
+
+    fn created(body: Value) -> Action {
+        let name =
+            FullName::new(EntityName::namespace("guest").unwrap(), EntityName::entity("hello").unwrap());
+        put(body).unwrap().create(name, hash("h"), &SystemLimits::default(), 1_700_000_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_created_action_has_the_shape_of_the_reference() {
+        let action = created(json!({
+            "exec": {"kind": "nodejs:default", "code": "function main(){}"},
+            "parameters": [{"key": "a", "value": 1}],
+        }));
+        assert_eq!(
+            action.to_json(Some("function main(){}")),
+            json!({
+                "annotations": [{"key": "provide-api-key", "value": false}, {"key": "exec", "value": "nodejs:20"}],
+                "exec": {"binary": false, "code": "function main(){}", "kind": "nodejs:20"},
+                "limits": {"concurrency": 1, "logs": 10, "memory": 256, "timeout": 60000},
+                "name": "hello", "namespace": "guest", "parameters": [{"key": "a", "value": 1}],
+                "publish": false, "updated": 1_700_000_000_000_u64, "version": "0.0.1",
+            })
+        );
+    }
+
+    #[test]
+    fn an_update_merges_annotations_and_limits_and_counts_the_version_up() {
+        let stored = created(json!({
+            "exec": {"kind": "nodejs:20", "code": "x"},
+            "annotations": [{"key": "a", "value": 1}, {"key": "b", "value": 2}],
+            "limits": {"memory": 128},
+        }));
+        let update = put(json!({
+            "annotations": [{"key": "b", "value": 3}], "delAnnotations": ["a"], "limits": {"timeout": 100},
+        }));
+        let updated = update.unwrap().update(&stored, None, 2);
+        assert_eq!(updated.version.to_string(), "0.0.2");
+        assert_eq!(updated.annotations.get("b").unwrap().get(), "3");
+        assert!(updated.annotations.get("a").is_none());
+        assert_eq!((updated.limits.memory_mb, updated.limits.timeout_ms), (128, 100));
+        assert_eq!(updated.exec, stored.exec);
+    }
+
+    #[test]
+    fn bad_bodies_are_refused_with_openwhisks_texts() {
+        let text = |body| put(body).unwrap_err().message;
+        assert!(text(json!({"exec": {"kind": "nodejs:20"}})).ends_with(
+            "'code' must be a string or attachment object defined in 'exec' for 'nodejs:20' actions"
+        ));
+        for kind in ["sequence", "blackbox", "cobol:1"] {
+            assert!(
+                text(json!({"exec": {"kind": kind}})).contains("is not supported by this platform"),
+                "{kind}"
+            );
+        }
+        assert_eq!(put(json!([])).unwrap_err().status, 400);
+        let name = FullName::new(EntityName::namespace("guest").unwrap(), EntityName::entity("a").unwrap());
+        let undefined =
+            put(json!({})).unwrap().create(name, hash("h"), &SystemLimits::default(), 0).unwrap_err();
+        assert!(undefined.message.ends_with("exec undefined"));
+    }
+
+    #[test]
+    fn sizes_are_held_against_their_limits() {
+        let large = "x".repeat(1024 * 1024 + 1);
+        let refused = put(json!({"parameters": [{"key": "a", "value": large}]})).unwrap_err();
+        assert_eq!(refused.status, 413);
+        assert!(refused.message.starts_with("parameters larger than allowed: "), "{}", refused.message);
+        let refused = put(json!({"annotations": [{"key": "a", "value": large}]})).unwrap_err();
+        assert!(refused.message.starts_with("annotations larger than allowed: "));
+    }
+
+    #[test]
+    fn binary_is_computed_from_the_code() {
+        assert!(is_binary("abcd") && is_binary(" UEsDBAo= "));
+        assert!(!is_binary("") && !is_binary("function main(){}") && !is_binary("abc"));
+    }
+}

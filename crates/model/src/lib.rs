@@ -1,0 +1,23 @@
+//! Names, entities, limits, parameters, activations and error bodies: OpenWhisk's JSON exactly.
+//!
+//! Everything here is a value: parsed from JSON, checked, merged, printed. This crate does no I/O, reads no clock and
+//! knows no HTTP library; a status is a plain number in [`error::ApiError`].
+
+pub mod action;
+pub mod activation;
+pub mod error;
+pub mod id;
+pub mod identity;
+pub mod limits;
+pub mod name;
+pub mod parameters;
+pub mod runtimes;
+
+pub use action::Action;
+pub use activation::{ActivationRecord, Status};
+pub use error::ApiError;
+pub use id::{ActivationId, CodeHash, Revision, TransactionId, Version};
+pub use identity::{Credential, Identity};
+pub use limits::{ActionLimits, NamespaceLimits, SystemLimits};
+pub use name::{EntityName, FullName};
+pub use parameters::{Parameter, Parameters};

@@ -1,0 +1,1 @@
+//! The node agent: spawner, sandboxes, code cache.

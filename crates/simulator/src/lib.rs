@@ -1,0 +1,1 @@
+//! Drives core with seeds, traces and faults.

@@ -1,0 +1,201 @@
+//! Entities, subjects, activations, change log and asynchronous queue, behind one trait for each store file.
+//!
+//! A write that returned has survived: it is synced (STORE-1), but for activations, whose records the node's spool
+//! holds until they are here. The store knows nothing of HTTP and starts nothing.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use triplane_model::activation::ActivationEntry;
+use triplane_model::identity::SubjectInfo;
+use triplane_model::{
+    Action, ActivationId, CodeHash, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
+};
+
+/// What a store function returns.
+pub type Future<T> = BoxFuture<'static, Result<T, StoreError>>;
+
+/// Why the store could not do as asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Someone else wrote in between, or the entity is there already, or is gone.
+    #[error("concurrent modification")]
+    Conflict,
+    /// The id belongs to an entity of another type.
+    #[error("the id belongs to an entity of another type")]
+    OtherType,
+    /// A stored document cannot be read.
+    #[error("stored document is corrupt: {0}")]
+    Corrupt(String),
+    /// A bound of the store is reached; nothing was written.
+    #[error("{0}")]
+    Full(String),
+    /// The store failed or is away; nothing may have been written, a retry is safe.
+    #[error("store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// What a write expects to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing.
+    Absent,
+    /// This revision.
+    Revision(Revision),
+}
+
+/// A committed write to entities or subjects, in the change log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its place in the order of commits.
+    pub sequence: u64,
+    /// What was written.
+    pub subject: Changed,
+}
+
+/// What a change was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// An action was written (`Some`) or deleted (`None`).
+    Action(FullName, Option<Revision>),
+    /// The identities of the namespace with this UUID changed or were revoked.
+    Identity(Arc<str>),
+}
+
+/// Actions, code, subjects and the change log.
+pub trait Entities: Send + Sync + Debug + 'static {
+    /// An action.
+    fn action(&self, name: FullName) -> Future<Option<Action>>;
+    /// Writes an action, with its code text if that is new, and answers it with its new revision. Revisions of a name
+    /// grow for ever, also over deletion.
+    fn put_action(
+        &self,
+        action: Action,
+        code: Option<String>,
+        expected: Expected,
+    ) -> Future<(Action, Change)>;
+    /// Deletes an action.
+    fn delete_action(&self, name: FullName, expected: Revision) -> Future<Change>;
+    /// The actions of a namespace, packaged ones included, newest first.
+    fn list_actions(&self, namespace: EntityName, skip: u64, limit: u64) -> Future<Vec<Action>>;
+    /// How many actions a namespace has.
+    fn count_actions(&self, namespace: EntityName) -> Future<u64>;
+    /// The code text with this hash.
+    fn code(&self, hash: CodeHash) -> Future<Option<Arc<str>>>;
+
+    /// Who a credential stands for; nothing when it is unknown or its subject blocked. `uuid:key` is found by SHA-256.
+    fn identity(&self, credential: Credential) -> Future<Option<Identity>>;
+    /// The identity of the owner of a namespace, for calls that are made in its name.
+    fn owner(&self, namespace: EntityName) -> Future<Option<Identity>>;
+    /// Creates a namespace for a subject, and the subject if it is new.
+    fn create_subject(
+        &self,
+        subject: String,
+        namespace: EntityName,
+        credential: Credential,
+        limits: NamespaceLimits,
+    ) -> Future<Change>;
+    /// A subject, with the credentials of its namespaces in the same order.
+    fn subject(&self, subject: String) -> Future<Option<(SubjectInfo, Vec<Credential>)>>;
+    /// Deletes a subject and its namespaces' credentials; entities and activations stay.
+    fn delete_subject(&self, subject: String) -> Future<Vec<Change>>;
+    /// Blocks or unblocks a subject.
+    fn block_subject(&self, subject: String, blocked: bool) -> Future<Vec<Change>>;
+
+    /// The sequence of the last change.
+    fn last_change(&self) -> Future<u64>;
+    /// Changes after a sequence, in order; `None` when they are compacted and the follower must start afresh.
+    fn changes(&self, after: u64, limit: u64) -> Future<Option<Vec<Change>>>;
+}
+
+/// Which activations a list is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActivationQuery {
+    /// Of which namespace.
+    pub namespace: EntityName,
+    /// `action` or `pkg/action`.
+    pub name: Option<String>,
+    /// Started at or after, epoch milliseconds.
+    pub since_ms: Option<u64>,
+    /// Started at or before, epoch milliseconds.
+    pub upto_ms: Option<u64>,
+}
+
+/// Activation records and logs.
+pub trait Activations: Send + Sync + Debug + 'static {
+    /// Writes records; those that are there already are left as they are.
+    fn insert(&self, entries: Vec<ActivationEntry>) -> Future<()>;
+    /// One record with its logs.
+    fn get(&self, namespace: EntityName, id: ActivationId) -> Future<Option<ActivationEntry>>;
+    /// Whether there is a record, in any namespace.
+    fn exists(&self, id: ActivationId) -> Future<bool>;
+    /// Records, newest start first; logs are empty strings unless asked for.
+    fn list(&self, query: ActivationQuery, skip: u64, limit: u64, logs: bool)
+    -> Future<Vec<ActivationEntry>>;
+    /// How many records match.
+    fn count(&self, query: ActivationQuery) -> Future<u64>;
+    /// Removes what is older than `before_ms`, and the oldest of each namespace beyond `namespace_bytes_max`, at most
+    /// a bounded number at a time; says how many.
+    fn purge(&self, before_ms: u64, namespace_bytes_max: u64) -> Future<u64>;
+}
+
+/// The state of an asynchronous call; see `triplane_core::call`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallState {
+    /// Stored, waits for a dispatcher.
+    Accepted,
+    /// A dispatcher holds it.
+    Leased,
+    /// It was sent to a container.
+    Running,
+}
+
+/// An asynchronous call. A call that is done has no row: its record says how it ended.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The id of its activation.
+    pub id: ActivationId,
+    /// The UUID of the namespace of the caller.
+    pub namespace: EntityName,
+    /// The action.
+    pub action: FullName,
+    /// The merged parameters: a JSON object.
+    pub payload: Vec<u8>,
+    /// The id of the request that caused it.
+    pub transaction_id: String,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// When it was accepted, epoch milliseconds.
+    pub accepted_ms: u64,
+    /// Not to be started earlier, epoch milliseconds.
+    pub not_before_ms: u64,
+    /// How often it was started.
+    pub attempt: u32,
+    /// Calls with the same key run in order; unused until actions can ask for it.
+    pub partition: Option<String>,
+    /// Its state.
+    pub state: CallState,
+}
+
+/// The durable queue of asynchronous calls.
+pub trait Calls: Send + Sync + Debug + 'static {
+    /// Stores a call; when this returns it survives power loss. Concurrent calls share one sync.
+    fn accept(&self, call: Call) -> Future<()>;
+    /// Leases up to `limit` accepted calls that are due, oldest first, until `lease_until_ms`.
+    fn lease(&self, owner: u64, now_ms: u64, lease_until_ms: u64, limit: u64) -> Future<Vec<Call>>;
+    /// Extends leases.
+    fn renew(&self, owner: u64, ids: Vec<ActivationId>, lease_until_ms: u64) -> Future<()>;
+    /// Notes that a leased call is about to be sent.
+    fn running(&self, owner: u64, id: ActivationId) -> Future<()>;
+    /// Puts a leased call back, to be started again not before a time.
+    fn release(&self, owner: u64, id: ActivationId, not_before_ms: u64) -> Future<()>;
+    /// Removes a call that is done.
+    fn done(&self, id: ActivationId) -> Future<()>;
+    /// Calls that a dead dispatcher left: leased or running by another owner, or with a lapsed lease.
+    fn orphans(&self, owner: u64, now_ms: u64, limit: u64) -> Future<Vec<Call>>;
+    /// Puts an orphan back into the line, whoever held it.
+    fn reclaim(&self, id: ActivationId) -> Future<()>;
+    /// How many calls there are, by state: accepted, leased, running.
+    fn depth(&self) -> Future<[u64; 3]>;
+}

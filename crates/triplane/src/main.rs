@@ -1,0 +1,2 @@
+//! The triplane binary.
+fn main() {}
