@@ -1,4 +1,10 @@
-//! The control plane's shell around `core`: the pool machine in a task, its timer, the drivers that start and stop
+//! The control plane's shell around `core`: the pool machine in a task, its timer, the driver that starts and stops
 //! containers, and the streams to the routers. It decides nothing.
+//!
+//! [`Control::start`] gives the task and a [`Handle`]; routers connect through [`Handle::connect`].
 
 pub mod driver;
+mod barrier;
+mod shell;
+
+pub use shell::{Control, Handle, Settings, Stream};

@@ -1,2 +1,48 @@
-//! The triplane binary.
-fn main() {}
+//! The `triplane` binary: roles, configuration, command line. It joins the planes and holds no logic of theirs.
+
+mod admin;
+mod cli;
+mod config;
+mod epoch;
+mod ports;
+mod simulate;
+mod standalone;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    // The spawner must be a tiny process with one thread: it is taken care of before anything else exists.
+    if std::env::args_os().nth(1).is_some_and(|role| role == cli::SPAWNER_ROLE) {
+        return triplane_node::spawner::main();
+    }
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("triplane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Standalone(options) => {
+            let config = config::load(&options)?;
+            telemetry::start(&config.log)?;
+            runtime()?.block_on(standalone::run(config))
+        }
+        Command::Admin(command) => runtime()?.block_on(admin::run(command)),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Config(options) => config::show(&options),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")
+}

@@ -1,0 +1,273 @@
+//! The pool machine in a task.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, info, warn};
+use triplane_core::id::{ContainerId, Epoch, RouterId, Sequence};
+use triplane_core::pool::message::{Action, Event, Numbered, Up};
+use triplane_core::pool::{Pool, Settings as PoolSettings, Summary};
+
+use crate::barrier::Barriers;
+use crate::driver::Driver;
+
+/// Events that may wait for the machine. A full queue slows those down who cause events.
+const EVENTS_MAX: usize = 8_192;
+/// Messages that may wait for a router before it is cut off and must ask for a snapshot.
+const STREAM_MAX: usize = 8_192;
+/// Events that are taken in one go, so that the timer is never starved.
+const BATCH_MAX: usize = 256;
+
+/// What the operator chooses.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The policy of the pool.
+    pub pool: PoolSettings,
+    /// How often the machine is told that time passed.
+    pub tick: Duration,
+    /// How long a change waits for routers that do not acknowledge it.
+    pub propagation: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pool: PoolSettings::default(),
+            tick: Duration::from_millis(50),
+            propagation: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The running control plane.
+#[derive(Debug)]
+pub struct Control {
+    task: JoinHandle<()>,
+    stop: mpsc::Sender<Request>,
+}
+
+/// How the other planes talk to the control plane. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    summary: watch::Receiver<Summary>,
+    propagation: Duration,
+}
+
+/// A router's end of the pool stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// What the control plane says, in order. It ends when the router was cut off: connect again.
+    pub down: mpsc::Receiver<Numbered>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Event(Event),
+    Connect(RouterId, mpsc::Sender<Numbered>),
+    /// A change, and who waits for its application.
+    Publish(Event, oneshot::Sender<()>),
+    Stop,
+}
+
+impl Control {
+    /// Starts the machine of a new leader with this epoch.
+    #[must_use]
+    pub fn start(settings: Settings, epoch: Epoch, driver: Arc<dyn Driver>) -> (Self, Handle) {
+        let (requests, inbox) = mpsc::channel(EVENTS_MAX);
+        let (summaries, summary) = watch::channel(Summary::default());
+        forward_exits(&*driver, requests.clone());
+        let handle = Handle { requests: requests.clone(), summary, propagation: settings.propagation };
+        let shell = Shell {
+            pool: Pool::new(epoch, settings.pool),
+            began: Instant::now(),
+            driver,
+            requests: requests.clone(),
+            streams: BTreeMap::new(),
+            barriers: Barriers::default(),
+            summaries,
+        };
+        let task = tokio::spawn(shell.run(inbox, settings.tick));
+        info!(epoch = epoch.0, "control plane leads");
+        (Self { task, stop: requests }, handle)
+    }
+
+    /// Stops deciding. Containers are left to their driver.
+    pub async fn stop(self) {
+        let _ = self.stop.send(Request::Stop).await;
+        let _ = self.task.await;
+    }
+}
+
+impl Handle {
+    /// Connects a router; its first message is a snapshot. An older stream of the same router ends.
+    pub async fn connect(&self, router: RouterId) -> Stream {
+        let (sender, down) = mpsc::channel(STREAM_MAX);
+        // When the control plane is gone the stream just ends.
+        let _ = self.requests.send(Request::Connect(router, sender)).await;
+        Stream { down }
+    }
+
+    /// Passes on what a router said. Waits when the control plane is busy.
+    pub async fn say(&self, router: RouterId, up: Up) {
+        let _ = self.requests.send(Request::Event(Event::Said(router, up))).await;
+    }
+
+    /// Tells every connected router of a change and waits until all have applied it, at most for the time that the
+    /// settings allow. Says whether all have.
+    pub async fn publish(&self, change: Event) -> bool {
+        let (done, applied) = oneshot::channel();
+        if self.requests.send(Request::Publish(change, done)).await.is_err() {
+            return false;
+        }
+        matches!(tokio::time::timeout(self.propagation, applied).await, Ok(Ok(())))
+    }
+
+    /// The counts of the pool as of the last event.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.summary.borrow().clone()
+    }
+}
+
+/// The state of the task.
+struct Shell {
+    pool: Pool,
+    began: Instant,
+    driver: Arc<dyn Driver>,
+    requests: mpsc::Sender<Request>,
+    streams: BTreeMap<RouterId, mpsc::Sender<Numbered>>,
+    barriers: Barriers,
+    summaries: watch::Sender<Summary>,
+}
+
+impl Shell {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Request>, tick: Duration) {
+        for offer in self.driver.nodes() {
+            self.step(Event::NodeJoined { node: offer.node, memory_mb: offer.memory_mb });
+        }
+        let mut timer = tokio::time::interval(tick);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                _ = timer.tick() => {
+                    self.step(Event::Ticked);
+                }
+                taken = inbox.recv_many(&mut batch, BATCH_MAX) => {
+                    if taken == 0 || batch.drain(..).any(|request| !self.serve(request)) {
+                        return;
+                    }
+                }
+            }
+            self.summaries.send_replace(self.pool.summary());
+        }
+    }
+
+    /// Serves a request; false ends the task.
+    fn serve(&mut self, request: Request) -> bool {
+        match request {
+            Request::Event(event) => {
+                if let Event::Said(router, Up::Acknowledged(upto)) = &event {
+                    self.barriers.acknowledged(*router, *upto);
+                }
+                self.step(event);
+            }
+            Request::Connect(router, stream) => {
+                self.streams.insert(router, stream);
+                self.step(Event::RouterJoined(router));
+            }
+            Request::Publish(change, done) => {
+                let told = self.step(change);
+                self.barriers.add(told, done);
+            }
+            Request::Stop => return false,
+        }
+        true
+    }
+
+    /// Steps the machine and performs what it wants; says what was told to whom.
+    fn step(&mut self, event: Event) -> Vec<(RouterId, Sequence)> {
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut actions = Vec::new();
+        self.pool.step(now_ms, event, &mut actions);
+        let mut told = Vec::new();
+        for action in actions {
+            match action {
+                Action::Tell(router, message) => {
+                    told.push((router, message.sequence));
+                    self.tell(router, message);
+                }
+                Action::Start { container, node, spec } => {
+                    debug!(%container, node = node.0, action = %spec.key.action, "start container");
+                    let start = self.driver.start(container, node, spec);
+                    self.answer(async move {
+                        match start.await {
+                            Ok(endpoint) => Event::Started(container, endpoint),
+                            Err(error) => start_failed(container, &error),
+                        }
+                    });
+                }
+                Action::Close { container, idle_ms } => {
+                    let close = self.driver.close(container, idle_ms);
+                    self.answer(async move { Event::CloseAnswered(container, close.await) });
+                }
+                Action::Stop(container) => {
+                    debug!(%container, "stop container");
+                    let stop = self.driver.stop(container);
+                    self.answer(async move {
+                        stop.await;
+                        Event::Stopped(container)
+                    });
+                }
+            }
+        }
+        told
+    }
+
+    /// Waits for the driver apart from the machine, and feeds its answer back as an event.
+    fn answer(&self, event: impl Future<Output = Event> + Send + 'static) {
+        let requests = self.requests.clone();
+        tokio::spawn(async move {
+            let event = event.await;
+            let _ = requests.send(Request::Event(event)).await;
+        });
+    }
+
+    /// Says something to a router. One that does not listen is cut off: it connects again and gets a snapshot.
+    fn tell(&mut self, router: RouterId, message: Numbered) {
+        let Some(stream) = self.streams.get(&router) else { return };
+        if stream.try_send(message).is_err() {
+            warn!(router = router.0, "router does not follow the pool stream, cut off");
+            self.streams.remove(&router);
+            self.barriers.lost(router);
+        }
+    }
+}
+
+fn start_failed(container: ContainerId, error: &crate::driver::StartError) -> Event {
+    warn!(%container, %error, "container cannot be started");
+    Event::StartFailed(container)
+}
+
+/// Makes events of the containers that end by themselves.
+fn forward_exits(driver: &dyn Driver, requests: mpsc::Sender<Request>) {
+    let (exits, mut ended) = mpsc::channel(EVENTS_MAX);
+    driver.watch(exits);
+    tokio::spawn(async move {
+        while let Some(container) = ended.recv().await {
+            if requests.send(Request::Event(Event::Exited(container))).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+impl std::fmt::Debug for Shell {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Shell").field("routers", &self.streams.len()).finish_non_exhaustive()
+    }
+}

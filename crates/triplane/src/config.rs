@@ -1,0 +1,251 @@
+//! Configuration: defaults, a TOML file, the environment (`TRIPLANE__SECTION__KEY`), flags; later ones win.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use triplane_model::{NamespaceLimits, SystemLimits};
+
+use crate::cli::ServeOptions;
+
+/// What the environment variables start with that set a key of the configuration.
+const PREFIX: &str = "TRIPLANE__";
+
+/// The effective configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where everything is kept.
+    pub(crate) data_dir: PathBuf,
+    /// The address of the public listener.
+    pub(crate) listen: SocketAddr,
+    /// The address of the admin listener.
+    pub(crate) admin_listen: SocketAddr,
+    /// The address of this platform as actions and users see it; made from `listen` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_host: Option<String>,
+    /// Serve the well-known credentials on an address that others can reach.
+    pub(crate) allow_well_known_credentials: bool,
+    /// How long requests in flight may take at shutdown, in seconds.
+    pub(crate) drain_seconds: u64,
+    pub(crate) log: LogConfig,
+    pub(crate) limits: SystemLimits,
+    pub(crate) guest: NamespaceLimits,
+    pub(crate) pool: PoolConfig,
+    pub(crate) activations: ActivationsConfig,
+    pub(crate) node: NodeConfig,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    /// `text` or `json`.
+    pub(crate) format: LogFormat,
+    /// A filter such as `info,triplane_router=debug`.
+    pub(crate) filter: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What is started and collected when.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PoolConfig {
+    /// Memory for containers in MB; what the machine has less some for the platform when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_mb: Option<u64>,
+    /// How long a container may be idle before it is collected, in seconds.
+    pub(crate) idle_seconds: u64,
+    /// How long a call waits for room in a full pool, in seconds.
+    pub(crate) wait_seconds: u64,
+}
+
+/// How long activations are kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ActivationsConfig {
+    /// The age at which they are removed, in hours.
+    pub(crate) retention_hours: u64,
+    /// How many bytes of records and logs a namespace may keep; the oldest go first.
+    pub(crate) namespace_bytes_max: u64,
+}
+
+/// What the node runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NodeConfig {
+    /// The Node.js to run actions with; the first usable one on `PATH` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nodejs: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: default_data_dir(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 3233)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 3234)),
+            api_host: None,
+            allow_well_known_credentials: false,
+            drain_seconds: 10,
+            log: LogConfig::default(),
+            limits: SystemLimits { concurrency_max: 500, ..SystemLimits::default() },
+            guest: NamespaceLimits {
+                invocations_per_minute: 1_000_000,
+                concurrent_invocations: 10_000,
+                fires_per_minute: 1_000_000,
+            },
+            pool: PoolConfig::default(),
+            activations: ActivationsConfig::default(),
+            node: NodeConfig::default(),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { memory_mb: None, idle_seconds: 600, wait_seconds: 30 }
+    }
+}
+
+impl Default for ActivationsConfig {
+    fn default() -> Self {
+        Self { retention_hours: 7 * 24, namespace_bytes_max: 1 << 30 }
+    }
+}
+
+impl Config {
+    /// The address of this platform as actions and users see it.
+    pub(crate) fn api_host(&self) -> String {
+        self.api_host.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
+
+    /// Refuses what would be dangerous or cannot work.
+    fn check(self) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            self.listen.ip().is_loopback() || self.allow_well_known_credentials,
+            "the well-known guest and whisk.system credentials would be served on {}, which others can reach; listen on \
+             a loopback address, or say --allow-well-known-credentials",
+            self.listen
+        );
+        Ok(self)
+    }
+}
+
+/// `$XDG_DATA_HOME/triplane` or `~/.local/share/triplane`.
+pub(crate) fn default_data_dir() -> PathBuf {
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = base.or_else(|| std::env::home_dir().map(|home| home.join(".local/share")));
+    base.unwrap_or_else(|| PathBuf::from("/var/lib")).join("triplane")
+}
+
+/// Reads the file, the environment and the flags.
+pub(crate) fn load(options: &ServeOptions) -> anyhow::Result<Config> {
+    let text = match &options.config {
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        }
+        None => String::new(),
+    };
+    merge(&text, std::env::vars(), options)
+}
+
+/// Prints the effective configuration.
+pub(crate) fn show(options: &ServeOptions) -> anyhow::Result<()> {
+    print!("{}", toml::to_string_pretty(&load(options)?)?);
+    Ok(())
+}
+
+fn merge(
+    file: &str,
+    environment: impl Iterator<Item = (String, String)>,
+    options: &ServeOptions,
+) -> anyhow::Result<Config> {
+    let mut table: toml::Table = file.parse().context("the configuration file is not TOML")?;
+    for (name, value) in environment {
+        if let Some(path) = name.strip_prefix(PREFIX) {
+            set(&mut table, &path.to_lowercase(), &value).with_context(|| format!("cannot use {name}"))?;
+        }
+    }
+    let mut config: Config = table.try_into().context("the configuration is not valid")?;
+    let ServeOptions { config: _, data_dir, listen, admin_listen, api_host, memory_mb, .. } = options;
+    config.data_dir = data_dir.clone().unwrap_or(config.data_dir);
+    config.listen = listen.unwrap_or(config.listen);
+    config.admin_listen = admin_listen.unwrap_or(config.admin_listen);
+    config.api_host = api_host.clone().or(config.api_host);
+    config.pool.memory_mb = memory_mb.or(config.pool.memory_mb);
+    config.allow_well_known_credentials |= options.allow_well_known_credentials;
+    config.check()
+}
+
+/// Sets `section__key` to a value that is read as TOML, or as text where it is none.
+fn set(table: &mut toml::Table, path: &str, value: &str) -> anyhow::Result<()> {
+    let value = match format!("value = {value}").parse::<toml::Table>() {
+        Ok(mut parsed) => parsed.remove("value").context("no value")?,
+        Err(_) => toml::Value::String(value.to_owned()),
+    };
+    let mut parts: Vec<&str> = path.split("__").collect();
+    let key = parts.pop().context("no key")?;
+    let mut section = table;
+    for part in parts {
+        let entry = section.entry(part.to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        section = entry.as_table_mut().with_context(|| format!("{part} is not a section"))?;
+    }
+    section.insert(key.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(file: &str, environment: &[(&str, &str)], options: &ServeOptions) -> anyhow::Result<Config> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        merge(file, environment, options)
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+        let file = "listen = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"\n[pool]\nidle_seconds = 1\nwait_seconds = 1";
+        let environment = [("TRIPLANE__LISTEN", "127.0.0.1:2"), ("TRIPLANE__POOL__IDLE_SECONDS", "2"), ("HOME", "/")];
+        let options = ServeOptions { listen: Some(([127, 0, 0, 1], 3).into()), ..ServeOptions::default() };
+        let config = merged(file, &environment, &options).unwrap();
+        assert_eq!(config.listen.port(), 3);
+        assert_eq!(config.admin_listen.port(), 1);
+        assert_eq!((config.pool.idle_seconds, config.pool.wait_seconds), (2, 1));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let refused = merged("lisen = 1", &[], &ServeOptions::default()).unwrap_err();
+        assert!(format!("{refused:#}").contains("lisen"), "{refused:#}");
+    }
+
+    #[test]
+    fn well_known_credentials_are_not_served_to_others_unless_told_so() {
+        let listen = Some(([0, 0, 0, 0], 3233).into());
+        let refused = merged("", &[], &ServeOptions { listen, ..ServeOptions::default() }).unwrap_err();
+        assert!(refused.to_string().contains("--allow-well-known-credentials"), "{refused}");
+        let told = ServeOptions { listen, allow_well_known_credentials: true, ..ServeOptions::default() };
+        assert!(merged("", &[], &told).is_ok());
+    }
+
+    #[test]
+    fn what_config_prints_can_be_read_again() {
+        let printed = toml::to_string_pretty(&Config::default()).unwrap();
+        assert!(merged(&printed, &[], &ServeOptions::default()).is_ok());
+    }
+}
