@@ -1,0 +1,48 @@
+//! The policy of the pool that an operator may choose.
+
+/// What an operator may choose. Times are milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A container that was not used for that long is collected.
+    pub idle_ms_max: u64,
+    /// How long the release of a marked container is waited for before it is taken as given: a router that is silent
+    /// for so long has lost its lease, and the proxy's own count is the truth all the same.
+    pub release_ms_max: u64,
+    /// How long an answer to a close or a stop is waited for before it is asked again.
+    pub retry_ms: u64,
+    /// How often idle containers are looked for.
+    pub sweep_ms: u64,
+    /// Containers that may be starting at once in the whole pool. Bounds the load of a burst on the nodes; what is
+    /// past it is refused unless something of the action is starting or running.
+    pub pending_starts_max: u32,
+    /// How long a demand waits for room before it is refused.
+    pub room_ms_max: u64,
+    /// Failed starts in a row of one action before its demand is refused.
+    pub start_attempts_max: u32,
+    /// How long a start may take before it is given up and its container stopped.
+    pub start_ms_max: u64,
+    /// How long a cold start is thought to take until one of its kind was seen.
+    pub cold_start_ms_default: u64,
+    /// How long a demand is believed that is not said again. Routers repeat theirs at least every third of it.
+    pub demand_ms_max: u64,
+    /// Containers that a router may own. Bounds its tables.
+    pub containers_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            idle_ms_max: 600_000,
+            release_ms_max: 10_000,
+            retry_ms: 5_000,
+            sweep_ms: 1_000,
+            pending_starts_max: 64,
+            room_ms_max: 30_000,
+            start_attempts_max: 3,
+            start_ms_max: 60_000,
+            cold_start_ms_default: 150,
+            demand_ms_max: 60_000,
+            containers_max: 10_000,
+        }
+    }
+}
