@@ -152,9 +152,7 @@ impl ActionPut {
             _ => stored.exec.clone(),
         };
         let mut annotations = stored.annotations.clone();
-        for key in &self.del_annotations {
-            annotations.remove(key);
-        }
+        annotations.remove_all(&self.del_annotations);
         annotations.merge(&self.annotations.unwrap_or_default());
         annotations.set_text("exec", &exec.kind);
         Action {
@@ -259,7 +257,7 @@ impl Action {
 
 /// 400: a PUT that creates an action without `exec`.
 fn exec_undefined() -> ApiError {
-    ApiError::malformed_content("exec undefined")
+    ApiError::new(400, "exec undefined")
 }
 
 fn main_required(kind: &str) -> ApiError {
@@ -378,7 +376,7 @@ mod tests {
         let name = FullName::new(EntityName::namespace("guest").unwrap(), EntityName::entity("a").unwrap());
         let undefined =
             put(json!({})).unwrap().create(name, hash("h"), &SystemLimits::default(), 0).unwrap_err();
-        assert!(undefined.message.ends_with("exec undefined"));
+        assert_eq!(undefined.message, "exec undefined");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Parameters and annotations: arrays of keys and values (openwhisk-api.md 1.6), and how they are merged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -67,10 +67,25 @@ impl Parameters {
         self.0.retain(|parameter| parameter.key != key);
     }
 
+    /// Removes many keys.
+    pub fn remove_all(&mut self, keys: &[String]) {
+        let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
+        self.0.retain(|parameter| !keys.contains(parameter.key.as_str()));
+    }
+
     /// Lays `over` over these: its keys win.
     pub fn merge(&mut self, over: &Self) {
+        // By an index: 1 MB of short keys over 1 MB of short keys must not cost a quadratic search.
+        let mut places: HashMap<String, usize> =
+            self.0.iter().enumerate().map(|(place, known)| (known.key.clone(), place)).collect();
         for parameter in &over.0 {
-            self.put(parameter.clone());
+            match places.get(&parameter.key) {
+                Some(&place) => self.0[place] = parameter.clone(),
+                None => {
+                    places.insert(parameter.key.clone(), self.0.len());
+                    self.0.push(parameter.clone());
+                }
+            }
         }
     }
 

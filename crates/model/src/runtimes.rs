@@ -68,9 +68,12 @@ impl Runtimes {
     /// 400: a kind whose actions can only be read and deleted.
     #[must_use]
     pub fn no_longer_supported(kind: &str) -> ApiError {
-        ApiError::malformed_content(format_args!(
-            "The '{kind}' runtime is no longer supported. You may read and delete but not update or invoke this action."
-        ))
+        ApiError::new(
+            400,
+            format!(
+                "The '{kind}' runtime is no longer supported. You may read and delete but not update or invoke this action."
+            ),
+        )
     }
 }
 
@@ -101,6 +104,9 @@ mod tests {
     fn unknown_and_deprecated_kinds_are_refused_with_openwhisks_texts() {
         let text = |kind| manifest().resolve(kind).unwrap_err().message;
         assert!(text("cobol:1").ends_with("The specified runtime 'cobol:1' is not supported by this platform. Valid values are: 'nodejs:6', 'nodejs:20', 'sequence', 'blackbox'."));
-        assert!(text("nodejs:6").ends_with("The 'nodejs:6' runtime is no longer supported. You may read and delete but not update or invoke this action."));
+        assert_eq!(
+            text("nodejs:6"),
+            "The 'nodejs:6' runtime is no longer supported. You may read and delete but not update or invoke this action."
+        );
     }
 }
