@@ -9,4 +9,9 @@
 pub mod ewma;
 pub mod gate;
 pub mod id;
+pub mod limits;
 pub mod pool;
+pub mod route;
+
+#[cfg(test)]
+mod fixture;

@@ -1,0 +1,266 @@
+//! What the router owns, as of one message of the pool stream.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use super::container::Container;
+use super::group::Group;
+use crate::id::{ActionKey, ContainerId, Epoch, Sequence};
+use crate::pool::message::{Delta, Lease, Numbered, Usage};
+
+/// Hashes without random keys, so that equal tables behave equally. A collision costs a tenant's own calls a few
+/// comparisons; the containers in the table bound how many.
+type Hasher = BuildHasherDefault<DefaultHasher>;
+
+/// The last message that a table has taken in (ROUTE-1: it never goes back).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The leader that sent it.
+    pub epoch: Epoch,
+    /// Its number.
+    pub sequence: Sequence,
+}
+
+/// What the router owns. Immutable but for the containers' counters; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    version: Option<Version>,
+    groups: Arc<HashMap<Arc<ActionKey>, Arc<Group>, Hasher>>,
+    containers: Arc<BTreeMap<ContainerId, Arc<Container>>>,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub enum Applied {
+    /// The table with it.
+    Next(Table),
+    /// It is older than the table, or of an older leader (LEASE-1): nothing to do.
+    Stale,
+    /// Messages are missing before it: keep the table (ROUTE-2) and ask for a snapshot.
+    Gap,
+}
+
+impl Table {
+    /// The last message taken in; nothing before the first snapshot.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// The containers of an action, the marked ones too.
+    #[must_use]
+    pub fn group(&self, key: &ActionKey) -> Option<&Arc<Group>> {
+        self.groups.get(key)
+    }
+
+    /// One container.
+    #[must_use]
+    pub fn container(&self, id: ContainerId) -> Option<&Arc<Container>> {
+        self.containers.get(&id)
+    }
+
+    /// All containers, in the order of their ids.
+    pub fn containers(&self) -> impl ExactSizeIterator<Item = &Arc<Container>> {
+        self.containers.values()
+    }
+
+    /// What the containers did since this was asked last; those that were idle all the time are left out.
+    pub fn usage(&self) -> impl Iterator<Item = Usage> {
+        self.containers().filter_map(|container| container.usage())
+    }
+
+    /// Takes in a message of the pool stream. One that changes no containers only moves the version. Marks hold at
+    /// once, for this table too; all else holds for the table that is returned.
+    #[must_use]
+    pub fn apply(&self, message: &Numbered) -> Applied {
+        let version = Version { epoch: message.epoch, sequence: message.sequence };
+        if self.version.is_some_and(|own| version <= own) {
+            return Applied::Stale;
+        }
+        if !matches!(message.delta, Delta::Snapshot(_)) && !self.is_followed_by(version) {
+            return Applied::Gap;
+        }
+        let mut next = Self { version: Some(version), ..self.clone() };
+        match &message.delta {
+            Delta::Snapshot(leases) => next.replace_all(leases),
+            Delta::Ready(lease) => next.insert(lease),
+            Delta::Removed(id) => next.remove(*id),
+            Delta::Marked(id) => next.each(*id, Container::mark),
+            Delta::Unmarked(id) => next.each(*id, Container::unmark),
+            Delta::Refused(_) | Delta::ActionChanged(..) | Delta::IdentityRevoked(_) => {}
+        }
+        Applied::Next(next)
+    }
+
+    fn is_followed_by(&self, version: Version) -> bool {
+        self.version.is_some_and(|own| version.epoch == own.epoch && version.sequence.0 == own.sequence.0 + 1)
+    }
+
+    /// What a snapshot says is all there is. Containers that stay keep their counters; a mark does not outlive a
+    /// snapshot, it is said again after it.
+    fn replace_all(&mut self, leases: &[Lease]) {
+        let kept = leases.iter().map(|lease| (lease.container, self.kept_or_new(lease)));
+        let containers: BTreeMap<_, _> = kept.collect();
+        containers.values().for_each(|container| container.unmark());
+        let mut groups: HashMap<Arc<ActionKey>, Arc<Group>, Hasher> = HashMap::default();
+        for container in containers.values() {
+            add(&mut groups, container);
+        }
+        (self.groups, self.containers) = (Arc::new(groups), Arc::new(containers));
+    }
+
+    fn insert(&mut self, lease: &Lease) {
+        let container = self.kept_or_new(lease);
+        self.remove(lease.container);
+        container.unmark();
+        add(Arc::make_mut(&mut self.groups), &container);
+        Arc::make_mut(&mut self.containers).insert(lease.container, container);
+    }
+
+    fn remove(&mut self, id: ContainerId) {
+        let Some(container) = self.containers.get(&id).cloned() else { return };
+        Arc::make_mut(&mut self.containers).remove(&id);
+        let groups = Arc::make_mut(&mut self.groups);
+        let Some(group) = groups.get_mut(&container.lease().key) else { return };
+        let group = Arc::make_mut(group);
+        group.containers.retain(|other| other.lease().container != id);
+        if group.containers.is_empty() {
+            groups.remove(&container.lease().key);
+        }
+    }
+
+    fn each(&self, id: ContainerId, change: impl Fn(&Container)) {
+        if let Some(container) = self.container(id) {
+            change(container);
+        }
+    }
+
+    /// The container with its counters if it is the same one still, else a fresh one.
+    fn kept_or_new(&self, lease: &Lease) -> Arc<Container> {
+        match self.containers.get(&lease.container) {
+            Some(known) if known.lease().endpoint == lease.endpoint => Arc::clone(known),
+            _ => Arc::new(Container::new(lease.clone())),
+        }
+    }
+}
+
+fn add(groups: &mut HashMap<Arc<ActionKey>, Arc<Group>, Hasher>, container: &Arc<Container>) {
+    let key = &container.lease().key;
+    let group = groups
+        .entry(Arc::clone(key))
+        .or_insert_with(|| Arc::new(Group { key: Arc::clone(key), containers: Vec::new() }));
+    let containers = &mut Arc::make_mut(group).containers;
+    let place = containers.partition_point(|other| other.lease().container < container.lease().container);
+    containers.insert(place, Arc::clone(container));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{key, lease, numbered};
+    use crate::pool::message::Endpoint;
+
+    fn table(deltas: impl IntoIterator<Item = Delta>) -> Table {
+        let snapshot = std::iter::once(Delta::Snapshot(Vec::new()));
+        snapshot
+            .chain(deltas)
+            .zip(1..)
+            .fold(Table::default(), |table, (delta, sequence)| next(&table, numbered(1, sequence, delta)))
+    }
+
+    fn next(table: &Table, message: Numbered) -> Table {
+        match table.apply(&message) {
+            Applied::Next(next) => next,
+            other => panic!("{message:?} was not taken in: {other:?}"),
+        }
+    }
+
+    fn ids(table: &Table) -> Vec<u64> {
+        table.containers().map(|container| container.lease().container.number).collect()
+    }
+
+    fn id(number: u64) -> ContainerId {
+        lease("a", number, 1).container
+    }
+
+    #[test]
+    fn containers_come_and_go_with_their_groups() {
+        let both = table([Delta::Ready(lease("a", 1, 1)), Delta::Ready(lease("a", 2, 1))]);
+        assert_eq!(both.group(&key("a", 1)).unwrap().containers().len(), 2);
+        let one = next(&both, numbered(1, 4, Delta::Removed(id(1))));
+        assert_eq!((ids(&one), ids(&both)), (vec![2], vec![1, 2]), "the older table stays as it was");
+        let none = next(&one, numbered(1, 5, Delta::Removed(id(2))));
+        assert!(none.group(&key("a", 1)).is_none());
+    }
+
+    #[test]
+    fn older_and_doubled_messages_are_stale_and_missing_ones_are_a_gap() {
+        let table = table([Delta::Ready(lease("a", 1, 1))]);
+        let ready = |epoch, sequence| table.apply(&numbered(epoch, sequence, Delta::Ready(lease("b", 2, 1))));
+        assert!(matches!(ready(1, 2), Applied::Stale), "doubled");
+        assert!(matches!(ready(0, 9), Applied::Stale), "LEASE-1");
+        assert!(matches!(ready(1, 4), Applied::Gap));
+        assert!(matches!(ready(2, 3), Applied::Gap), "a new leader begins with a snapshot");
+        assert!(matches!(ready(1, 3), Applied::Next(_)));
+        let first = Table::default().apply(&numbered(1, 1, Delta::Removed(id(1))));
+        assert!(matches!(first, Applied::Gap));
+    }
+
+    #[test]
+    fn a_snapshot_replaces_everything_but_the_counters_of_what_stays() {
+        let before = table([Delta::Ready(lease("a", 1, 2)), Delta::Ready(lease("b", 2, 1))]);
+        let slot = before.group(&key("a", 1)).unwrap().choose(5).unwrap();
+        let snapshot = Delta::Snapshot(vec![lease("a", 1, 2), lease("c", 3, 1)]);
+        let after = next(&before, numbered(2, 1, snapshot));
+        assert_eq!(ids(&after), [1, 3]);
+        assert_eq!(after.container(id(1)).unwrap().in_flight(), 1);
+        drop(slot);
+        assert_eq!(after.container(id(1)).unwrap().in_flight(), 0);
+    }
+
+    #[test]
+    fn a_lease_at_another_endpoint_starts_with_fresh_counters() {
+        let before = table([Delta::Ready(lease("a", 1, 1))]);
+        let _slot = before.group(&key("a", 1)).unwrap().choose(5).unwrap();
+        let endpoint = Endpoint { address: "elsewhere".into(), ..lease("a", 1, 1).endpoint };
+        let after = next(&before, numbered(1, 3, Delta::Ready(Lease { endpoint, ..lease("a", 1, 1) })));
+        assert_eq!((ids(&after), after.container(id(1)).unwrap().in_flight()), (vec![1], 0));
+    }
+
+    #[test]
+    fn a_mark_holds_at_once_and_is_withdrawn_by_an_unmark_or_a_snapshot() {
+        let before = table([Delta::Ready(lease("a", 1, 1))]);
+        let group = Arc::clone(before.group(&key("a", 1)).unwrap());
+        let marked = next(&before, numbered(1, 3, Delta::Marked(id(1))));
+        assert!(group.choose(0).is_none(), "the older table knows");
+        assert_eq!(group.marked(), Some(id(1)));
+        let unmarked = next(&marked, numbered(1, 4, Delta::Unmarked(id(1))));
+        assert!(group.choose(0).is_some());
+        let again = next(&unmarked, numbered(1, 5, Delta::Marked(id(1))));
+        let _ = next(&again, numbered(1, 6, Delta::Snapshot(vec![lease("a", 1, 1)])));
+        assert!(group.choose(0).is_some());
+    }
+
+    #[test]
+    fn usage_tells_each_use_once_and_leaves_out_what_was_idle() {
+        let table = table([Delta::Ready(lease("a", 1, 1)), Delta::Ready(lease("b", 2, 1))]);
+        let report = || table.usage().map(|usage| (usage.container.number, usage.in_flight, usage.used));
+        let slot = table.group(&key("a", 1)).unwrap().choose(5).unwrap();
+        assert!(report().eq([(1, 1, true)]));
+        assert!(report().eq([(1, 1, false)]), "still in flight");
+        drop(slot);
+        assert!(report().eq([(1, 0, true)]), "its end is a use");
+        assert_eq!(report().count(), 0);
+    }
+
+    #[test]
+    fn messages_about_unknown_containers_only_move_the_version() {
+        let mut table = table([]);
+        let unknown = [Delta::Marked(id(9)), Delta::Unmarked(id(9)), Delta::Removed(id(9))];
+        for (delta, sequence) in unknown.into_iter().zip(2..) {
+            table = next(&table, numbered(1, sequence, delta));
+        }
+        assert_eq!(table.version().unwrap().sequence, Sequence(4));
+    }
+}
