@@ -1,5 +1,10 @@
 //! Accept and drain, bodies and their limits, header rules: HTTP without knowledge of actions.
 
 mod body;
+mod link;
+mod serve;
+mod shutdown;
 
 pub use body::{Body, BodyError, TooLarge, collect, empty, full};
+pub use serve::{Options, URI_BYTES_MAX, serve};
+pub use shutdown::Shutdown;
