@@ -7,7 +7,6 @@
 // Everything that runs after user code was loaded uses functions captured here, so that an action that changes a
 // prototype or a global harms itself and not the framing. The socket stays in this closure.
 
-const net = require('net');
 const fs = require('fs');
 
 (() => {
@@ -33,7 +32,9 @@ const fs = require('fs');
   const READ_BUFFER_BYTES = 64 * 1024;
   // Larger frames get a buffer of their own.
   const SCRATCH_BYTES = 64 * 1024;
-  const LOG_PIECE_BYTES_MAX = 32 * 1024;
+  const LOG_PIECE_UNITS_MAX = 16 * 1024;
+  // Above this much that the other side did not read yet, nothing more is read from it.
+  const QUEUED_BYTES_MAX = 4 * 1024 * 1024;
   // More than any limit of logs: the server truncates earlier, so a drop is seen only when it does not read.
   const QUEUED_LOG_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -45,14 +46,15 @@ const fs = require('fs');
   const { parse, stringify } = JSON;
   const { keys, create } = Object;
   const { isArray } = Array;
+  const { isView } = ArrayBuffer;
   const { apply } = Reflect;
+  const { min } = Math;
   const StringOf = String;
   const allocate = Buffer.allocUnsafeSlow;
-  const byteLength = Buffer.byteLength;
-  const bufferFrom = Buffer.from;
-  const isBuffer = ArrayBuffer.isView;
+  const { byteLength, from: bufferFrom } = Buffer;
   const { utf8Slice, utf8Write, copy, subarray } = Buffer.prototype;
-  const { toUpperCase } = String.prototype;
+  const { toUpperCase, charCodeAt, slice } = String.prototype;
+  const { nextTick } = process;
   const { writeSync, readFileSync, existsSync } = fs;
   const reallyExit = process.reallyExit ? process.reallyExit.bind(process) : process.exit.bind(process);
   const consoleError = console.error.bind(console);
@@ -71,27 +73,36 @@ const fs = require('fs');
   // --- writing frames -----------------------------------------------------------------------------------------------
   const scratch = allocate(SCRATCH_BYTES);
   let queuedBytes = 0;
+  let readingPaused = false;
   let socket;
   let socketWrite;
+  let socketResume;
+
+  const onSent = (count) => {
+    queuedBytes -= count;
+    if (!readingPaused || queuedBytes > QUEUED_BYTES_MAX) return;
+    readingPaused = false;
+    apply(socketResume, socket, []);
+  };
 
   const queue = (bytes) => {
     queuedBytes += bytes.length;
-    apply(socketWrite, socket, [bytes, () => { queuedBytes -= bytes.length; }]);
+    apply(socketWrite, socket, [bytes, () => onSent(bytes.length)]);
   };
 
-  // Sends bytes at once if the socket takes them; the rest, in order, when it does. `reused` bytes are copied to wait.
-  const send = (bytes, reused) => {
+  // Sends bytes at once if the socket takes them; the rest, in order, when it does.
+  const send = (bytes, count) => {
     let sent = 0;
     if (queuedBytes === 0) {
       try {
-        sent = writeSync(SOCKET_FD, bytes, 0, bytes.length);
+        sent = writeSync(SOCKET_FD, bytes, 0, count);
       } catch (error) {
-        if (error.code !== 'EAGAIN') return die(EXIT_LOST);
+        if (error.code !== 'EAGAIN') die(EXIT_LOST);
       }
-      if (sent === bytes.length) return undefined;
+      if (sent === count) return;
     }
-    const rest = apply(subarray, bytes, [sent]);
-    return queue(reused ? bufferFrom(rest) : rest);
+    const rest = apply(subarray, bytes, [sent, count]);
+    queue(bytes === scratch ? bufferFrom(rest) : rest);
   };
 
   const writeHead = (bytes, kind, stream, payloadBytes) => {
@@ -110,47 +121,73 @@ const fs = require('fs');
   // A frame with a text after one byte, which is a status or the number of an output.
   const sendText = (kind, stream, first, text) => {
     // No UTF-16 unit needs more than three bytes of UTF-8.
-    const reused = text.length * 3 + HEADER_BYTES + 1 <= SCRATCH_BYTES;
-    const bytes = reused ? scratch : allocate(HEADER_BYTES + 1 + byteLength(text));
+    const small = text.length * 3 + HEADER_BYTES + 1 <= SCRATCH_BYTES;
+    const bytes = small ? scratch : allocate(HEADER_BYTES + 1 + byteLength(text));
     const textBytes = apply(utf8Write, bytes, [text, HEADER_BYTES + 1]);
     writeHead(bytes, kind, stream, textBytes + 1);
     bytes[HEADER_BYTES] = first;
-    send(reused ? apply(subarray, bytes, [0, HEADER_BYTES + 1 + textBytes]) : bytes, reused);
+    send(bytes, HEADER_BYTES + 1 + textBytes);
   };
 
   const sendHello = () => {
-    const text = `{"protocol":${PROTOCOL}}`;
-    const bytes = allocate(HEADER_BYTES + text.length);
-    writeHead(bytes, HELLO, 0, apply(utf8Write, bytes, [text, HEADER_BYTES]));
-    send(bytes, false);
+    const textBytes = apply(utf8Write, scratch, [`{"protocol":${PROTOCOL}}`, HEADER_BYTES]);
+    writeHead(scratch, HELLO, 0, textBytes);
+    send(scratch, HEADER_BYTES + textBytes);
   };
 
-  const sendError = (kind, stream, text) => sendText(kind, stream, STATUS_FAILED, `{"error":${stringify(text)}}`);
+  const errorBody = (text) => `{"error":${stringify(text)}}`;
 
-  // --- the console of calls that overlap ----------------------------------------------------------------------------
+  // --- stdout and stderr --------------------------------------------------------------------------------------------
+  let outputReady = false;
+
+  // Makes writes to a pipe end before `write` returns, however large they are: Node.js by itself queues what does not
+  // fit into the pipe, and it would come after the RESULT. (The handle of a file has no such mode and needs none.)
+  const prepareOutput = () => {
+    if (outputReady) return;
+    outputReady = true;
+    for (const { _handle: handle } of [process.stdout, process.stderr]) {
+      if (handle && typeof handle.setBlocking === 'function') handle.setBlocking(true);
+    }
+  };
+
+  const logError = (...values) => {
+    try {
+      consoleError(...values);
+    } catch {
+      // The action replaced the console or made a value that cannot be shown: the RESULT tells what happened.
+    }
+  };
+
+  // The calls that overlap: which one is running is known from the asynchronous context.
   let calls;
 
   const sendLog = (stream, output, text) => {
     let start = 0;
-    while (start < text.length) {
-      if (queuedBytes > QUEUED_LOG_BYTES_MAX) return;
-      let end = start + LOG_PIECE_BYTES_MAX;
+    while (start < text.length && queuedBytes <= QUEUED_LOG_BYTES_MAX) {
+      let end = min(start + LOG_PIECE_UNITS_MAX, text.length);
       // Do not part a surrogate pair.
-      if (end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end -= 1;
-      sendText(LOG, stream, output, text.slice(start, end));
+      if (end < text.length && (apply(charCodeAt, text, [end - 1]) & 0xfc00) === 0xd800) end -= 1;
+      sendText(LOG, stream, output, apply(slice, text, [start, end]));
       start = end;
     }
+  };
+
+  const textOfChunk = (chunk, encoding) => {
+    if (typeof chunk !== 'string') return apply(utf8Slice, bufferFrom(chunk), []);
+    const coded = typeof encoding === 'string' && encoding !== 'utf8' && encoding !== 'utf-8';
+    return coded ? apply(utf8Slice, bufferFrom(chunk, encoding), []) : chunk;
   };
 
   const captureOutput = (target, output) => {
     const original = target.write;
     target.write = function write(chunk, encoding, callback) {
-      const call = calls.getStore();
-      if (call === undefined || call.ended) return apply(original, target, [chunk, encoding, callback]);
-      const text = typeof chunk === 'string' ? chunk : apply(utf8Slice, bufferFrom(chunk), []);
-      sendLog(call.stream, output, text);
+      const call = calls.current();
+      if (call === undefined || call.ended || (typeof chunk !== 'string' && !isView(chunk))) {
+        return apply(original, target, [chunk, encoding, callback]);
+      }
+      sendLog(call.stream, output, textOfChunk(chunk, encoding));
       const done = typeof encoding === 'function' ? encoding : callback;
-      if (typeof done === 'function') process.nextTick(done);
+      if (typeof done === 'function') apply(nextTick, process, [done]);
       return true;
     };
   };
@@ -160,19 +197,20 @@ const fs = require('fs');
     const storage = new AsyncLocalStorage();
     const { run, getStore } = storage;
     calls = {
-      run: (call, main, value) => apply(run, storage, [call, main, value]),
-      getStore: () => apply(getStore, storage, []),
+      run: (call, main, value) => apply(run, storage, [call, main, call, value]),
+      current: () => apply(getStore, storage, []),
     };
     captureOutput(process.stdout, STDOUT);
     captureOutput(process.stderr, STDERR);
   };
 
   // --- loading the action -------------------------------------------------------------------------------------------
+  const AWAIT_OUTSIDE = 'await is only valid in async functions and the top level bodies of modules';
   const ESM_SYNTAX = [
     'Cannot use import statement outside a module',
     "Unexpected token 'export'",
     "Cannot use 'import.meta' outside a module",
-    'await is only valid in async functions and the top level bodies of modules',
+    AWAIT_OUTSIDE,
   ];
 
   const isEsmSyntaxError = (error) =>
@@ -202,53 +240,69 @@ const fs = require('fs');
     return [exports, exports && exports.default].find((candidate) => typeof candidate === 'function');
   };
 
-  const dynamicImport = (require) => {
-    const vm = require('vm');
-    const constant = vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-    return constant || ((specifier) => import(specifier));
-  };
-
+  // Stands in for `throw undefined`, which must not be taken for this.
+  const MISSING = create(null);
   // A dotted name, so that it can stand in source text.
   const DOTTED_NAME = /^[\p{ID_Start}$_][\p{ID_Continue}$]*(\.[\p{ID_Start}$_][\p{ID_Continue}$]*)*$/u;
+  const SCOPE = ['exports', 'require', 'module', '__filename', '__dirname'];
 
-  const loadScript = (file, main) => {
+  // A script as a function, which returns what `main` is in the scope of the script, as OpenWhisk finds it.
+  const compileScript = (code, file, main) => {
     const vm = require('vm');
-    const path = require('path');
+    const loader = vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+    const find = DOTTED_NAME.test(main)
+      ? `\n;try { return ${main}; } catch (e) { if (e.name !== 'ReferenceError') throw e; }` : '';
+    return vm.compileFunction(code + find, SCOPE, {
+      filename: file,
+      importModuleDynamically: loader || ((specifier) => import(specifier)),
+    });
+  };
+
+  const runScript = (script, file, main) => {
+    const module = { exports: {}, id: file, filename: file, loaded: false, children: [], paths: [] };
+    const requireOfCode = require('module').createRequire(file);
+    const directory = require('path').dirname(file);
+    const found = apply(script, module.exports, [module.exports, requireOfCode, module, file, directory]);
+    module.loaded = true;
+    return typeof found === 'function' ? found : mainOfExports(module.exports, main);
+  };
+
+  const readScript = (file) => {
     let code = apply(utf8Slice, readFileSync(file), []);
     if (code.charCodeAt(0) === 0xfeff) code = code.slice(1);
-    if (code.startsWith('#!')) code = `//${code}`;
-    if (code.trim() === '') throw MISSING;
-    const module = { exports: {}, id: file, filename: file, loaded: false, children: [], paths: [] };
-    // What a function of that name in scope is, is found by code in the same scope, as OpenWhisk does.
-    const found = DOTTED_NAME.test(main)
-      ? `\n;try { return ${main}; } catch (e) { if (!(e instanceof ReferenceError)) throw e; }` : '';
-    let compiled;
+    return code.startsWith('#!') ? `//${code}` : code;
+  };
+
+  const loadScript = (file, main) => {
+    const code = readScript(file);
+    if (code === '') throw MISSING;
+    let script;
     try {
-      compiled = vm.compileFunction(code + found, ['exports', 'require', 'module', '__filename', '__dirname'], {
-        filename: file,
-        importModuleDynamically: dynamicImport(require),
-      });
+      script = compileScript(code, file, main);
     } catch (error) {
-      if (isEsmSyntaxError(error)) return loadModuleText(code, main);
+      if (isEsmSyntaxError(error)) return loadModuleText(code, main, error);
       throw error;
     }
-    const requireOfCode = require('module').createRequire(file);
-    const inScope = apply(compiled, module.exports, [module.exports, requireOfCode, module, file, path.dirname(file)]);
-    return typeof inScope === 'function' ? inScope : mainOfExports(module.exports, main);
+    return runScript(script, file, main);
   };
 
   // Only a name that ends in .mjs makes Node.js read a file as a module, and the code's own directory is read-only.
-  const loadModuleText = async (code, main) => {
+  const loadModuleText = async (code, main, scriptError) => {
     const path = require('path');
     const directory = fs.mkdtempSync(path.join(require('os').tmpdir(), 'action-'));
     const file = path.join(directory, 'action.mjs');
     fs.writeFileSync(file, code);
-    return mainOfExports(await importFile(file), main);
+    try {
+      return mainOfExports(await importFile(file), main);
+    } catch (error) {
+      // `await` in a function that is not async: no module either, and the first error says it better.
+      throw error instanceof SyntaxError && scriptError.message === AWAIT_OUTSIDE ? scriptError : error;
+    }
   };
 
-  // `function`, or `module.function` where the module is a path inside the archive.
+  // `function`, or `module.function` where the module is a path inside the archive that has no dot.
   const splitMain = (main) => {
-    const match = /^(?:(.+)\.)?(\w+)$/.exec(main);
+    const match = /^(?:([^.]+)\.)?(.+)$/.exec(main);
     if (match === null) throw 'Name of main function is not valid.';
     return { index: match[1], name: match[2] };
   };
@@ -257,12 +311,12 @@ const fs = require('fs');
     const path = require('path');
     const { index, name } = splitMain(main);
     process.chdir(directory);
-    const has = (file) => existsSync(path.join(directory, file));
-    if (index === undefined && !has('package.json') && !has('index.js') && !has('index.mjs')) {
+    const roots = ['package.json', 'index.js', 'index.mjs'];
+    if (index === undefined && !roots.some((file) => existsSync(path.join(directory, file)))) {
       throw 'Zipped actions must contain either package.json or index.js at the root.';
     }
     const requireOfCode = require('module').createRequire(path.join(directory, 'package.json'));
-    const entry = resolveEntry(requireOfCode, path.join(directory, index || ''), path.join(directory, 'index.mjs'));
+    const entry = resolveEntry(requireOfCode, directory, index);
     try {
       return mainOfExports(requireOfCode(entry), name);
     } catch (error) {
@@ -271,19 +325,19 @@ const fs = require('fs');
     }
   };
 
-  const resolveEntry = (requireOfCode, wanted, fallback) => {
+  // `require` looks for no .mjs by itself.
+  const resolveEntry = (requireOfCode, directory, index) => {
+    const wanted = require('path').join(directory, index || '');
     try {
       return requireOfCode.resolve(wanted);
     } catch (error) {
-      for (const file of [`${wanted}.mjs`, fallback]) {
-        if (existsSync(file)) return file;
-      }
+      const module = index === undefined ? require('path').join(directory, 'index.mjs') : `${wanted}.mjs`;
+      if (existsSync(module)) return module;
       throw error;
     }
   };
 
   // --- the life of the action ---------------------------------------------------------------------------------------
-  const MISSING = create(null);
   const READY = 'ready';
   const STARTING = 'starting';
   const STOPPED = 'stopped';
@@ -291,8 +345,15 @@ const fs = require('fs');
   let userMain;
   let concurrent = false;
   let running = false;
-  const lastEnv = create(null);
-  const envNames = create(null);
+
+  // As text, whatever a user threw.
+  const textOf = (error, property) => {
+    try {
+      return StringOf((property !== undefined && error && error[property]) || error);
+    } catch {
+      return 'an error that cannot be shown';
+    }
+  };
 
   const setEnv = (env) => {
     if (env === null || typeof env !== 'object') return;
@@ -302,16 +363,17 @@ const fs = require('fs');
   const load = (init) => {
     if (!init.main || typeof init.main !== 'string' || !init.path || typeof init.path !== 'string') throw MISSING;
     setEnv(init.env);
-    if (init.concurrency > 1) {
-      concurrent = true;
-      captureConsole();
-    }
+    prepareOutput();
+    concurrent = init.concurrency > 1;
+    if (concurrent && calls === undefined) captureConsole();
     return init.archive ? loadArchive(init.path, init.main) : loadScript(init.path, init.main);
   };
 
+  const initFailed = (text) => sendText(INIT_DONE, 0, STATUS_FAILED, errorBody(text));
+
   const initialise = async (init) => {
-    if (userMain !== undefined) return sendError(INIT_DONE, 0, 'Cannot initialize the action more than once.');
-    if (status !== READY) return sendError(INIT_DONE, 0, `System not ready, status is ${status}.`);
+    if (userMain !== undefined) return initFailed('Cannot initialize the action more than once.');
+    if (status !== READY) return initFailed(`System not ready, status is ${status}.`);
     status = STARTING;
     try {
       const found = await load(init);
@@ -320,42 +382,29 @@ const fs = require('fs');
       status = READY;
       return sendText(INIT_DONE, 0, STATUS_OK, '{}');
     } catch (error) {
-      if (error === MISSING) {
-        status = READY;
-        return sendError(INIT_DONE, 0, 'Missing main/no code to execute.');
-      }
-      status = STOPPED;
-      consoleError('Error during initialization:', error);
-      return sendError(INIT_DONE, 0, `Initialization has failed due to: ${describe(error)}`);
+      status = error === MISSING ? READY : STOPPED;
+      if (error === MISSING) return initFailed('Missing main/no code to execute.');
+      logError('Error during initialization:', error);
+      return initFailed(`Initialization has failed due to: ${textOf(error, 'stack')}`);
     }
   };
 
-  const describe = (error) => {
-    try {
-      return StringOf((error && error.stack) || error);
-    } catch {
-      return 'an error that has no text';
-    }
-  };
-
-  const textOf = (error) => {
-    try {
-      return StringOf(error);
-    } catch {
-      return 'an error that has no text';
-    }
-  };
+  const lastEnv = create(null);
+  const envNames = create(null);
 
   // The variables of a call. Most have the value of the call before, and setting one is a system's setenv.
-  const setCallEnv = (call) => {
-    for (const name in call) {
-      if (name === 'value' || lastEnv[name] === call[name]) continue;
-      const variable = envNames[name] || (envNames[name] = `__OW_${apply(toUpperCase, name, [])}`);
-      process.env[variable] = call[name];
-      lastEnv[name] = call[name];
+  const setCallEnv = (body) => {
+    const names = keys(body);
+    for (let i = 0; i < names.length; i += 1) {
+      const name = names[i];
+      const value = body[name];
+      if (name === 'value' || typeof value !== 'string' || lastEnv[name] === value) continue;
+      if (envNames[name] === undefined) envNames[name] = `__OW_${apply(toUpperCase, name, [])}`;
+      process.env[envNames[name]] = value;
+      lastEnv[name] = value;
     }
     for (const name in lastEnv) {
-      if (call[name] !== undefined) continue;
+      if (typeof body[name] === 'string') continue;
       delete process.env[envNames[name]];
       delete lastEnv[name];
     }
@@ -383,60 +432,61 @@ const fs = require('fs');
     return typeof error === 'function' ? `[Function: ${error.name || 'anonymous'}]` : error;
   };
 
-  const finish = (stream, result) => {
-    if (result === undefined) return sendText(RESULT, stream, STATUS_OK, '{}');
-    if (typeof result !== 'object') {
-      consoleError(`Result must be of type object but has type "${typeof result}":`, result);
-      return sendError(RESULT, stream, 'The action did not return a dictionary.');
-    }
-    const text = stringify(result);
-    if (text === undefined) return sendError(RESULT, stream, 'The action did not return a dictionary.');
-    return sendText(RESULT, stream, STATUS_OK, text);
+  // Ends a call: what it writes from now on belongs to no call.
+  const answer = (call, callStatus, text) => {
+    call.ended = true;
+    running = false;
+    sendText(RESULT, call.stream, callStatus, text);
   };
 
-  const fail = (stream, error) => {
-    consoleError(error);
-    sendError(RESULT, stream, `An error has occurred: ${textOf(error)}`);
+  const answerError = (call, text) => answer(call, STATUS_FAILED, errorBody(text));
+
+  const answerThrown = (call, error) => {
+    logError(error);
+    answerError(call, `An error has occurred: ${textOf(error)}`);
+  };
+
+  const answerResult = (call, result) => {
+    const text = typeof result === 'object' ? stringify(result) : undefined;
+    if (text !== undefined) return answer(call, STATUS_OK, text);
+    logError(`Result must be of type object but has type "${typeof result}":`, result);
+    return answerError(call, 'The action did not return a dictionary.');
   };
 
   // `await` uses no property that user code can change, unless the result is a thenable of its own.
-  const call = async (stream, value) => {
-    let pending;
-    try {
-      pending = userMain(value);
-    } catch (error) {
-      return fail(stream, error);
-    }
+  const runMain = async (call, value) => {
     let result;
     try {
-      result = await pending;
+      result = userMain(value);
     } catch (error) {
-      result = { error: serialiseRejection(error) };
+      return answerThrown(call, error);
     }
     try {
-      return finish(stream, result);
+      try {
+        result = await result;
+        if (result === undefined) result = {};
+      } catch (error) {
+        result = { error: serialiseRejection(error) };
+      }
+      return answerResult(call, result);
     } catch (error) {
-      return fail(stream, error);
+      return answerThrown(call, error);
     }
   };
 
-  const callAlone = async (stream, value) => {
-    running = true;
-    await call(stream, value);
-    running = false;
-  };
-
-  const callOverlapping = async (stream, value) => {
-    const store = { stream, ended: false };
-    await calls.run(store, call, stream, value);
-    store.ended = true;
-  };
-
-  const runCall = (stream, body) => {
-    if (userMain === undefined) return sendError(RESULT, stream, 'System not initialized.');
-    if (running) return sendError(RESULT, stream, 'System not ready, status is running.');
+  const onRun = (stream, body) => {
+    const call = { stream, ended: false };
+    if (userMain === undefined) return answerError(call, 'System not initialized.');
+    if (running) return sendText(RESULT, stream, STATUS_FAILED, errorBody('System not ready, status is running.'));
+    const value = body.value === undefined || body.value === null ? {} : body.value;
+    if (typeof value !== 'object') {
+      const text = `the argument must be a dictionary but has type '${typeof value}'.`;
+      return answerError(call, `Internal system error: ${text}`);
+    }
     setCallEnv(body);
-    return concurrent ? callOverlapping(stream, body.value) : callAlone(stream, body.value);
+    if (concurrent) return calls.run(call, runMain, value);
+    running = true;
+    return runMain(call, value);
   };
 
   // --- reading frames -----------------------------------------------------------------------------------------------
@@ -450,7 +500,7 @@ const fs = require('fs');
       die(EXIT_BAD_FRAME, 'launcher: a frame is not JSON');
     }
     if (body === null || typeof body !== 'object') die(EXIT_BAD_FRAME, 'launcher: a frame is not an object');
-    if (kind === RUN) runCall(stream, body);
+    if (kind === RUN) onRun(stream, body);
     else initialise(body);
   };
 
@@ -479,7 +529,7 @@ const fs = require('fs');
     }
     if (headBytes < HEADER_BYTES) return at;
     if (payload === undefined) payload = allocate(payloadLength(head, 0));
-    const taken = Math.min(payload.length - payloadBytes, end - at);
+    const taken = min(payload.length - payloadBytes, end - at);
     apply(copy, bytes, [payload, payloadBytes, at, at + taken]);
     payloadBytes += taken;
     at += taken;
@@ -505,13 +555,35 @@ const fs = require('fs');
       onFrame(bytes[at + 4], u32(bytes, at + 5), bytes, start, end);
       at = end;
     }
-    return true;
+    readingPaused = queuedBytes > QUEUED_BYTES_MAX;
+    return !readingPaused;
   };
 
-  socket = new net.Socket({ fd: SOCKET_FD, onread: { buffer: readBuffer, callback: onRead } });
-  socketWrite = socket.write;
-  socket.on('end', () => die(EXIT_CLOSED));
-  socket.on('close', () => die(EXIT_CLOSED));
-  socket.on('error', () => die(EXIT_LOST));
+  // --- start --------------------------------------------------------------------------------------------------------
+  const listen = () => {
+    const net = require('net');
+    socket = new net.Socket({ fd: SOCKET_FD, onread: { buffer: readBuffer, callback: onRead } });
+    socketWrite = socket.write;
+    socketResume = socket.resume;
+    socket.on('end', () => die(EXIT_CLOSED));
+    socket.on('close', () => die(EXIT_CLOSED));
+    socket.on('error', () => die(EXIT_LOST));
+  };
+
+  // Touches what the first action will need, while no one waits for it.
+  const warmUp = async () => {
+    if (status !== READY || userMain !== undefined) return;
+    prepareOutput();
+    const script = compileScript('function main(value) { return value; }', '/warm/up.js', 'main');
+    const main = runScript(script, '/warm/up.js', 'main');
+    const { value } = parse('{"value":{"a":"b"}}');
+    stringify(await main(value));
+    require('util').format('warm', value, 1);
+    process.stdout.write('');
+  };
+
+  // HELLO goes first: what the proxy sends waits in the socket, and its work and ours overlap.
   sendHello();
+  listen();
+  setImmediate(warmUp);
 })();
