@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::ApiError;
+use crate::merge::{Merge, Merged};
 
 /// One parameter or annotation. Values stay text: the data path never builds a tree of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -128,10 +129,11 @@ impl<'de> Deserialize<'de> for Parameters {
     }
 }
 
-/// Lays a call's payload over an action's parameters, without looking inside any value.
+/// Lays a call's payload over an action's parameters, without looking inside any value; see [`Merge`], which a caller
+/// with many calls of one action keeps.
 ///
-/// `defaults` are the action's parameters without those for `/init`; `payload` is the body of the call, a JSON object
-/// or nothing. The answer is a JSON object.
+/// `defaults` are the action's parameters; `payload` is the body of the call, a JSON object or nothing. The answer is a
+/// JSON object.
 ///
 /// # Errors
 /// 400 when the payload is not a JSON object, or names a parameter for which `is_final` holds.
@@ -140,72 +142,18 @@ pub fn merge_payload(
     payload: &[u8],
     is_final: impl Fn(&str) -> bool,
 ) -> Result<Vec<u8>, ApiError> {
-    let mut keys = Vec::new();
-    if !payload.iter().all(u8::is_ascii_whitespace) {
-        keys = top_level_keys(payload)?;
-    }
-    if keys.iter().any(|key| is_final(key)) {
-        return Err(parameters_not_allowed());
-    }
-    let mut merged = Vec::with_capacity(payload.len() + 64);
-    merged.push(b'{');
-    for parameter in defaults.iter().filter(|parameter| !parameter.init) {
-        if keys.contains(&parameter.key) {
-            continue;
-        }
-        if merged.len() > 1 {
-            merged.push(b',');
-        }
-        serde_json::to_writer(&mut merged, &parameter.key).map_err(|_| ApiError::internal())?;
-        merged.push(b':');
-        merged.extend_from_slice(parameter.value.get().as_bytes());
-    }
-    let inner = inner_of_object(payload);
-    if !inner.is_empty() {
-        if merged.len() > 1 {
-            merged.push(b',');
-        }
-        merged.extend_from_slice(inner);
-    }
-    merged.push(b'}');
-    Ok(merged)
+    let merge = Merge::new(defaults, &is_final);
+    Ok(match merge.apply(payload, is_final)? {
+        Merged::Defaults => merge.without_payload().to_vec(),
+        Merged::Payload => payload.to_vec(),
+        Merged::Both(object) => object,
+    })
 }
 
 /// 400: a call that overrides a `final` or reserved parameter.
 #[must_use]
 pub fn parameters_not_allowed() -> ApiError {
     ApiError::new(400, "Request defines parameters that are not allowed (e.g., reserved properties).")
-}
-
-/// What is between the braces of a JSON object that was checked before.
-fn inner_of_object(object: &[u8]) -> &[u8] {
-    let trimmed = object.trim_ascii();
-    match trimmed {
-        [b'{', inner @ .., b'}'] => inner.trim_ascii(),
-        _ => b"",
-    }
-}
-
-/// The keys of a JSON object; checks the syntax of the whole text on the way.
-fn top_level_keys(object: &[u8]) -> Result<Vec<String>, ApiError> {
-    struct Keys;
-    impl<'de> Visitor<'de> for Keys {
-        type Value = Vec<String>;
-        fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            out.write_str("a JSON object")
-        }
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Vec<String>, M::Error> {
-            let mut keys = Vec::new();
-            while let Some(key) = map.next_key::<String>()? {
-                map.next_value::<serde::de::IgnoredAny>()?;
-                keys.push(key);
-            }
-            Ok(keys)
-        }
-    }
-    let mut input = serde_json::Deserializer::from_slice(object);
-    let keys = input.deserialize_map(Keys).and_then(|keys| input.end().map(|()| keys));
-    keys.map_err(ApiError::malformed_content)
 }
 
 /// Booleans are themselves, numbers true unless 0, strings true unless empty, null false, all else true.
