@@ -256,7 +256,8 @@ impl Action {
 }
 
 /// 400: a PUT that creates an action without `exec`.
-fn exec_undefined() -> ApiError {
+#[must_use]
+pub fn exec_undefined() -> ApiError {
     ApiError::new(400, "exec undefined")
 }
 
@@ -289,7 +290,9 @@ fn check_size(field: &str, bytes: u64, max: u64) -> Result<(), ApiError> {
 /// OpenWhisk's guess: trimmed code is binary if it is not empty and is well-formed base64.
 fn is_binary(code: &str) -> bool {
     let code = code.trim();
-    !code.is_empty() && code.len() % 4 == 0 && base64::engine::general_purpose::STANDARD.decode(code).is_ok()
+    !code.is_empty()
+        && code.len().is_multiple_of(4)
+        && base64::engine::general_purpose::STANDARD.decode(code).is_ok()
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ fn truthy(json: &str) -> bool {
     match json {
         "true" => true,
         "false" | "null" | "\"\"" => false,
-        _ => json.parse::<f64>().map_or(true, |number| number != 0.0),
+        _ => json.parse::<f64>() != Ok(0.0),
     }
 }
 
