@@ -1,1 +1,154 @@
 //! The management plane: what people create.
+//!
+//! [`Management`] answers every request of the public API that is no invocation, the admin API, and the look-ups of the
+//! other planes; it takes activation records in and removes old ones. It reaches the store through traits, and tells the
+//! routers of every change before it answers the client that made it.
+//!
+//! A request goes through: route and method, authentication, names, access, size and type of the body, its syntax, the
+//! store (openwhisk-api.md 1.3). Handlers return errors as values; the transaction id is added in one place.
+//!
+//! It never invokes an action, and knows neither containers nor routers. Nothing here blocks an async thread: large texts
+//! are parsed, hashed and printed on threads for blocking work.
+
+mod actions;
+mod activations;
+mod admin;
+mod answer;
+mod app;
+mod body;
+mod caller;
+mod code;
+mod documents;
+mod info;
+mod later;
+mod ports;
+mod query;
+mod retention;
+mod routes;
+mod settings;
+pub mod subjects;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use http::Method;
+use tower::ServiceExt;
+use tracing::Instrument;
+use triplane_model::activation::ActivationEntry;
+use triplane_model::{Action, CodeHash, Credential, EntityName, FullName, Identity, TransactionId};
+use triplane_net::Body;
+use triplane_store::StoreError;
+
+use crate::app::{App, Shared};
+pub use crate::ports::{Flush, Ports, Propagation};
+pub use crate::settings::{AdminToken, Bodies, Retention, Settings};
+
+/// The management plane. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Management {
+    app: App,
+    public: Router,
+    admin: Router,
+}
+
+impl Management {
+    /// The management plane over these ports.
+    #[must_use]
+    pub fn new(settings: Settings, ports: Ports) -> Self {
+        let app = Arc::new(Shared::new(settings, ports));
+        Self { public: routes::public(App::clone(&app)), admin: routes::admin(App::clone(&app)), app }
+    }
+
+    /// Answers a request of the public API. The transaction id is taken from the extensions; the caller adds it to the
+    /// headers of the answer, and the headers of CORS.
+    pub async fn handle(&self, request: http::Request<Body>) -> http::Response<Body> {
+        if request.method() == Method::OPTIONS && is_api(request.uri().path()) {
+            return answer::finish(answer::text("OK"), &TransactionId::new(""));
+        }
+        answer_by(&self.public, request).await
+    }
+
+    /// Answers a request of the admin API, `/admin/v1/...`, to be served on the admin listener only.
+    pub async fn admin(&self, request: http::Request<Body>) -> http::Response<Body> {
+        answer_by(&self.admin, request).await
+    }
+
+    /// Who a credential stands for; nothing when it is unknown or its subject blocked.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn identity(&self, credential: Credential) -> Result<Option<Identity>, StoreError> {
+        self.app.ports.entities.identity(credential).await
+    }
+
+    /// The owner of a namespace, for calls that are made in its name.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn owner(&self, namespace: EntityName) -> Result<Option<Identity>, StoreError> {
+        self.app.ports.entities.owner(namespace).await
+    }
+
+    /// An action.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn action(&self, name: FullName) -> Result<Option<Action>, StoreError> {
+        self.app.ports.entities.action(name).await
+    }
+
+    /// The code text with this hash.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn code(&self, hash: CodeHash) -> Result<Option<Arc<str>>, StoreError> {
+        self.app.ports.entities.code(hash).await
+    }
+
+    /// Takes activation records in. Doing so twice changes nothing, so that a batch that failed is sent again.
+    ///
+    /// # Errors
+    /// When the store does not answer; some of the records may have been written.
+    pub async fn ingest(&self, entries: Vec<ActivationEntry>) -> Result<(), StoreError> {
+        self.app.ports.activations.insert(entries).await
+    }
+
+    /// Removes activations that are too old or too many, every period, until `shutdown` ends.
+    pub async fn retention(&self, shutdown: impl Future<Output = ()> + Send) {
+        let activations = Arc::clone(&self.app.ports.activations);
+        retention::run(activations, self.app.settings.retention, shutdown).await;
+    }
+}
+
+/// Whether a path is under `/api/v1`, where OPTIONS is answered for everything.
+fn is_api(path: &str) -> bool {
+    path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+async fn answer_by(router: &Router, request: http::Request<Body>) -> http::Response<Body> {
+    let transaction = request.extensions().get::<TransactionId>().cloned();
+    let transaction = transaction.unwrap_or_else(|| TransactionId::new("unknown"));
+    let span = tracing::info_span!("management", transaction = transaction.as_str());
+    let request: Request = request.map(axum::body::Body::new);
+    match router.clone().oneshot(request).instrument(span).await {
+        Ok(response) => answer::finish(response, &transaction),
+        Err(never) => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_answered_under_the_api_only() {
+        for path in ["/api/v1", "/api/v1/", "/api/v1/namespaces/_/actions", "/api/v1/nothing"] {
+            assert!(is_api(path), "{path}");
+        }
+        for path in ["/", "/ping", "/api/v11", "/api"] {
+            assert!(!is_api(path), "{path}");
+        }
+    }
+}

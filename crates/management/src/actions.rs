@@ -1,0 +1,182 @@
+//! Actions: list, read, write, delete (openwhisk-api.md 1.7, 1.9, 2).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use triplane_model::action::{ActionPut, exec_undefined};
+use triplane_model::runtimes::Runtimes;
+use triplane_model::{Action, ApiError, CodeHash, FullName, Identity};
+use triplane_store::{Expected, StoreError};
+
+use crate::answer::{self, Answer, Failure};
+use crate::app::{App, now_ms, off_thread};
+use crate::caller::{Names, Scope};
+use crate::query::Query;
+use crate::{body, code};
+
+/// `GET /namespaces/{ns}/actions`.
+pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> Answer {
+    let namespace = scope.own_namespace()?;
+    let page = query.page("actions", &app.settings.limits)?;
+    if page.count {
+        let total = app.ports.entities.count_actions(namespace).await?;
+        return Ok(answer::json(&json!({ "actions": page.counted(total) })));
+    }
+    let actions = app.ports.entities.list_actions(namespace, page.skip, page.limit).await?;
+    let bytes = actions.iter().map(|action| action.annotations.size_bytes()).sum();
+    let summaries = move || Value::Array(actions.iter().map(Action::to_summary).collect()).to_string();
+    Ok(answer::json_bytes(off_thread(bytes, summaries).await?))
+}
+
+/// `GET /namespaces/{ns}/actions/{package}/`: the list of a package, of which there are none yet.
+pub(crate) async fn list_package(scope: Scope, names: Names) -> Answer {
+    scope.own_entity(names)?;
+    Err(ApiError::not_found().into())
+}
+
+/// `GET /namespaces/{ns}/actions/{name}`.
+pub(crate) async fn get(scope: Scope, names: Names, query: Query, State(app): State<App>) -> Answer {
+    let name = scope.own_entity(names)?;
+    let with_code = query.flag("code", true)?;
+    let action = stored(&app, name).await?.ok_or_else(ApiError::not_found)?;
+    let code = match with_code {
+        true => Some(stored_code(&app, &action).await?),
+        false => None,
+    };
+    Ok(answer::json_bytes(entity(action, code).await?))
+}
+
+/// `DELETE /namespaces/{ns}/actions/{name}`: answers what was deleted.
+pub(crate) async fn delete(scope: Scope, names: Names, State(app): State<App>) -> Answer {
+    let name = scope.own_entity(names)?;
+    let action = stored(&app, name).await?.ok_or_else(ApiError::not_found)?;
+    let code = stored_code(&app, &action).await?;
+    let deletion = app.ports.entities.delete_action(action.name.clone(), action.revision);
+    app.commit(async { Ok::<_, StoreError>(((), vec![deletion.await?])) }).await?;
+    Ok(answer::json_bytes(entity(action, Some(code)).await?))
+}
+
+/// `PUT /namespaces/{ns}/actions/{name}`: creates, or with `overwrite=true` updates.
+pub(crate) async fn put(
+    scope: Scope,
+    names: Names,
+    query: Query,
+    State(app): State<App>,
+    request: Request,
+) -> Answer {
+    let name = scope.own_entity(names)?;
+    let overwrite = query.flag("overwrite", false)?;
+    let upload = body::read(&app, request).await?;
+    let put = Put::read(&app, upload.bytes.clone()).await?;
+    check_instances(&put.fields, &scope.identity)?;
+    if name.package.is_some() {
+        return Err(ApiError::not_found().into());
+    }
+    let (action, code) = match stored(&app, name.clone()).await? {
+        Some(_) if !overwrite => return Err(ApiError::exists().into()),
+        Some(known) => put.update(&app, known).await?,
+        None => put.create(&app, name).await?,
+    };
+    let code = match code {
+        Some(code) => code,
+        None => stored_code(&app, &action).await?,
+    };
+    Ok(answer::json_bytes(entity(action, Some(code)).await?))
+}
+
+/// A POST that is no invocation of the router's: it takes those of actions that are in no package.
+pub(crate) async fn post(scope: Scope, names: Names) -> Answer {
+    match scope.own_entity(names)?.package {
+        Some(_) => Err(ApiError::not_found().into()),
+        None => Err(Failure::internal("an invocation reached the management plane")),
+    }
+}
+
+/// The body of a PUT, read and checked.
+struct Put {
+    fields: ActionPut,
+    code: Option<(CodeHash, Arc<str>)>,
+}
+
+impl Put {
+    async fn read(app: &App, body: Bytes) -> Result<Self, Failure> {
+        let (bytes, app) = (body.len() as u64, Arc::clone(app));
+        let read = move || {
+            let fields = ActionPut::parse(&body, &app.settings.runtimes, &app.settings.limits)?;
+            let code = fields.exec.as_ref().map(|exec| (code::hash(&exec.code), exec.code.as_str().into()));
+            Ok::<_, ApiError>(Self { fields, code })
+        };
+        Ok(off_thread(bytes, read).await??)
+    }
+
+    async fn create(self, app: &App, name: FullName) -> Result<Written, Failure> {
+        let (hash, code) = self.code.ok_or_else(exec_undefined)?;
+        let action = self.fields.create(name, hash, &app.settings.limits, now_ms())?;
+        write(app, action, Some(code), Expected::Absent).await
+    }
+
+    async fn update(self, app: &App, known: Action) -> Result<Written, Failure> {
+        let runtime = app.settings.runtimes.find(&known.exec.kind);
+        if self.fields.exec.is_none() && runtime.is_some_and(|runtime| runtime.deprecated) {
+            return Err(Runtimes::no_longer_supported(&known.exec.kind).into());
+        }
+        let (hash, code) = self.code.unzip();
+        let bytes = known.annotations.size_bytes() + known.parameters.size_bytes();
+        let expected = Expected::Revision(known.revision);
+        let fields = self.fields;
+        let action = off_thread(bytes, move || fields.update(&known, hash, now_ms())).await?;
+        write(app, action, code, expected).await
+    }
+}
+
+/// A written action, and its code if it was written too.
+type Written = (Action, Option<Arc<str>>);
+
+async fn write(
+    app: &App,
+    action: Action,
+    code: Option<Arc<str>>,
+    expected: Expected,
+) -> Result<Written, Failure> {
+    let write = app.ports.entities.put_action(action, code.as_deref().map(str::to_owned), expected);
+    let written = async {
+        let (action, change) = write.await?;
+        Ok::<_, StoreError>((action, vec![change]))
+    };
+    Ok((app.commit(written).await?, code))
+}
+
+/// More containers of one action than the namespace may have calls in flight make no sense (openwhisk-api.md 2.1).
+fn check_instances(put: &ActionPut, identity: &Identity) -> Result<(), ApiError> {
+    let allowed = identity.limits.concurrent_invocations;
+    match put.limits.instances {
+        Some(instances) if instances > allowed => Err(ApiError::new(
+            400,
+            format!(
+                "Max action instance concurrency must not exceed your namespace concurrency of {allowed}."
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn stored(app: &App, name: FullName) -> Result<Option<Action>, StoreError> {
+    match name.package {
+        // There are no packages yet, so that nothing is in one.
+        Some(_) => Ok(None),
+        None => app.ports.entities.action(name).await,
+    }
+}
+
+async fn stored_code(app: &App, action: &Action) -> Result<Arc<str>, StoreError> {
+    let code = app.ports.entities.code(action.exec.code.clone()).await?;
+    code.ok_or_else(|| StoreError::Corrupt(format!("{} has lost its code", action.name)))
+}
+
+/// The JSON of an action.
+async fn entity(action: Action, code: Option<Arc<str>>) -> Result<String, Failure> {
+    let bytes = action.exec.code_bytes + action.parameters.size_bytes() + action.annotations.size_bytes();
+    off_thread(bytes, move || action.to_json(code.as_deref()).to_string()).await
+}

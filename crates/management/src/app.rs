@@ -1,0 +1,91 @@
+//! What all handlers share.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Semaphore;
+use triplane_store::Change;
+
+use crate::answer::Failure;
+use crate::ports::Ports;
+use crate::settings::Settings;
+
+/// The state of the handlers.
+pub(crate) type App = Arc<Shared>;
+
+/// Settings, ports, and what bounds the memory of bodies.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) ports: Ports,
+    /// One permit for each KiB that bodies may take together.
+    pub(crate) body_kib: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, ports: Ports) -> Self {
+        let body_kib = Arc::new(Semaphore::new(settings.bodies.total_bytes_max.div_ceil(1024)));
+        Self { settings, ports, body_kib }
+    }
+
+    /// Waits until the records of all calls that ended before now are in the store, or for a bounded time.
+    pub(crate) async fn flush(&self) {
+        if self.settle(self.ports.records.flush()).await.is_none() {
+            tracing::warn!("records were not uploaded in time; a read may miss the latest calls");
+        }
+    }
+
+    /// Waits until the routers have applied a change, or for a bounded time.
+    pub(crate) async fn publish(&self, change: Change) {
+        let sequence = change.sequence;
+        if self.settle(self.ports.propagation.published(change)).await.is_none() {
+            tracing::warn!(sequence, "a change was not applied everywhere in time");
+        }
+    }
+
+    async fn settle(&self, wait: impl Future<Output = ()>) -> Option<()> {
+        tokio::time::timeout(self.settings.settle_wait_max, wait).await.ok()
+    }
+
+    /// Commits a write and publishes it, to the end even when the client goes away in between: a change that is
+    /// committed but not published would leave the routers with what it replaced.
+    pub(crate) async fn commit<T, E>(
+        self: &Arc<Self>,
+        write: impl Future<Output = Result<(T, Vec<Change>), E>> + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        E: Into<Failure> + Send + 'static,
+    {
+        let app = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let (written, changes) = write.await?;
+            for change in changes {
+                app.publish(change).await;
+            }
+            Ok::<T, E>(written)
+        });
+        task.await.map_err(Failure::internal)?.map_err(Into::into)
+    }
+}
+
+/// Work on more bytes than this leaves the async thread: 64 KiB are parsed or hashed in well under a millisecond.
+const INLINE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Runs work whose time grows with `bytes`: here when that is little, else on a thread for blocking work.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    bytes: u64,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    if bytes <= INLINE_BYTES_MAX {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(Failure::internal)
+}
+
+/// Wall-clock epoch milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

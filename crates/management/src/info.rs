@@ -1,0 +1,136 @@
+//! Info documents, namespaces and the limits of a namespace (openwhisk-api.md 1.4, 1.8).
+
+use axum::extract::State;
+use serde_json::{Value, json};
+use triplane_model::SystemLimits;
+
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::caller::{Caller, Scope};
+use crate::settings::Settings;
+
+const MB: u64 = 1024 * 1024;
+
+/// `GET /`: limits and runtimes, for tools that ask before they deploy.
+pub(crate) async fn controller(State(app): State<App>) -> Answer {
+    Ok(answer::json(&controller_json(&app.settings)))
+}
+
+fn controller_json(settings: &Settings) -> Value {
+    let (system, namespace) = (&settings.limits, &settings.namespace_limits);
+    json!({
+        "description": "OpenWhisk",
+        "support": { "github": settings.support_github, "slack": settings.support_slack },
+        "api_paths": ["/api/v1"],
+        "limits": {
+            "actions_per_minute": namespace.invocations_per_minute,
+            "triggers_per_minute": namespace.fires_per_minute,
+            "concurrent_actions": namespace.concurrent_invocations,
+            "sequence_length": system.sequence_length_max,
+            "default_min_action_duration": system.timeout_ms_min,
+            "default_max_action_duration": system.timeout_ms_max,
+            "default_min_action_memory": system.memory_mb_min * MB,
+            "default_max_action_memory": system.memory_mb_max * MB,
+            "default_min_action_logs": system.logs_mb_min * MB,
+            "default_max_action_logs": system.logs_mb_max * MB,
+            "min_action_duration": system.timeout_ms_min,
+            "max_action_duration": system.timeout_ms_max,
+            "min_action_memory": system.memory_mb_min * MB,
+            "max_action_memory": system.memory_mb_max * MB,
+            "min_action_logs": system.logs_mb_min * MB,
+            "max_action_logs": system.logs_mb_max * MB,
+        },
+        "runtimes": settings.runtimes,
+    })
+}
+
+/// `GET /api/v1`.
+pub(crate) async fn api(State(app): State<App>) -> Answer {
+    Ok(answer::json(&json!({
+        "description": "OpenWhisk API",
+        "api_version": "1.0.0",
+        "api_version_path": "v1",
+        "build": app.settings.build,
+        "buildno": app.settings.build_number,
+        "swagger_paths": { "ui": "/docs", "api-docs": "/api-docs" },
+    })))
+}
+
+/// `GET /ping`.
+pub(crate) async fn ping() -> Answer {
+    Ok(answer::text("pong"))
+}
+
+/// `GET /api/v1/namespaces`: exactly one, that of the key.
+pub(crate) async fn namespaces(Caller(identity): Caller) -> Answer {
+    Ok(answer::json(&json!([identity.namespace])))
+}
+
+/// `GET /api/v1/namespaces/{ns}/limits`.
+pub(crate) async fn limits(scope: Scope, State(app): State<App>) -> Answer {
+    scope.own_namespace()?;
+    let (system, namespace) = (&app.settings.limits, &scope.identity.limits);
+    Ok(answer::json(&json!({
+        "invocationsPerMinute": namespace.invocations_per_minute,
+        "concurrentInvocations": namespace.concurrent_invocations,
+        "firesPerMinute": namespace.fires_per_minute,
+        // Every namespace stores its activations: there is no setting against it yet.
+        "storeActivations": true,
+        "minActionMemory": system.memory_mb_min,
+        "maxActionMemory": system.memory_mb_max,
+        "minActionLogs": system.logs_mb_min,
+        "maxActionLogs": system.logs_mb_max,
+        "minActionTimeout": system.timeout_ms_min,
+        "maxActionTimeout": system.timeout_ms_max,
+        "minActionConcurrency": system.concurrency_min,
+        "maxActionConcurrency": system.concurrency_max,
+        "maxParameterSize": size_text(system.parameters_bytes_max),
+        "maxActionInstances": namespace.concurrent_invocations,
+        "maxPayloadSize": size_text(system.payload_bytes_max),
+        "truncationSize": size_text(truncation(system)),
+    })))
+}
+
+/// What is kept of a result that is too large is never more than a result may be.
+fn truncation(system: &SystemLimits) -> u64 {
+    system.truncation_bytes.min(system.result_bytes_max)
+}
+
+/// `1 MB`, `512 KB`, `100 B`: the largest unit that leaves a whole number.
+fn size_text(bytes: u64) -> String {
+    for (unit, size) in [("GB", 1024 * MB), ("MB", MB), ("KB", 1024)] {
+        if bytes >= size && bytes.is_multiple_of(size) {
+            return format!("{} {unit}", bytes / size);
+        }
+    }
+    format!("{bytes} B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_printed_in_the_largest_whole_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (100, "100 B"),
+            (1024, "1 KB"),
+            (1536, "1536 B"),
+            (MB, "1 MB"),
+            (3 * 1024 * MB, "3 GB"),
+        ] {
+            assert_eq!(size_text(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_info_document_names_memory_and_logs_in_bytes() {
+        let info = controller_json(&Settings::default());
+        let limits = &info["limits"];
+        assert_eq!(limits["min_action_memory"], 134_217_728);
+        assert_eq!(limits["max_action_memory"], 536_870_912);
+        assert_eq!(limits["max_action_logs"], 10_485_760);
+        assert_eq!((&limits["actions_per_minute"], &limits["concurrent_actions"]), (&json!(60), &json!(30)));
+    }
+}

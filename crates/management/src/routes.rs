@@ -1,0 +1,82 @@
+//! Which path and method is answered by whom. A path that exists answers other methods with 405, HEAD included.
+
+use axum::Router;
+use axum::routing::{MethodRouter, get};
+
+use crate::answer::Failure;
+use crate::app::App;
+use crate::{actions, activations, admin, info, later};
+
+const GET: &str = "GET";
+const ENTITY: &str = "GET, PUT, DELETE, POST";
+
+/// The public API.
+pub(crate) fn public(app: App) -> Router {
+    let router = Router::new()
+        .route("/", only(GET, get(info::controller)))
+        .route("/ping", only(GET, get(info::ping)))
+        .route("/api/v1", only(GET, get(info::api)))
+        .route("/api/v1/", only(GET, get(info::api)))
+        .route("/api/v1/namespaces", only(GET, get(info::namespaces)))
+        .route("/api/v1/namespaces/", only(GET, get(info::namespaces)));
+    let router = list(router, "limits", || get(info::limits));
+    let router = list(router, "actions", || get(actions::list));
+    let router = list(router, "activations", || get(activations::list));
+    let router = list(router, "packages", || get(later::packages));
+    let router = list(router, "triggers", || get(later::triggers));
+    let router = list(router, "rules", || get(later::rules));
+    let action = || get(actions::get).put(actions::put).delete(actions::delete).post(actions::post);
+    router
+        .route(&under("actions/{name}"), only(ENTITY, action()))
+        .route(&under("actions/{name}/"), only(GET, get(actions::list_package)))
+        .route(&under("actions/{package}/{name}"), only(ENTITY, action()))
+        .route(&under("activations/{id}"), only(GET, get(activations::get)))
+        .route(&under("activations/{id}/"), only(GET, get(activations::get)))
+        .route(&under("activations/{id}/result"), only(GET, get(activations::result)))
+        .route(&under("activations/{id}/logs"), only(GET, get(activations::logs)))
+        .route(&under("packages/{name}"), only("GET, DELETE", get(later::missing).delete(later::missing)))
+        .route(&under("triggers/{name}"), missing_entity())
+        .route(&under("rules/{name}"), missing_entity())
+        .fallback(no_route)
+        .with_state(app)
+}
+
+/// The admin API.
+pub(crate) fn admin(app: App) -> Router {
+    let user = || get(admin::get).delete(admin::delete);
+    Router::new()
+        .route("/admin/v1/users", only("POST", axum::routing::post(admin::create)))
+        .route("/admin/v1/users/{subject}", only("GET, DELETE", user()))
+        .route("/admin/v1/users/{subject}/block", only("POST", axum::routing::post(admin::block)))
+        .route("/admin/v1/users/{subject}/unblock", only("POST", axum::routing::post(admin::unblock)))
+        .fallback(no_route)
+        .with_state(app)
+}
+
+fn under(path: &str) -> String {
+    format!("/api/v1/namespaces/{{ns}}/{path}")
+}
+
+/// A collection, with and without a slash at its end.
+fn list(router: Router<App>, collection: &str, handler: fn() -> MethodRouter<App>) -> Router<App> {
+    let path = under(collection);
+    router.route(&path, only(GET, handler())).route(&format!("{path}/"), only(GET, handler()))
+}
+
+fn missing_entity() -> MethodRouter<App> {
+    only("GET, DELETE, POST", get(later::missing).delete(later::missing).post(later::missing))
+}
+
+/// Refuses all methods but those that are there. HEAD is one of them, though axum would answer it like GET.
+fn only(allow: &'static str, methods: MethodRouter<App>) -> MethodRouter<App> {
+    let refuse = async move || -> Failure { Failure::method(allow) };
+    let methods = match allow.contains(GET) {
+        true => methods.head(refuse),
+        false => methods,
+    };
+    methods.fallback(refuse)
+}
+
+async fn no_route() -> Failure {
+    triplane_model::ApiError::no_route().into()
+}
