@@ -246,16 +246,37 @@ const fs = require('fs');
   const DOTTED_NAME = /^[\p{ID_Start}$_][\p{ID_Continue}$]*(\.[\p{ID_Start}$_][\p{ID_Continue}$]*)*$/u;
   const SCOPE = ['exports', 'require', 'module', '__filename', '__dirname'];
 
+  // Node.js warns when a script first calls `import()` that the way in which we allow it is experimental, which is
+  // nothing for the log of an action.
+  const hushLoaderWarning = () => {
+    const { emitWarning } = process;
+    process.emitWarning = (warning, ...rest) => {
+      if (typeof warning === 'string' && warning.startsWith('vm.USE_MAIN_CONTEXT_DEFAULT_LOADER')) return;
+      apply(emitWarning, process, [warning, ...rest]);
+    };
+  };
+
+  let dynamicImport;
+
+  const compile = (code, file) => {
+    const vm = require('vm');
+    if (dynamicImport === undefined && vm.constants) {
+      dynamicImport = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+      hushLoaderWarning();
+    }
+    return vm.compileFunction(code, SCOPE, { filename: file, importModuleDynamically: dynamicImport });
+  };
+
   // A script as a function, which returns what `main` is in the scope of the script, as OpenWhisk finds it.
   const compileScript = (code, file, main) => {
-    const vm = require('vm');
-    const loader = vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-    const find = DOTTED_NAME.test(main)
-      ? `\n;try { return ${main}; } catch (e) { if (e.name !== 'ReferenceError') throw e; }` : '';
-    return vm.compileFunction(code + find, SCOPE, {
-      filename: file,
-      importModuleDynamically: loader || ((specifier) => import(specifier)),
-    });
+    if (!DOTTED_NAME.test(main)) return compile(code, file);
+    try {
+      return compile(`${code}\n;try { return ${main}; } catch (e) { if (e.name !== 'ReferenceError') throw e; }`, file);
+    } catch (error) {
+      // The fault may be in the code, and then the error must not show ours.
+      compile(code, file);
+      throw error;
+    }
   };
 
   const runScript = (script, file, main) => {
