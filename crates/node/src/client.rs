@@ -1,0 +1,390 @@
+//! The server's side of the spawner: starts it, asks it for sandboxes, and starts another when it dies.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Signal;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::process::Child;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use triplane_proxy::runtime::{Exit, Sandbox};
+
+use crate::protocol::{
+    Config, Enforcement, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, SandboxSpec, receive, send,
+};
+
+/// How long a spawner may take to get ready; it takes milliseconds.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+/// How long a sandbox may take from request to exec on a busy machine; it takes about a millisecond.
+const START_WITHIN: Duration = Duration::from_secs(10);
+/// How long a killed sandbox may take to go: the kernel frees its memory first.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// Between attempts to start a spawner that does not come up.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How the spawner's process is started.
+#[derive(Clone, Debug)]
+pub struct SpawnerCommand {
+    /// The program; `/proc/self/exe` is this one.
+    pub program: PathBuf,
+    /// Its arguments, which must lead to [`crate::spawner::run`] on its stdin.
+    pub arguments: Vec<OsString>,
+    /// Its whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+/// Why there is no spawner.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnerError {
+    /// Its process could not be started, or did not speak.
+    #[error("the spawner cannot be started: {0}")]
+    Start(#[from] io::Error),
+    /// It did not answer in time.
+    #[error("the spawner did not get ready in time")]
+    Late,
+    /// Sandboxes cannot be made here.
+    #[error("this machine cannot run sandboxes: {0}")]
+    Unusable(String),
+}
+
+/// The spawner, whichever process it is at the moment.
+#[derive(Debug)]
+pub struct SpawnerClient {
+    command: SpawnerCommand,
+    config: Config,
+    current: watch::Sender<Option<Arc<Connection>>>,
+    ids: AtomicU64,
+    closing: AtomicBool,
+    ended: watch::Sender<bool>,
+}
+
+/// One spawner process.
+#[derive(Debug)]
+struct Connection {
+    socket: AsyncFd<OwnedFd>,
+    enforcement: Enforcement,
+    sandboxes: Mutex<HashMap<u64, Entry>>,
+}
+
+/// A sandbox that was asked for.
+#[derive(Debug)]
+struct Entry {
+    started: Option<oneshot::Sender<Result<Arc<OwnedFd>, String>>>,
+    pidfd: Option<Arc<OwnedFd>>,
+    exit: watch::Sender<Option<Exit>>,
+}
+
+/// A sandbox that runs. It is killed when the handle is dropped.
+#[derive(Debug)]
+pub struct SandboxHandle {
+    /// Refers to its first process, even when the spawner is gone.
+    pidfd: Arc<OwnedFd>,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+impl SpawnerClient {
+    /// Starts a spawner and keeps one running.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot make sandboxes here.
+    pub async fn start(command: SpawnerCommand, config: Config) -> Result<Arc<Self>, SpawnerError> {
+        let (child, connection) = launch(&command, &config).await?;
+        let client = Arc::new(Self {
+            command,
+            config,
+            current: watch::Sender::new(Some(Arc::clone(&connection))),
+            ids: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            ended: watch::Sender::new(false),
+        });
+        tokio::spawn(Arc::clone(&client).keep(child, connection));
+        Ok(client)
+    }
+
+    /// What sandboxes are held to.
+    pub fn enforcement(&self) -> Enforcement {
+        self.current.borrow().as_ref().map_or_else(Enforcement::default, |connection| connection.enforcement)
+    }
+
+    /// Starts a sandbox. The descriptors are the runtime's ends of its socket, its stdout and its stderr.
+    ///
+    /// # Errors
+    /// Why it did not start; nothing of it is left.
+    pub async fn start_sandbox(
+        &self,
+        spec: SandboxSpec,
+        descriptors: [OwnedFd; 3],
+    ) -> Result<SandboxHandle, String> {
+        let mut current = self.current.subscribe();
+        let connection = timeout(START_WITHIN, current.wait_for(Option::is_some)).await;
+        let connection = match connection {
+            Ok(Ok(connection)) => connection.as_ref().map(Arc::clone),
+            _ => None,
+        };
+        let connection = connection.ok_or("the spawner is not running; it is being started again")?;
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let (started, answer) = oneshot::channel();
+        let (exit, exited) = watch::channel(None);
+        connection.lock().insert(id, Entry { started: Some(started), pidfd: None, exit });
+        // until the handle exists, this takes back what was asked for
+        let mut guard = StartGuard { connection: &connection, id, armed: true };
+        let sent = timeout(START_WITHIN, connection.send(&Request::Start { id, spec }, &descriptors)).await;
+        drop(descriptors);
+        sent.map_err(|_| "the spawner does not read")?.map_err(|error| error.to_string())?;
+        let answer = timeout(START_WITHIN, answer).await.map_err(|_| "the spawner did not answer in time")?;
+        let pidfd = answer.map_err(|_| "the spawner died")??;
+        guard.armed = false;
+        Ok(SandboxHandle { pidfd, exit: exited })
+    }
+
+    /// Ends the spawner and everything that it started, and waits for it.
+    pub async fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        if let Some(connection) = self.current.borrow().as_ref() {
+            connection.shut_down();
+        }
+        let mut ended = self.ended.subscribe();
+        if timeout(GONE_WITHIN, ended.wait_for(|ended| *ended)).await.is_err() {
+            tracing::warn!("the spawner did not end in time");
+        }
+    }
+
+    /// Reads what spawners say, one after the other, until the node is closed.
+    async fn keep(self: Arc<Self>, mut child: Child, mut connection: Arc<Connection>) {
+        loop {
+            let error = connection.read_replies().await;
+            self.current.send_replace(None);
+            connection.shut_down();
+            connection.end_all().await;
+            let status = timeout(GONE_WITHIN, child.wait()).await;
+            if self.closing.load(Ordering::SeqCst) {
+                self.ended.send_replace(true);
+                return;
+            }
+            tracing::error!(?status, ?error, "the spawner ended; its sandboxes are lost");
+            (child, connection) = loop {
+                match launch(&self.command, &self.config).await {
+                    Ok(launched) => break launched,
+                    Err(error) => tracing::error!(%error, "no new spawner"),
+                }
+                tokio::time::sleep(RESTART_PAUSE).await;
+                if self.closing.load(Ordering::SeqCst) {
+                    self.ended.send_replace(true);
+                    return;
+                }
+            };
+            self.current.send_replace(Some(Arc::clone(&connection)));
+        }
+    }
+}
+
+/// Starts a spawner process and configures it.
+async fn launch(command: &SpawnerCommand, config: &Config) -> Result<(Child, Arc<Connection>), SpawnerError> {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(io::Error::from)?;
+    let child = tokio::process::Command::new(&command.program)
+        .args(&command.arguments)
+        .env_clear()
+        .envs(command.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .spawn()?;
+    rustix::io::ioctl_fionbio(&ours, true).map_err(io::Error::from)?;
+    let socket = crate::sys::asynchronous(ours)?;
+    let ready = timeout(READY_WITHIN, async {
+        send_on(&socket, &Request::Configure(config.clone()), &[]).await?;
+        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        receive_on::<Reply>(&socket, &mut buffer).await
+    });
+    match ready.await.map_err(|_| SpawnerError::Late)?? {
+        Some((Reply::Ready(enforcement), _)) => {
+            let sandboxes = Mutex::default();
+            Ok((child, Arc::new(Connection { socket, enforcement, sandboxes })))
+        }
+        Some((Reply::Unusable { reason }, _)) => Err(SpawnerError::Unusable(reason)),
+        _ => Err(SpawnerError::Start(io::Error::other("it ended before it was ready"))),
+    }
+}
+
+async fn send_on(
+    socket: &AsyncFd<OwnedFd>,
+    message: &Request,
+    descriptors: &[std::os::fd::BorrowedFd<'_>],
+) -> io::Result<()> {
+    socket.async_io(Interest::WRITABLE, |socket| send(socket, message, descriptors)).await
+}
+
+async fn receive_on<M: serde::de::DeserializeOwned>(
+    socket: &AsyncFd<OwnedFd>,
+    buffer: &mut [u8],
+) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    socket.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await
+}
+
+impl Connection {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
+        self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(&self, request: &Request, descriptors: &[OwnedFd]) -> io::Result<()> {
+        let borrowed: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
+        send_on(&self.socket, request, &borrowed).await
+    }
+
+    fn shut_down(&self) {
+        // a socket whose other end is gone is as good as shut down
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+
+    /// Handles what the spawner says until it is gone; why it is.
+    async fn read_replies(&self) -> Option<io::Error> {
+        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        loop {
+            match receive_on(&self.socket, &mut buffer).await {
+                Ok(Some((reply, descriptors))) => self.handle(reply, descriptors),
+                Ok(None) => return None,
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
+    fn handle(&self, reply: Reply, mut descriptors: Vec<OwnedFd>) {
+        match reply {
+            Reply::Started { id, pid } => {
+                tracing::debug!(sandbox = id, pid, "sandbox started");
+                let mut table = self.lock();
+                let (Some(entry), Some(pidfd)) = (table.get_mut(&id), descriptors.pop()) else { return };
+                let pidfd = Arc::new(pidfd);
+                entry.pidfd = Some(Arc::clone(&pidfd));
+                if let Some(started) = entry.started.take()
+                    && let Err(Ok(pidfd)) = started.send(Ok(pidfd))
+                {
+                    // nobody waits any more
+                    kill(&pidfd);
+                }
+            }
+            Reply::Failed { id, reason } => {
+                let entry = self.lock().remove(&id);
+                if let Some(started) = entry.and_then(|entry| entry.started) {
+                    // when nobody waits any more, nobody is to be told
+                    let _ = started.send(Err(reason));
+                }
+            }
+            Reply::Exited { id, exit } => {
+                tracing::debug!(sandbox = id, ?exit, "sandbox ended");
+                if let Some(entry) = self.lock().remove(&id) {
+                    entry.exit.send_replace(Some(exit.into()));
+                }
+            }
+            Reply::Ready(_) | Reply::Unusable { .. } => tracing::warn!("the spawner repeats itself"),
+        }
+    }
+
+    /// After the spawner's death: kills what may have survived it, and reports everything as lost.
+    async fn end_all(&self) {
+        let entries: Vec<Entry> = self.lock().drain().map(|(_, entry)| entry).collect();
+        entries.iter().filter_map(|entry| entry.pidfd.as_ref()).for_each(|pidfd| kill(pidfd));
+        for entry in entries {
+            if let Some(pidfd) = &entry.pidfd {
+                wait_until_gone(pidfd).await;
+            }
+            entry.exit.send_replace(Some(Exit::Lost));
+        }
+    }
+}
+
+/// Takes back a start whose caller gave up.
+#[derive(Debug)]
+struct StartGuard<'a> {
+    connection: &'a Arc<Connection>,
+    id: u64,
+    armed: bool,
+}
+
+impl Drop for StartGuard<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let Some(entry) = self.connection.lock().remove(&self.id) else { return };
+        if let Some(pidfd) = entry.pidfd {
+            kill(&pidfd);
+        }
+        let (connection, id) = (Arc::clone(self.connection), self.id);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let request = Request::Kill { id };
+                let kill = connection.send(&request, &[]);
+                if !matches!(timeout(START_WITHIN, kill).await, Ok(Ok(()))) {
+                    tracing::warn!(sandbox = id, "the spawner was not told to kill an unwanted sandbox");
+                }
+            });
+        }
+    }
+}
+
+impl Sandbox for SandboxHandle {
+    fn kill(&self) {
+        kill(&self.pidfd);
+    }
+
+    fn exited(&self) -> BoxFuture<'static, Exit> {
+        let mut exit = self.exit.clone();
+        async move {
+            match exit.wait_for(Option::is_some).await {
+                Ok(exit) => exit.unwrap_or(Exit::Lost),
+                Err(_) => Exit::Lost,
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Drop for SandboxHandle {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl From<SandboxExit> for Exit {
+    fn from(exit: SandboxExit) -> Self {
+        match exit {
+            SandboxExit::Code(code) => Self::Code(code),
+            SandboxExit::Signal(signal) => Self::Signal(signal),
+            SandboxExit::OutOfMemory => Self::OutOfMemory,
+        }
+    }
+}
+
+fn kill(pidfd: &OwnedFd) {
+    match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => tracing::error!(%error, "a sandbox cannot be killed"),
+    }
+}
+
+/// A process descriptor becomes readable when the process has ended.
+async fn wait_until_gone(pidfd: &OwnedFd) {
+    let ended = async {
+        let ended = crate::sys::asynchronous(pidfd.try_clone()?)?;
+        ended.readable().await.map(|_| ())
+    };
+    match timeout(GONE_WITHIN, ended).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "a sandbox of a dead spawner cannot be watched"),
+        Err(_) => tracing::error!("a sandbox of a dead spawner does not end"),
+    }
+}

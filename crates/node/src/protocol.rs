@@ -1,0 +1,177 @@
+//! What the server and the spawner say to each other over a socket that keeps message borders (`SOCK_SEQPACKET`).
+//!
+//! A message is JSON, at most [`MESSAGE_BYTES_MAX`]; file descriptors travel beside it. The server speaks first, with
+//! [`Request::Configure`]; the spawner answers [`Reply::Ready`] or [`Reply::Unusable`].
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The longest message: arguments and environment of a runtime fit many times.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// The most descriptors beside a message: socket, stdout, stderr.
+const DESCRIPTORS_MAX: usize = 3;
+
+/// Server to spawner.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// How to make sandboxes; the first message.
+    Configure(Config),
+    /// Start a sandbox; beside it travel its socket, its stdout and its stderr.
+    Start {
+        /// The number by which it is spoken of.
+        id: u64,
+        /// What to start.
+        spec: SandboxSpec,
+    },
+    /// Kill a sandbox. An unknown one is gone already.
+    Kill {
+        /// Which.
+        id: u64,
+    },
+}
+
+/// Spawner to server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// Sandboxes can be made.
+    Ready(Enforcement),
+    /// Sandboxes cannot be made on this machine; the spawner has ended.
+    Unusable {
+        /// Why.
+        reason: String,
+    },
+    /// The program runs; beside it travels a descriptor of its process.
+    Started {
+        /// Which.
+        id: u64,
+        /// Its first process, as the spawner sees it.
+        pid: i32,
+    },
+    /// It was not started; nothing of it is left.
+    Failed {
+        /// Which.
+        id: u64,
+        /// Why.
+        reason: String,
+    },
+    /// It ended; nothing of it is left.
+    Exited {
+        /// Which.
+        id: u64,
+        /// How.
+        exit: SandboxExit,
+    },
+}
+
+/// How a sandbox ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SandboxExit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// The kernel killed one of its processes for its memory.
+    OutOfMemory,
+}
+
+/// Which limits the kernel holds a sandbox to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforcement {
+    /// Memory, by a cgroup. Without it an action's memory limit is only a promise.
+    pub memory: bool,
+    /// The number of processes and threads, by a cgroup. Without it a limit per user id remains.
+    pub processes: bool,
+}
+
+/// How the spawner makes sandboxes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Config {
+    /// An empty directory to build the root of the sandboxes on; only the spawner sees what is mounted there.
+    pub root: String,
+    /// The directory that [`SandboxSpec::code`] is in.
+    pub code_root: String,
+    /// What every sandbox sees, read-only, beside the system's programs and libraries: source outside, absolute
+    /// target inside.
+    pub binds: Vec<(String, String)>,
+    /// The first user id for sandboxes; used as root only.
+    pub uid_base: u32,
+    /// The most sandboxes at once, each with its user id.
+    pub sandboxes_max: u32,
+}
+
+/// One sandbox.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// The program, as an absolute path inside, and its arguments.
+    pub arguments: Vec<String>,
+    /// `NAME=value`; nothing else is in the environment.
+    pub environment: Vec<String>,
+    /// The memory limit in MB.
+    pub memory_mb: u64,
+    /// The most processes and threads.
+    pub processes_max: u64,
+    /// The directory below the code root to show at `/action`, if any.
+    pub code: Option<String>,
+}
+
+/// Sends a message, with descriptors beside it. Whether it waits is up to the socket.
+///
+/// # Errors
+/// What the kernel says; a message that is too long is `InvalidInput`.
+pub(crate) fn send<M: Serialize>(
+    socket: impl AsFd,
+    message: &M,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
+    }
+    let flags = SendFlags::NOSIGNAL;
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(&socket, &[IoSlice::new(&bytes)], &mut ancillary, flags)
+    })?;
+    Ok(())
+}
+
+/// Receives a message if one is there; `None` when the other side is gone.
+///
+/// # Errors
+/// `WouldBlock` when there is none; `InvalidData` for what is no message.
+pub(crate) fn receive<M: DeserializeOwned>(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)
+    })?;
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the message was cut"));
+    }
+    Ok(Some((serde_json::from_slice(&buffer[..received.bytes])?, descriptors)))
+}

@@ -1,0 +1,133 @@
+//! A spawner, and sandboxes that run shell scripts.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::pipe::PipeFlags;
+use triplane_node::client::{SandboxHandle, SpawnerClient, SpawnerCommand};
+use triplane_node::{Config, SandboxSpec};
+use triplane_proxy::runtime::{Exit, Sandbox};
+
+/// A directory that is removed at the end.
+#[derive(Debug)]
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("triplane-node-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(path.join("sandbox")).unwrap();
+        std::fs::create_dir_all(path.join("code")).unwrap();
+        Self(path)
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// How the tests' spawner is started.
+pub fn command() -> SpawnerCommand {
+    SpawnerCommand {
+        program: env!("CARGO_BIN_EXE_triplane-test-spawner").into(),
+        arguments: Vec::new(),
+        environment: Vec::new(),
+    }
+}
+
+/// A spawner in a directory of its own.
+#[derive(Debug)]
+pub struct Spawner {
+    pub client: Arc<SpawnerClient>,
+    pub scratch: Scratch,
+}
+
+impl Spawner {
+    pub async fn start() -> Self {
+        let scratch = Scratch::new();
+        let client = SpawnerClient::start(command(), config(&scratch.0)).await.unwrap();
+        Self { client, scratch }
+    }
+
+    /// Starts a shell script.
+    pub async fn script(&self, script: &str) -> Running {
+        self.run(spec(script)).await
+    }
+
+    pub async fn run(&self, spec: SandboxSpec) -> Running {
+        self.try_run(spec).await.unwrap()
+    }
+
+    pub async fn try_run(&self, spec: SandboxSpec) -> Result<Running, String> {
+        let (socket, far_socket) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (stdout, far_stdout) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (stderr, far_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let sandbox = self.client.start_sandbox(spec, [far_socket.into(), far_stdout, far_stderr]).await?;
+        Ok(Running { sandbox, stdout, stderr, socket: socket.into() })
+    }
+
+    /// What a script prints, if it ends well.
+    pub async fn output(&self, script: &str) -> String {
+        let (exit, stdout, stderr) = self.script(script).await.finish().await;
+        assert_eq!(exit, Exit::Code(0), "{script}: {stdout} {stderr}");
+        stdout.trim().to_owned()
+    }
+}
+
+pub fn config(data: &Path) -> Config {
+    Config {
+        root: data.join("sandbox").to_str().unwrap().to_owned(),
+        code_root: data.join("code").to_str().unwrap().to_owned(),
+        binds: Vec::new(),
+        uid_base: 200_000,
+        sandboxes_max: 1000,
+    }
+}
+
+pub fn spec(script: &str) -> SandboxSpec {
+    SandboxSpec {
+        arguments: vec!["/bin/sh".into(), "-c".into(), script.into()],
+        environment: vec!["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into()],
+        memory_mb: 128,
+        processes_max: 64,
+        code: None,
+    }
+}
+
+/// A sandbox and the near ends of its descriptors.
+#[derive(Debug)]
+pub struct Running {
+    pub sandbox: SandboxHandle,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    pub socket: OwnedFd,
+}
+
+impl Running {
+    /// Waits for the end; exit, stdout, stderr.
+    pub async fn finish(self) -> (Exit, String, String) {
+        let exit = within(self.sandbox.exited()).await;
+        (exit, read_all(self.stdout).await, read_all(self.stderr).await)
+    }
+}
+
+async fn read_all(pipe: OwnedFd) -> String {
+    tokio::task::spawn_blocking(move || std::io::read_to_string(std::fs::File::from(pipe)).unwrap())
+        .await
+        .unwrap()
+}
+
+/// Waits at most half a minute.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it takes too long")
+}
