@@ -3,6 +3,10 @@
 //! A write that returned has survived: it is synced (STORE-1), but for activations, whose records the node's spool
 //! holds until they are here. The store knows nothing of HTTP and starts nothing.
 
+mod keys;
+mod lock;
+mod sqlite;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -12,6 +16,9 @@ use triplane_model::identity::SubjectInfo;
 use triplane_model::{
     Action, ActivationId, CodeHash, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
 };
+
+pub use lock::{DirLock, LockError};
+pub use sqlite::{OpenError, Options, Sqlite, Stores};
 
 /// What a store function returns.
 pub type Future<T> = BoxFuture<'static, Result<T, StoreError>>;

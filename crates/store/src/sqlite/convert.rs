@@ -1,0 +1,68 @@
+//! Between our types and SQLite's: 64-bit signed integers, texts, blobs.
+
+use triplane_model::{ActivationId, EntityName, FullName};
+
+use crate::StoreError;
+
+/// A number that is never that large in earnest: times, counts, sizes.
+pub(crate) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number that was never negative.
+pub(crate) fn uint(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// An id as it is stored: 16 bytes.
+pub(crate) fn id_bytes(id: ActivationId) -> Vec<u8> {
+    id.bits().to_be_bytes().to_vec()
+}
+
+/// A stored id.
+pub(crate) fn id_from(bytes: &[u8]) -> Option<ActivationId> {
+    bytes.try_into().ok().map(|bytes| ActivationId::from_bits(u128::from_be_bytes(bytes)))
+}
+
+/// A stored `ns/[pkg/]name`.
+pub(crate) fn full_name(text: &str) -> Option<FullName> {
+    let mut segments = text.split('/');
+    let namespace = EntityName::namespace(segments.next()?).ok()?;
+    let second = EntityName::entity(segments.next()?).ok()?;
+    let third = segments.next().map(EntityName::entity).transpose().ok()?;
+    let (package, name) = match third {
+        Some(name) => (Some(second), name),
+        None => (None, second),
+    };
+    segments.next().is_none().then_some(FullName { namespace, package, name })
+}
+
+/// What a failed statement means to the caller.
+pub(crate) fn unavailable(error: &sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_as_they_were_written() {
+        for text in ["ns/name", "ns/pkg/name"] {
+            assert_eq!(full_name(text).unwrap().to_string(), text);
+        }
+        for text in ["", "ns", "ns/", "ns/a/b/c", "ns//b", "/a"] {
+            assert!(full_name(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_are_read_back_as_they_were_written() {
+        let id = ActivationId::from_bits(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+        assert_eq!(id_from(&id_bytes(id)), Some(id));
+        assert_eq!(id_from(b"short"), None);
+    }
+}

@@ -1,0 +1,321 @@
+//! Actions, code, subjects and the change log: what callers see, and how a batch of writes is applied. The writes
+//! themselves are in [`super::actions`] and [`super::subjects`].
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqlitePool;
+use triplane_model::identity::SubjectInfo;
+use triplane_model::{
+    Action, CodeHash, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
+};
+
+use super::convert::{full_name, int, uint, unavailable};
+use super::file::{ENTITIES, File, OpenError, execute};
+use super::options::Options;
+use super::subjects::NewNamespace;
+use super::writer::{Apply, Outcomes, Writer};
+use super::{actions, subjects};
+use crate::keys::{SealKey, key_file};
+use crate::{Change, Changed, Entities, Expected, Future, StoreError};
+
+/// [`Entities`] in a SQLite file.
+#[derive(Clone, Debug)]
+pub(crate) struct SqliteEntities {
+    writer: Writer<Work>,
+    readers: SqlitePool,
+    key: Arc<SealKey>,
+}
+
+/// A write.
+#[derive(Debug)]
+pub(crate) enum Operation {
+    PutAction { action: Action, code: Option<Arc<str>>, expected: Expected },
+    DeleteAction { name: FullName, expected: Revision },
+    CreateSubject(NewNamespace),
+    DeleteSubject(String),
+    BlockSubject { subject: String, blocked: bool },
+}
+
+/// What a write did.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) action: Option<Action>,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// Why a write was not applied: it was refused, or the transaction is void.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Refused(StoreError),
+    Void(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Void(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl SqliteEntities {
+    pub(crate) async fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        let file = File::new(ENTITIES, dir, options);
+        let (mut connection, created) = file.open().await?;
+        if created && key_file(dir).exists() {
+            let detail = "it is empty or missing, but there is a key file beside it".to_owned();
+            return Err(OpenError::Corrupt { path: file.path().to_owned(), detail });
+        }
+        let sealed = subjects::sealed_sample(&mut connection)
+            .await
+            .map_err(|error| OpenError::io(file.path(), &error))?;
+        let key = SealKey::open(dir, sealed.is_some())?;
+        if sealed.is_some_and(|(uuid, sealed)| key.unseal(&uuid, &sealed).is_none()) {
+            let detail = "it does not open the API keys in entities.db".to_owned();
+            return Err(OpenError::KeyUnfit { path: key_file(dir), detail });
+        }
+        let readers = file.readers();
+        let work = Work { options: options.clone() };
+        let writer = Writer::start(file, connection, work, options);
+        Ok(Self { writer, readers, key: Arc::new(key) })
+    }
+
+    pub(crate) async fn close(&self) {
+        super::close(&self.readers, &self.writer).await;
+    }
+
+    fn write(&self, operation: Operation) -> Future<Written> {
+        let writer = self.writer.clone();
+        async move { writer.write(operation).await }.boxed()
+    }
+
+    fn change(&self, operation: Operation) -> Future<Change> {
+        let written = self.write(operation);
+        async move { the_change(&mut written.await?.changes) }.boxed()
+    }
+}
+
+/// The one change of a write that makes one.
+fn the_change(changes: &mut Vec<Change>) -> Result<Change, StoreError> {
+    changes.pop().ok_or_else(|| StoreError::Unavailable("a write made no change".into()))
+}
+
+/// What the writer of entities knows.
+#[derive(Debug)]
+pub(crate) struct Work {
+    options: Options,
+}
+
+impl Apply for Work {
+    type Operation = Operation;
+    type Answer = Written;
+
+    fn apply<'a>(
+        &'a mut self,
+        connection: &'a mut SqliteConnection,
+        operations: &'a [Operation],
+    ) -> BoxFuture<'a, Result<Outcomes<Written>, sqlx::Error>> {
+        async move {
+            let mut outcomes = Vec::with_capacity(operations.len());
+            for operation in operations {
+                execute(connection, "SAVEPOINT one").await?;
+                let outcome = self.one(connection, operation).await;
+                outcomes.push(match outcome {
+                    Ok(written) => Ok(written),
+                    Err(Failure::Refused(error)) => {
+                        execute(connection, "ROLLBACK TO one").await?;
+                        Err(error)
+                    }
+                    Err(Failure::Void(error)) => return Err(error),
+                });
+                execute(connection, "RELEASE one").await?;
+            }
+            compact(connection, self.options.changes_kept).await?;
+            Ok(outcomes)
+        }
+        .boxed()
+    }
+}
+
+impl Work {
+    async fn one(
+        &self,
+        connection: &mut SqliteConnection,
+        operation: &Operation,
+    ) -> Result<Written, Failure> {
+        match operation {
+            Operation::PutAction { action, code, expected } => {
+                actions::put(connection, &self.options, action, code.clone(), *expected).await
+            }
+            Operation::DeleteAction { name, expected } => actions::delete(connection, name, *expected).await,
+            Operation::CreateSubject(new) => subjects::create(connection, &self.options, new).await,
+            Operation::DeleteSubject(subject) => subjects::delete(connection, subject).await,
+            Operation::BlockSubject { subject, blocked } => {
+                subjects::block(connection, subject, *blocked).await
+            }
+        }
+    }
+}
+
+/// Draws the next sequence.
+pub(crate) async fn next_sequence(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("UPDATE counters SET sequence = sequence + 1 RETURNING sequence")
+        .fetch_one(connection)
+        .await
+}
+
+/// Writes a change into the log.
+pub(crate) async fn log(
+    connection: &mut SqliteConnection,
+    sequence: i64,
+    subject: Changed,
+) -> Result<Change, sqlx::Error> {
+    let (kind, name, revision) = match &subject {
+        Changed::Action(name, revision) => ("action", name.to_string(), revision.map(|found| int(found.0))),
+        Changed::Identity(uuid) => ("identity", uuid.to_string(), None),
+    };
+    sqlx::query("INSERT INTO changes (sequence, type, name, revision) VALUES (?, ?, ?, ?)")
+        .bind(sequence)
+        .bind(kind)
+        .bind(name)
+        .bind(revision)
+        .execute(connection)
+        .await?;
+    Ok(Change { sequence: uint(sequence), subject })
+}
+
+async fn compact(connection: &mut SqliteConnection, kept: u64) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM changes WHERE sequence <= (SELECT sequence FROM counters) - ?")
+        .bind(int(kept))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// last sequence, and a change if there is one: sequence, type, name, revision
+type ChangeRow = (i64, Option<i64>, Option<String>, Option<String>, Option<i64>);
+
+async fn changes(readers: SqlitePool, after: u64, limit: u64) -> Result<Option<Vec<Change>>, StoreError> {
+    // One statement, so that the last sequence and the changes are of one moment.
+    let rows: Vec<ChangeRow> = sqlx::query_as(
+        "SELECT counters.sequence, changes.sequence, changes.type, changes.name, changes.revision
+         FROM counters LEFT JOIN changes ON changes.sequence > ?
+         ORDER BY changes.sequence LIMIT ?",
+    )
+    .bind(int(after))
+    .bind(int(limit.max(1)))
+    .fetch_all(&readers)
+    .await
+    .map_err(|error| unavailable(&error))?;
+    let last = rows.first().map_or(0, |row| uint(row.0));
+    let first = rows.first().and_then(|row| row.1).map(uint);
+    // Sequences have no gaps: the next one is there, or it is compacted, or there is none yet.
+    let follows = first.map_or(last == after, |first| first == after.saturating_add(1));
+    let changes: Option<Vec<Change>> = rows.into_iter().filter(|row| row.1.is_some()).map(change).collect();
+    Ok(if follows { changes } else { None })
+}
+
+fn change((_, sequence, kind, name, revision): ChangeRow) -> Option<Change> {
+    let subject = match (kind?.as_str(), name?) {
+        ("identity", uuid) => Changed::Identity(uuid.into()),
+        ("action", name) => Changed::Action(full_name(&name)?, revision.map(|found| Revision(uint(found)))),
+        _ => return None,
+    };
+    Some(Change { sequence: uint(sequence?), subject })
+}
+
+impl Entities for SqliteEntities {
+    fn action(&self, name: FullName) -> Future<Option<Action>> {
+        actions::read(self.readers.clone(), name).boxed()
+    }
+
+    fn put_action(
+        &self,
+        action: Action,
+        code: Option<String>,
+        expected: Expected,
+    ) -> Future<(Action, Change)> {
+        let code = code.map(Arc::from);
+        let written = self.write(Operation::PutAction { action, code, expected });
+        async move {
+            let mut written = written.await?;
+            let change = the_change(&mut written.changes)?;
+            let action = written.action.ok_or_else(|| StoreError::Unavailable("nothing was put".into()))?;
+            Ok((action, change))
+        }
+        .boxed()
+    }
+
+    fn delete_action(&self, name: FullName, expected: Revision) -> Future<Change> {
+        self.change(Operation::DeleteAction { name, expected })
+    }
+
+    fn list_actions(&self, namespace: EntityName, skip: u64, limit: u64) -> Future<Vec<Action>> {
+        actions::list(self.readers.clone(), namespace, skip, limit).boxed()
+    }
+
+    fn count_actions(&self, namespace: EntityName) -> Future<u64> {
+        actions::count(self.readers.clone(), namespace).boxed()
+    }
+
+    fn code(&self, hash: CodeHash) -> Future<Option<Arc<str>>> {
+        actions::code(self.readers.clone(), hash).boxed()
+    }
+
+    fn identity(&self, credential: Credential) -> Future<Option<Identity>> {
+        subjects::identity(self.readers.clone(), credential).boxed()
+    }
+
+    fn owner(&self, namespace: EntityName) -> Future<Option<Identity>> {
+        subjects::owner(self.readers.clone(), self.key.clone(), namespace).boxed()
+    }
+
+    fn create_subject(
+        &self,
+        subject: String,
+        namespace: EntityName,
+        credential: Credential,
+        limits: NamespaceLimits,
+    ) -> Future<Change> {
+        match NewNamespace::new(subject, namespace, &credential, &limits, &self.key) {
+            Ok(new) => self.change(Operation::CreateSubject(new)),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn subject(&self, subject: String) -> Future<Option<(SubjectInfo, Vec<Credential>)>> {
+        subjects::read(self.readers.clone(), self.key.clone(), subject).boxed()
+    }
+
+    fn delete_subject(&self, subject: String) -> Future<Vec<Change>> {
+        let written = self.write(Operation::DeleteSubject(subject));
+        async move { Ok(written.await?.changes) }.boxed()
+    }
+
+    fn block_subject(&self, subject: String, blocked: bool) -> Future<Vec<Change>> {
+        let written = self.write(Operation::BlockSubject { subject, blocked });
+        async move { Ok(written.await?.changes) }.boxed()
+    }
+
+    fn last_change(&self) -> Future<u64> {
+        let readers = self.readers.clone();
+        async move {
+            let found: Result<i64, _> =
+                sqlx::query_scalar("SELECT sequence FROM counters").fetch_one(&readers).await;
+            found.map(uint).map_err(|error| unavailable(&error))
+        }
+        .boxed()
+    }
+
+    fn changes(&self, after: u64, limit: u64) -> Future<Option<Vec<Change>>> {
+        changes(self.readers.clone(), after, limit).boxed()
+    }
+}

@@ -1,0 +1,54 @@
+//! The bounds of the store.
+
+use std::time::Duration;
+
+/// Bounds and sizes; every table and queue has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The most actions that a namespace may have.
+    pub actions_per_namespace_max: u64,
+    /// The most bytes of code that the actions of a namespace may have together; shared code counts for each.
+    pub code_bytes_per_namespace_max: u64,
+    /// The most namespaces that there may be.
+    pub namespaces_max: u64,
+    /// The most asynchronous calls of one namespace that are accepted and not done.
+    pub calls_per_namespace_max: u64,
+    /// The most asynchronous calls of all namespaces that are accepted and not done.
+    pub calls_max: u64,
+    /// The most bytes of payload that these calls may have together.
+    pub calls_bytes_max: u64,
+    /// How many changes the log keeps; a follower that is further behind starts afresh.
+    pub changes_kept: u64,
+    /// The most records that one purge removes.
+    pub purge_records_max: u64,
+    /// How many writes wait for the writer of a file before the next one has to wait for a place.
+    pub waiting_max: usize,
+    /// How many writes share one commit at most.
+    pub batch_max: usize,
+    /// The longest that a write waits for its place and its commit together, and a read for a connection.
+    pub wait_max: Duration,
+    /// The page cache of each connection, KiB.
+    pub cache_kib: u32,
+    /// The most pages of 4 KiB that each file may have; the file system's room when absent.
+    pub file_pages_max: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            actions_per_namespace_max: 10_000,
+            code_bytes_per_namespace_max: 4 << 30,
+            namespaces_max: 100_000,
+            calls_per_namespace_max: 50_000,
+            calls_max: 200_000,
+            calls_bytes_max: 4 << 30,
+            changes_kept: 10_000,
+            purge_records_max: 1_000,
+            waiting_max: 4_096,
+            batch_max: 512,
+            wait_max: Duration::from_secs(30),
+            cache_kib: 1_024,
+            file_pages_max: None,
+        }
+    }
+}

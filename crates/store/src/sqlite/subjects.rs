@@ -1,0 +1,211 @@
+//! Subjects, their namespaces and credentials.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqlitePool;
+use triplane_model::identity::{SubjectInfo, SubjectNamespace};
+use triplane_model::{Credential, EntityName, Identity, NamespaceLimits};
+
+use super::convert::{uint, unavailable};
+use super::entities::{Failure, Written, log, next_sequence};
+use super::file::scalar;
+use super::options::Options;
+use crate::keys::{SealKey, credential_hash, is_credential};
+use crate::{Changed, StoreError};
+
+/// A namespace to create, with its key sealed.
+#[derive(Debug)]
+pub(crate) struct NewNamespace {
+    subject: String,
+    namespace: EntityName,
+    uuid: String,
+    hash: [u8; 32],
+    sealed: Vec<u8>,
+    limits: String,
+}
+
+impl NewNamespace {
+    pub(crate) fn new(
+        subject: String,
+        namespace: EntityName,
+        credential: &Credential,
+        limits: &NamespaceLimits,
+        key: &SealKey,
+    ) -> Result<Self, StoreError> {
+        let limits = serde_json::to_string(limits)
+            .map_err(|error| StoreError::Corrupt(format!("limits cannot be written: {error}")))?;
+        let (hash, sealed) = (credential_hash(credential), key.seal(credential)?);
+        Ok(Self { subject, namespace, uuid: credential.uuid.clone(), hash, sealed, limits })
+    }
+}
+
+/// Creates a namespace, and its subject if it is new.
+pub(crate) async fn create(
+    connection: &mut SqliteConnection,
+    options: &Options,
+    new: &NewNamespace,
+) -> Result<Written, Failure> {
+    let namespaces = uint(scalar(connection, "SELECT COUNT(*) FROM namespaces").await?);
+    if namespaces >= options.namespaces_max {
+        let text = format!("there are {namespaces} namespaces, as many as there may be; delete some first");
+        return Err(StoreError::Full(text).into());
+    }
+    sqlx::query("INSERT INTO subjects (subject, blocked) VALUES (?, 0) ON CONFLICT DO NOTHING")
+        .bind(&*new.subject)
+        .execute(&mut *connection)
+        .await?;
+    let created = sqlx::query(
+        "INSERT INTO namespaces (name, uuid, subject, hash, sealed, limits) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(new.namespace.as_str())
+    .bind(&*new.uuid)
+    .bind(&*new.subject)
+    .bind(new.hash.as_slice())
+    .bind(&*new.sealed)
+    .bind(&*new.limits)
+    .execute(&mut *connection)
+    .await?;
+    if created.rows_affected() == 0 {
+        return Err(StoreError::Conflict.into());
+    }
+    changed(connection, vec![new.uuid.clone()]).await
+}
+
+/// Deletes a subject with its namespaces' credentials.
+pub(crate) async fn delete(connection: &mut SqliteConnection, subject: &str) -> Result<Written, Failure> {
+    let uuids = sqlx::query_scalar("DELETE FROM namespaces WHERE subject = ? RETURNING uuid")
+        .bind(subject)
+        .fetch_all(&mut *connection)
+        .await?;
+    let deleted =
+        sqlx::query("DELETE FROM subjects WHERE subject = ?").bind(subject).execute(&mut *connection).await?;
+    if deleted.rows_affected() == 0 {
+        return Err(StoreError::Conflict.into());
+    }
+    changed(connection, uuids).await
+}
+
+/// Blocks or unblocks a subject.
+pub(crate) async fn block(
+    connection: &mut SqliteConnection,
+    subject: &str,
+    blocked: bool,
+) -> Result<Written, Failure> {
+    let updated = sqlx::query("UPDATE subjects SET blocked = ? WHERE subject = ?")
+        .bind(blocked)
+        .bind(subject)
+        .execute(&mut *connection)
+        .await?;
+    if updated.rows_affected() == 0 {
+        return Err(StoreError::Conflict.into());
+    }
+    let uuids = sqlx::query_scalar("SELECT uuid FROM namespaces WHERE subject = ? ORDER BY place")
+        .bind(subject)
+        .fetch_all(&mut *connection)
+        .await?;
+    changed(connection, uuids).await
+}
+
+/// Logs that the identities of namespaces changed.
+async fn changed(connection: &mut SqliteConnection, uuids: Vec<String>) -> Result<Written, Failure> {
+    let mut written = Written::default();
+    for uuid in uuids {
+        let sequence = next_sequence(connection).await?;
+        written.changes.push(log(connection, sequence, Changed::Identity(uuid.into())).await?);
+    }
+    Ok(written)
+}
+
+/// A sealed key with its UUID, to try the key file on.
+pub(crate) async fn sealed_sample(
+    connection: &mut SqliteConnection,
+) -> Result<Option<(String, Vec<u8>)>, sqlx::Error> {
+    sqlx::query_as("SELECT uuid, sealed FROM namespaces LIMIT 1").fetch_optional(connection).await
+}
+
+/// subject, namespace, uuid, hash or sealed key, limits
+type IdentityRow = (String, String, String, Vec<u8>, String);
+
+/// Who a credential stands for.
+pub(crate) async fn identity(
+    readers: SqlitePool,
+    credential: Credential,
+) -> Result<Option<Identity>, StoreError> {
+    let found: Option<IdentityRow> = sqlx::query_as(
+        "SELECT subject, name, uuid, hash, limits FROM namespaces JOIN subjects USING (subject)
+         WHERE uuid = ? AND NOT blocked",
+    )
+    .bind(&*credential.uuid)
+    .fetch_optional(&readers)
+    .await
+    .map_err(|error| unavailable(&error))?;
+    match found {
+        Some(row) if is_credential(&credential, &row.3) => assemble(row, credential).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Who owns a namespace.
+pub(crate) async fn owner(
+    readers: SqlitePool,
+    key: Arc<SealKey>,
+    namespace: EntityName,
+) -> Result<Option<Identity>, StoreError> {
+    let found: Option<IdentityRow> = sqlx::query_as(
+        "SELECT subject, name, uuid, sealed, limits FROM namespaces JOIN subjects USING (subject)
+         WHERE name = ? AND NOT blocked",
+    )
+    .bind(namespace.as_str())
+    .fetch_optional(&readers)
+    .await
+    .map_err(|error| unavailable(&error))?;
+    let Some(row) = found else { return Ok(None) };
+    let credential = unseal(&key, &row.2, &row.3)?;
+    assemble(row, credential).map(Some)
+}
+
+fn assemble(row: IdentityRow, credential: Credential) -> Result<Identity, StoreError> {
+    let (subject, name, uuid, _, limits) = row;
+    let corrupt = |what: &dyn std::fmt::Display| StoreError::Corrupt(format!("namespace {name}: {what}"));
+    let namespace = EntityName::namespace(&name).map_err(|_| corrupt(&"its name is not legal"))?;
+    let limits = serde_json::from_str(&limits).map_err(|error| corrupt(&error))?;
+    Ok(Identity { subject: subject.into(), namespace, namespace_uuid: uuid.into(), credential, limits })
+}
+
+fn unseal(key: &SealKey, uuid: &str, sealed: &[u8]) -> Result<Credential, StoreError> {
+    key.unseal(uuid, sealed)
+        .ok_or_else(|| StoreError::Corrupt(format!("the sealed key of namespace uuid {uuid} does not open")))
+}
+
+/// blocked, and a namespace if there is one: name, uuid, sealed key
+type SubjectRow = (bool, Option<String>, Option<String>, Option<Vec<u8>>);
+
+/// A subject with its namespaces and their credentials.
+pub(crate) async fn read(
+    readers: SqlitePool,
+    key: Arc<SealKey>,
+    subject: String,
+) -> Result<Option<(SubjectInfo, Vec<Credential>)>, StoreError> {
+    // One statement, so that it is of one moment.
+    let rows: Vec<SubjectRow> = sqlx::query_as(
+        "SELECT blocked, name, uuid, sealed FROM subjects LEFT JOIN namespaces USING (subject)
+         WHERE subject = ? ORDER BY place",
+    )
+    .bind(&*subject)
+    .fetch_all(&readers)
+    .await
+    .map_err(|error| unavailable(&error))?;
+    let Some(blocked) = rows.first().map(|row| row.0) else { return Ok(None) };
+    let (mut namespaces, mut credentials) = (Vec::new(), Vec::new());
+    for row in rows {
+        let (_, Some(name), Some(uuid), Some(sealed)) = row else { continue };
+        credentials.push(unseal(&key, &uuid, &sealed)?);
+        let name = EntityName::namespace(&name).map_err(|_| {
+            StoreError::Corrupt(format!("subject {subject}: a namespace has an illegal name"))
+        })?;
+        namespaces.push(SubjectNamespace { name, uuid });
+    }
+    Ok(Some((SubjectInfo { subject, namespaces, blocked }, credentials)))
+}

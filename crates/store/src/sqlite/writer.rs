@@ -1,0 +1,253 @@
+//! The one writer of a file: takes all writes that wait, applies them in one transaction, commits once, then answers
+//! each. One that is refused does not touch its neighbours; a transaction that fails is taken apart and tried again
+//! one by one.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::convert::unavailable;
+use super::file::{File, execute, scalar};
+use super::options::Options;
+use crate::StoreError;
+
+/// After this long without a write the writer tidies up: frees pages, copies the log back, drops its cache.
+const IDLE: Duration = Duration::from_secs(5);
+/// Pages that are given back to the file system at a time.
+const FREED_PAGES_MAX: &str = "PRAGMA incremental_vacuum(4096)";
+/// How long a lost connection may take to close.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// What the operations on a file do.
+pub(crate) trait Apply: Send + 'static {
+    /// A write.
+    type Operation: Send + Sync + 'static;
+    /// What a write answers.
+    type Answer: Send + 'static;
+
+    /// Applies writes in the open transaction, with one outcome for each, in order. A write that is refused has left
+    /// nothing behind. An error makes the whole transaction void.
+    fn apply<'a>(
+        &'a mut self,
+        connection: &'a mut SqliteConnection,
+        operations: &'a [Self::Operation],
+    ) -> BoxFuture<'a, Result<Outcomes<Self::Answer>, sqlx::Error>>;
+
+    /// Forgets what it remembers of the file, because a transaction was void.
+    fn reset(&mut self) {}
+}
+
+/// One outcome for each operation.
+pub(crate) type Outcomes<A> = Vec<Result<A, StoreError>>;
+
+/// Hands writes to the writer.
+#[derive(Debug)]
+pub(crate) struct Writer<W: Apply> {
+    sender: mpsc::Sender<Message<W>>,
+    wait_max: Duration,
+}
+
+impl<W: Apply> Clone for Writer<W> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), wait_max: self.wait_max }
+    }
+}
+
+enum Message<W: Apply> {
+    Write(W::Operation, oneshot::Sender<Result<W::Answer, StoreError>>),
+    Close(oneshot::Sender<()>),
+}
+
+impl<W: Apply> Writer<W> {
+    /// Starts the writer's task.
+    pub(crate) fn start(file: File, connection: SqliteConnection, work: W, options: &Options) -> Self {
+        let (sender, receiver) = mpsc::channel(options.waiting_max.max(1));
+        let task = Task { file, connection: Some(connection), work, batch_max: options.batch_max.max(1) };
+        tokio::spawn(task.run(receiver));
+        Self { sender, wait_max: options.wait_max }
+    }
+
+    /// Writes; when this returns well, it is committed.
+    pub(crate) async fn write(&self, operation: W::Operation) -> Result<W::Answer, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let written = async {
+            self.sender.send(Message::Write(operation, reply)).await.map_err(|_| closed())?;
+            answer.await.unwrap_or_else(|_| Err(closed()))
+        };
+        let late = |_| Err(StoreError::Unavailable("the store did not answer in time".into()));
+        timeout(self.wait_max, written).await.unwrap_or_else(late)
+    }
+
+    /// Ends the writer after the writes that wait; later ones fail.
+    pub(crate) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.sender.send(Message::Close(reply)).await.is_ok() {
+            // An error means that it has ended already.
+            let _ended = closed.await;
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
+
+struct Task<W> {
+    file: File,
+    connection: Option<SqliteConnection>,
+    work: W,
+    batch_max: usize,
+}
+
+impl<W: Apply> Task<W> {
+    async fn run(mut self, mut receiver: mpsc::Receiver<Message<W>>) {
+        let mut messages = Vec::new();
+        let mut untidy = true;
+        loop {
+            let received = receiver.recv_many(&mut messages, self.batch_max);
+            let count = match untidy {
+                true => match timeout(IDLE, received).await {
+                    Ok(count) => count,
+                    Err(_) => {
+                        untidy = self.tidy().await;
+                        continue;
+                    }
+                },
+                false => received.await,
+            };
+            untidy = true;
+            let closing = self.handle(&mut messages).await;
+            if count == 0 || !closing.is_empty() {
+                self.end().await;
+                closing.into_iter().for_each(|reply| {
+                    // Who asked may have gone.
+                    let _gone = reply.send(());
+                });
+                return;
+            }
+        }
+    }
+
+    /// Writes what was received and answers it; says who wants the writer closed.
+    async fn handle(&mut self, messages: &mut Vec<Message<W>>) -> Vec<oneshot::Sender<()>> {
+        let (mut operations, mut replies, mut closing) = (Vec::new(), Vec::new(), Vec::new());
+        for message in messages.drain(..) {
+            match message {
+                Message::Write(operation, reply) => {
+                    operations.push(operation);
+                    replies.push(reply);
+                }
+                Message::Close(reply) => closing.push(reply),
+            }
+        }
+        if !operations.is_empty() {
+            let outcomes = self.write(&operations).await;
+            debug_assert_eq!(outcomes.len(), replies.len(), "one outcome for each operation");
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                // A caller that has gone does not undo its write.
+                let _gone = reply.send(outcome);
+            }
+        }
+        closing
+    }
+
+    async fn write(&mut self, operations: &[W::Operation]) -> Outcomes<W::Answer> {
+        let error = match self.transaction(operations).await {
+            Ok(outcomes) => return outcomes,
+            Err(error) => error,
+        };
+        tracing::warn!(file = self.file.name(), writes = operations.len(), %error, "transaction failed");
+        if operations.len() == 1 || self.connection.is_none() {
+            return operations.iter().map(|_| Err(error.clone())).collect();
+        }
+        let mut outcomes = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let alone = self.transaction(std::slice::from_ref(operation)).await;
+            let outcome = alone.and_then(|mut one| one.pop().unwrap_or_else(|| Err(closed())));
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    /// One transaction. After an error nothing of it is in the file; a panic costs the connection.
+    async fn transaction(&mut self, operations: &[W::Operation]) -> Result<Outcomes<W::Answer>, StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.file.reconnect().await.map_err(|error| unavailable(&error))?,
+        };
+        let work = commit(&mut connection, &mut self.work, operations);
+        let outcome = AssertUnwindSafe(work).catch_unwind().await;
+        if let Ok(Ok(outcomes)) = outcome {
+            self.connection = Some(connection);
+            return Ok(outcomes);
+        }
+        self.work.reset();
+        let rolled_back = execute(&mut connection, "ROLLBACK").await;
+        match outcome {
+            // SQLite may have rolled back by itself; then there is nothing left to do.
+            Ok(Err(error)) if rolled_back.is_ok() || scalar(&mut connection, "SELECT 1").await.is_ok() => {
+                self.connection = Some(connection);
+                Err(unavailable(&error))
+            }
+            Ok(Err(error)) => {
+                close(connection).await;
+                Err(unavailable(&error))
+            }
+            _ => {
+                close(connection).await;
+                Err(StoreError::Unavailable("the writer failed; it was started again".into()))
+            }
+        }
+    }
+
+    /// Says whether there is more to tidy.
+    async fn tidy(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        let tidied = async {
+            execute(connection, FREED_PAGES_MAX).await?;
+            execute(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+            execute(connection, "PRAGMA shrink_memory").await?;
+            scalar(connection, "PRAGMA freelist_count").await
+        };
+        match tidied.await {
+            Ok(free) => free > 0,
+            Err(error) => {
+                tracing::warn!(file = self.file.name(), %error, "could not tidy up");
+                false
+            }
+        }
+    }
+
+    async fn end(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        if let Err(error) = execute(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await {
+            tracing::warn!(file = self.file.name(), %error, "the log is left for the next start");
+        }
+        close(connection).await;
+    }
+}
+
+async fn commit<W: Apply>(
+    connection: &mut SqliteConnection,
+    work: &mut W,
+    operations: &[W::Operation],
+) -> Result<Outcomes<W::Answer>, sqlx::Error> {
+    execute(connection, "BEGIN IMMEDIATE").await?;
+    let outcomes = work.apply(connection, operations).await?;
+    execute(connection, "COMMIT").await?;
+    Ok(outcomes)
+}
+
+/// Closes a connection and waits for it, since it may hold the file's lock.
+async fn close(connection: SqliteConnection) {
+    match timeout(CLOSE_MAX, connection.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a connection did not close well"),
+        Err(_) => tracing::warn!("a connection did not close in time"),
+    }
+}

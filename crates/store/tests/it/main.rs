@@ -1,0 +1,6 @@
+//! The store on real files.
+
+mod actions;
+mod activations;
+mod calls;
+mod support;
