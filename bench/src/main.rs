@@ -1,2 +1,103 @@
-//! Benchmarks.
-fn main() {}
+//! Benchmarks of the built binary beside baselines that are measured on the same machine in the same run.
+//!
+//! Every benchmark runs in rounds in which everything that is compared takes its turn, and reports medians over the
+//! rounds, so that a machine that becomes slower for a while does not favour anybody. Results go to
+//! `bench/results/NAME.json` and to a table. Only loopback addresses are used.
+
+mod baseline;
+mod blocking;
+mod cold;
+mod context;
+mod hyper_server;
+mod idle;
+mod latency;
+mod launcher;
+mod report;
+mod usage;
+mod warm;
+mod wrk;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use context::Context;
+
+/// Benchmarks of Triplane.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one benchmark, or all.
+    Run(RunOptions),
+    /// Serve a constant JSON answer with hyper: the least that an HTTP server in Rust costs.
+    ServeHyper {
+        /// The port on 127.0.0.1.
+        port: u16,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunOptions {
+    /// Which; all when absent.
+    name: Option<Name>,
+    /// The release build of `triplane`.
+    #[arg(long, env = "TRIPLANE_BINARY")]
+    binary: PathBuf,
+    /// The Node.js launcher.
+    #[arg(long, default_value = "runtimes/nodejs/launcher.js")]
+    launcher: PathBuf,
+    /// Node.js, for the launcher and the bare server.
+    #[arg(long, env = "NODE", default_value = "node")]
+    node: PathBuf,
+    /// Where the results go.
+    #[arg(long, default_value = "bench/results")]
+    results: PathBuf,
+    /// How often everything takes its turn.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// How long one turn of the load generator takes, in seconds.
+    #[arg(long, default_value_t = 3)]
+    seconds: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// One connection: what the path through the platform adds.
+    Latency,
+    /// Throughput and CPU time of warm actions.
+    Warm,
+    /// Cold starts beside the bare launcher.
+    Cold,
+    /// Memory and start-up time of an idle server.
+    Idle,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::ServeHyper { port } => hyper_server::serve(port).map(|()| ExitCode::SUCCESS),
+        Command::Run(options) => run(&options),
+    }
+}
+
+/// Runs what was asked for; fails when a target was missed.
+fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
+    let slot = launcher::Slot::reserve()?;
+    let context = Context::new(options, slot)?;
+    let mut missed = 0;
+    for name in options.name.map_or_else(|| Name::value_variants().to_vec(), |name| vec![name]) {
+        let (name, measurements) = match name {
+            Name::Latency => ("latency", latency::run(&context)?),
+            Name::Warm => ("warm", warm::run(&context)?),
+            Name::Cold => ("cold", cold::run(&context)?),
+            Name::Idle => ("idle", idle::run(&context)?),
+        };
+        missed += report::publish(&options.results, name, &measurements)?;
+    }
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

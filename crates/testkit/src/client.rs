@@ -42,11 +42,17 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// The `Authorization` header for a credential, `uuid:key`.
+#[must_use]
+pub fn basic(credential: &str) -> String {
+    format!("Basic {}", STANDARD.encode(credential))
+}
+
 impl Client {
     /// A client of the server at `base`, such as `http://127.0.0.1:3233`; `credential` is `uuid:key`.
     #[must_use]
     pub fn new(base: &str, credential: Option<&str>) -> Self {
-        let authorization = credential.map(|text| format!("Basic {}", STANDARD.encode(text)));
+        let authorization = credential.map(basic);
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let pool = Pool::builder(TokioExecutor::new()).build(connector);
@@ -62,7 +68,7 @@ impl Client {
     /// The same server and connections, with another credential, or none.
     #[must_use]
     pub fn with_credential(&self, credential: Option<&str>) -> Self {
-        let authorization = credential.map(|text| format!("Basic {}", STANDARD.encode(text)));
+        let authorization = credential.map(basic);
         Self { authorization, ..self.clone() }
     }
 

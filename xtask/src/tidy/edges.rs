@@ -36,7 +36,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("zip", &["node", "management"]),
     ("tar", &["node"]),
     ("flate2", &["node"]),
-    ("rustix", &["node", "proxy", "triplane", "testkit"]),
+    ("rustix", &["node", "proxy", "triplane", "testkit", "bench"]),
     ("hyper", &["net", "router", "triplane", "testkit", "bench"]),
     ("hyper-util", &["net", "triplane", "testkit", "bench"]),
     ("clap", &["triplane", "bench"]),

@@ -1,0 +1,108 @@
+//! The servers that Triplane is compared with.
+
+use std::process::Command;
+use std::time::Duration;
+
+use triplane_testkit::{Process, TempDir, free_port, wait_until};
+
+use crate::blocking::{Connection, get};
+use crate::context::Context;
+use crate::hyper_server::workers;
+
+/// How long a baseline may take to start.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// What an action does, as a bare server: reads a JSON body, answers JSON.
+const BARE_NODE: &str = r#"
+require('http').createServer((request, response) => {
+  const pieces = [];
+  request.on('data', (piece) => pieces.push(piece));
+  request.on('end', () => {
+    JSON.parse(pieces.length ? Buffer.concat(pieces).toString() : '{}');
+    const body = JSON.stringify({ ok: true });
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
+    response.end(body);
+  });
+}).listen({ port: Number(process.argv[1]), host: '127.0.0.1', backlog: 1024 });
+"#;
+
+/// A server on 127.0.0.1, stopped when dropped.
+#[derive(Debug)]
+pub(crate) struct Baseline {
+    /// Where it listens.
+    pub(crate) port: u16,
+    processes: Vec<Process>,
+    _directory: Option<TempDir>,
+}
+
+impl Baseline {
+    /// The process ids to account for.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::pid).collect()
+    }
+
+    /// The minimal hyper server.
+    pub(crate) fn hyper(context: &Context) -> anyhow::Result<Self> {
+        let port = free_port();
+        let process =
+            Process::start(Command::new(std::env::current_exe()?).args(["serve-hyper", &port.to_string()]));
+        Ok(Self { port, processes: vec![process], _directory: None }.ready(context))
+    }
+
+    /// nginx with one worker for each core and kept-alive connections, proxying to one bare Node.js server.
+    pub(crate) fn nginx(context: &Context) -> anyhow::Result<Self> {
+        let (port, upstream) = (free_port(), free_port());
+        let directory = TempDir::new("nginx");
+        let file = directory.join("nginx.conf");
+        std::fs::write(&file, nginx_configuration(&directory.path().display().to_string(), port, upstream))?;
+        let node = Process::start(Command::new(&context.node).args(["-e", BARE_NODE, &upstream.to_string()]));
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-p").arg(directory.path()).arg("-c").arg(&file).env("PATH", path_with_sbin());
+        let processes = vec![Process::start(&mut nginx), node];
+        Ok(Self { port, processes, _directory: Some(directory) }.ready(context))
+    }
+
+    fn ready(self, context: &Context) -> Self {
+        let output = || self.processes.iter().map(Process::output).collect::<String>();
+        context.block_on(wait_until(START_MAX, "a baseline answers", async || {
+            let status =
+                Connection::open(self.port).and_then(|mut connection| connection.exchange(&get("/")));
+            if status.is_err() && !output().is_empty() {
+                eprintln!("{}", output());
+            }
+            matches!(status, Ok(200))
+        }));
+        self
+    }
+}
+
+/// Debian's nginx is not on the `PATH` of ordinary users.
+fn path_with_sbin() -> String {
+    format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+fn nginx_configuration(directory: &str, port: u16, upstream: u16) -> String {
+    let workers = workers();
+    format!(
+        "daemon off;
+worker_processes {workers};
+pid {directory}/pid;
+error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  keepalive_requests 1000000000;
+  upstream node {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 1000000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    location / {{ proxy_pass http://node; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}
+  }}
+}}
+"
+    )
+}

@@ -1,0 +1,102 @@
+//! One connection: what the path through the platform adds to a framed client directly on the runtime's socket.
+
+use std::time::{Duration, Instant};
+
+use triplane_testkit::TempDir;
+
+use crate::baseline::Baseline;
+use crate::blocking::Connection;
+use crate::context::{Context, NOOP};
+use crate::launcher::{Launcher, run_body};
+use crate::report::{Measurement, Target, median, percentile};
+
+/// Calls in one turn, and how many go ahead unmeasured.
+const CALLS: u32 = 2_000;
+const WARM_UP: u32 = 200;
+
+/// Microseconds of the medians and 99th percentiles of the turns.
+#[derive(Debug, Default)]
+struct Series {
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl Series {
+    /// Takes one turn.
+    fn turn(&mut self, mut call: impl FnMut(u32) -> anyhow::Result<Duration>) -> anyhow::Result<()> {
+        for number in 0..WARM_UP {
+            call(number)?;
+        }
+        let times: Vec<Duration> = (WARM_UP..WARM_UP + CALLS).map(call).collect::<Result<_, _>>()?;
+        let micros: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e6).collect();
+        self.p50.push(percentile(&micros, 50));
+        self.p99.push(percentile(&micros, 99));
+        Ok(())
+    }
+}
+
+/// All that is compared.
+#[derive(Debug, Default)]
+struct All {
+    triplane: Series,
+    framed: Series,
+    hyper: Series,
+    nginx: Series,
+}
+
+pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
+    let subject = context.start();
+    context.create(&subject.server.guest, "noop", 1)?;
+    let invocation = context.invocation("noop");
+    let mut triplane = Connection::open(subject.server.settings.port)?;
+    let (hyper, nginx) = (Baseline::hyper(context)?, Baseline::nginx(context)?);
+    let mut hyper = (Connection::open(hyper.port)?, hyper);
+    let mut nginx = (Connection::open(nginx.port)?, nginx);
+    let code = TempDir::new("code");
+    std::fs::write(code.join("action.js"), NOOP)?;
+    let mut launcher = Launcher::start(context)?;
+    launcher.initialise(&code.join("action.js"), 1)?;
+
+    let mut all = All::default();
+    for _ in 0..context.rounds {
+        all.hyper.turn(|_| hyper.0.time(&invocation))?;
+        all.framed.turn(|number| framed(&mut launcher, number))?;
+        all.triplane.turn(|_| triplane.time(&invocation))?;
+        all.nginx.turn(|_| nginx.0.time(&invocation))?;
+    }
+    Ok(all.measurements())
+}
+
+fn framed(launcher: &mut Launcher, number: u32) -> anyhow::Result<Duration> {
+    let body = run_body(number);
+    let started = Instant::now();
+    launcher.run(number + 1, &body)?;
+    Ok(started.elapsed())
+}
+
+impl All {
+    fn measurements(&self) -> Vec<Measurement> {
+        let (hyper, nginx) = (median(&self.hyper.p50), median(&self.nginx.p50));
+        // The difference is taken in each round, so that a slow moment of the machine is in both.
+        let overheads: Vec<f64> = self
+            .triplane
+            .p50
+            .iter()
+            .zip(&self.framed.p50)
+            .map(|(triplane, framed)| triplane - framed)
+            .collect();
+        let of = |name: &str, values: &[f64]| Measurement::new(name, median(values), "us");
+        vec![
+            of("overhead of the platform p50, beside hyper p50", &overheads)
+                .beside(hyper)
+                .promised(Target::RatioMax(3.0)),
+            of("triplane p50, beside nginx and bare Node.js p50", &self.triplane.p50).beside(nginx),
+            of("triplane p99, beside nginx and bare Node.js p99", &self.triplane.p99)
+                .beside(median(&self.nginx.p99)),
+            of("framed client on the runtime's socket p50", &self.framed.p50),
+            of("framed client on the runtime's socket p99", &self.framed.p99),
+            of("hyper p50", &self.hyper.p50),
+            of("hyper p99", &self.hyper.p99),
+        ]
+    }
+}

@@ -1,0 +1,190 @@
+//! Throughput, latency under load and CPU time of warm actions, beside nginx with a bare Node.js server, and hyper.
+
+use crate::baseline::Baseline;
+use crate::context::{Context, Subject, invocation_path};
+use crate::hyper_server::workers;
+use crate::report::{Measurement, Target, median};
+use crate::usage::cpu_seconds;
+use crate::wrk::{Load, load};
+
+/// Connections of the load generator.
+const CONNECTIONS: [u32; 3] = [1, 8, 64];
+/// How many actions "many" are.
+const MANY: usize = 100;
+
+/// Something that takes its turn, and what it showed.
+#[derive(Debug)]
+struct Contender {
+    name: &'static str,
+    port: u16,
+    paths: Vec<String>,
+    /// Whose CPU time counts, with all descendants.
+    pids: Vec<u32>,
+    /// One for each of `CONNECTIONS`.
+    series: [Series; CONNECTIONS.len()],
+}
+
+#[derive(Debug, Default)]
+struct Series {
+    per_second: Vec<f64>,
+    p50_us: Vec<f64>,
+    p99_us: Vec<f64>,
+    cpu_us: Vec<f64>,
+}
+
+pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
+    println!("warm: nginx {} workers, hyper {} threads, wrk 1 thread", workers(), workers());
+    let (hyper, nginx) = (Baseline::hyper(context)?, Baseline::nginx(context)?);
+    let subject = context.start();
+    let mut contenders = vec![
+        Contender::new("hyper", hyper.port, vec!["/".into()], hyper.pids()),
+        Contender::new("nginx", nginx.port, vec!["/".into()], nginx.pids()),
+    ];
+    for (name, count, concurrency) in VARIANTS {
+        let paths = create(context, &subject, count, concurrency)?;
+        contenders.push(Contender::new(
+            name,
+            subject.server.settings.port,
+            paths,
+            vec![subject.server.process.pid()],
+        ));
+    }
+    for contender in &contenders {
+        // Starts what the most connections need, unmeasured.
+        load(contender.port, &contender.paths, &context.authorization, 64, context.seconds)?;
+    }
+    for _ in 0..context.rounds {
+        for contender in &mut contenders {
+            contender.turn(context)?;
+        }
+    }
+    Ok(measurements(&contenders))
+}
+
+/// Name, number of actions, concurrency of their containers.
+const VARIANTS: [(&str, usize, u32); 4] = [
+    ("1 action, concurrency 1", 1, 1),
+    ("1 action, concurrency 64", 1, 64),
+    ("100 actions, concurrency 1", MANY, 1),
+    ("100 actions, concurrency 64", MANY, 64),
+];
+
+/// Creates actions, calls each once, and returns the paths that call them.
+fn create(
+    context: &Context,
+    subject: &Subject,
+    count: usize,
+    concurrency: u32,
+) -> anyhow::Result<Vec<String>> {
+    let mut connection = crate::blocking::Connection::open(subject.server.settings.port)?;
+    let names: Vec<String> =
+        (0..count).map(|number| format!("noop-{count}-{concurrency}-{number}")).collect();
+    for name in &names {
+        context.create(&subject.server.guest, name, concurrency)?;
+        connection.time(&context.invocation(name))?;
+    }
+    Ok(names.iter().map(|name| invocation_path(name)).collect())
+}
+
+impl Contender {
+    fn new(name: &'static str, port: u16, paths: Vec<String>, pids: Vec<u32>) -> Self {
+        Self { name, port, paths, pids, series: Default::default() }
+    }
+
+    /// One run of the load generator for each number of connections.
+    fn turn(&mut self, context: &Context) -> anyhow::Result<()> {
+        for (connections, series) in CONNECTIONS.into_iter().zip(&mut self.series) {
+            let before = cpu_seconds(&self.pids);
+            let load = load(self.port, &self.paths, &context.authorization, connections, context.seconds)?;
+            series.add(&load, cpu_seconds(&self.pids) - before);
+        }
+        Ok(())
+    }
+}
+
+impl Series {
+    fn add(&mut self, load: &Load, cpu_seconds: f64) {
+        self.per_second.push(load.per_second());
+        self.p50_us.push(load.p50_us);
+        self.p99_us.push(load.p99_us);
+        self.cpu_us.push(cpu_seconds * 1e6 / load.requests);
+    }
+}
+
+fn measurements(contenders: &[Contender]) -> Vec<Measurement> {
+    let mut measurements = Vec::new();
+    for contender in contenders {
+        for index in 0..CONNECTIONS.len() {
+            measurements.extend(of_contender(contenders, contender, index));
+        }
+    }
+    measurements
+}
+
+/// What a contender showed at one number of connections, beside nginx and, for many actions, beside one.
+fn of_contender(contenders: &[Contender], contender: &Contender, index: usize) -> Vec<Measurement> {
+    let (name, connections) = (contender.name, CONNECTIONS[index]);
+    let series = &contender.series[index];
+    let nginx = series_of(contenders, "nginx", index);
+    let of = |what: &str, values: &[f64], unit| {
+        Measurement::new(format!("{name}, c={connections}: {what}"), median(values), unit)
+    };
+    let beside = |measurement: Measurement, baseline: Option<&Vec<f64>>| match baseline {
+        Some(values) if VARIANTS.iter().any(|(variant, ..)| *variant == name) => {
+            measurement.beside(median(values))
+        }
+        _ => measurement,
+    };
+    let mut throughput =
+        beside(of("throughput", &series.per_second, "1/s"), nginx.map(|nginx| &nginx.per_second));
+    if name.starts_with("1 action") && connections > 1 {
+        throughput = throughput.promised(Target::RatioMin(0.7));
+    }
+    let mut found = vec![
+        throughput,
+        beside(of("p50", &series.p50_us, "us"), nginx.map(|nginx| &nginx.p50_us)),
+        beside(of("p99", &series.p99_us, "us"), nginx.map(|nginx| &nginx.p99_us)),
+        beside(of("CPU time per request", &series.cpu_us, "us"), nginx.map(|nginx| &nginx.cpu_us)),
+    ];
+    if let Some(one) = name
+        .strip_prefix("100 actions")
+        .and_then(|rest| series_of(contenders, &format!("1 action{rest}"), index))
+    {
+        let beside_one =
+            of("throughput beside 1 action's", &series.per_second, "1/s").beside(median(&one.per_second));
+        found.push(beside_one.promised(Target::RatioMin(0.9)));
+    }
+    found
+}
+
+fn series_of<'a>(contenders: &'a [Contender], name: &str, index: usize) -> Option<&'a Series> {
+    contenders.iter().find(|contender| contender.name == name).map(|contender| &contender.series[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A contender with the same throughput at every number of connections.
+    fn contender(name: &'static str, per_second: f64) -> Contender {
+        let series = || Series {
+            per_second: vec![per_second],
+            p50_us: vec![1.0],
+            p99_us: vec![1.0],
+            cpu_us: vec![1.0],
+        };
+        Contender { series: [series(), series(), series()], ..Contender::new(name, 0, vec![], vec![]) }
+    }
+
+    #[test]
+    fn one_action_is_judged_beside_nginx_and_many_beside_one() {
+        let names = ["nginx", "1 action, concurrency 1", "100 actions, concurrency 1"];
+        let contenders: Vec<Contender> =
+            names.into_iter().zip([100.0, 80.0, 40.0]).map(|(name, n)| contender(name, n)).collect();
+        let found = measurements(&contenders);
+        let met = |name: &str| found.iter().find(|measurement| measurement.name == name).unwrap().met;
+        assert_eq!(met("nginx, c=8: throughput"), None);
+        assert_eq!(met("1 action, concurrency 1, c=8: throughput"), Some(true));
+        assert_eq!(met("100 actions, concurrency 1, c=8: throughput beside 1 action's"), Some(false));
+    }
+}
