@@ -3,6 +3,7 @@
 //! A write that returned has survived: it is synced (STORE-1), but for activations, whose records the node's spool
 //! holds until they are here. The store knows nothing of HTTP and starts nothing.
 
+mod backup;
 mod keys;
 mod lock;
 mod sqlite;
@@ -17,6 +18,7 @@ use triplane_model::{
     Action, ActivationId, CodeHash, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
 };
 
+pub use backup::{BackupError, FileEntry, Manifest, Restored, backup, restore};
 pub use lock::{DirLock, LockError};
 pub use sqlite::{OpenError, Options, Sqlite, Stores};
 

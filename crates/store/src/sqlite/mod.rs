@@ -22,6 +22,7 @@ use sqlx::sqlite::SqlitePool;
 use tokio::time::timeout;
 
 pub use file::OpenError;
+pub(crate) use file::{ACTIVATIONS, ENTITIES, File, Kind, QUEUE};
 pub use options::Options;
 
 use self::activations::SqliteActivations;
