@@ -7,6 +7,7 @@ mod adr;
 mod edges;
 mod layout;
 mod source;
+mod specification;
 mod tree;
 
 use std::path::Path;
@@ -32,6 +33,7 @@ pub(crate) fn problems(root: &Path) -> anyhow::Result<Vec<String>> {
         layout::one_integration_binary(&tree),
         adr::decisions_are_numbered(&tree),
         adr::decisions_are_one_page(&tree),
+        specification::named_tests_exist(&tree),
     ];
     Ok(found.concat())
 }
