@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
-const { LOG, startAction } = require('../testing/launcher.js');
+const { LOG, start, startAction } = require('../testing/launcher.js');
 
 const MEGABYTE = 1024 * 1024;
 
@@ -52,10 +52,10 @@ describe('what a call writes, when calls do not overlap,', () => {
   });
 
   test('while it was loaded comes with init', async (t) => {
-    const launcher = await startAction(t, 'function main() {}');
-    const other = await startAction(t, 'console.log("loading"); function main() { console.log("running"); }');
-    assert.equal((await launcher.run()).stdout, '');
-    assert.equal((await other.run()).stdout, 'running\n');
+    const launcher = await start(t);
+    const init = await launcher.init('console.log("loading"); function main() { console.log("running"); }');
+    assert.equal(init.stdout, 'loading\n');
+    assert.equal((await launcher.run()).stdout, 'running\n');
   });
 });
 
@@ -113,8 +113,10 @@ describe('what overlapping calls write', () => {
     assert.equal(launcher.frames.filter((f) => f.kind === LOG).length, 0);
   });
 
-  test('outside of any call goes to the pipe', async (t) => {
-    const launcher = await startAction(t, 'console.log("loading"); function main() { console.log("in"); }', options);
+  test('has nothing of what was written while the action was loaded', async (t) => {
+    const launcher = await start(t);
+    const init = await launcher.init('console.log("loading"); function main() { console.log("in"); }', options);
+    assert.equal(init.stdout, 'loading\n');
     const answer = await launcher.run();
     assert.equal(answer.logs.stdout, 'in\n');
   });

@@ -168,16 +168,29 @@ class Launcher {
     return root;
   }
 
-  // Inits with the text of a script, or with the files of an archive.
-  async init(code, options = {}) {
+  // Sends code: the text of a script, or the files of an archive.
+  startInit(code, options = {}) {
     const archive = typeof code !== 'string';
     const root = this.writeFiles(archive ? code : { source: code });
-    return this.initPath({ path: archive ? root : path.join(root, 'source'), archive, ...options });
+    this.sendInit({ path: archive ? root : path.join(root, 'source'), archive, ...options });
+  }
+
+  async init(code, options) {
+    this.startInit(code, options);
+    return this.initDone();
+  }
+
+  sendInit(options) {
+    const init = { name: 'hello', main: 'main', archive: false, concurrency: 1, env: {}, ...options };
+    this.send(INIT, 0, JSON.stringify(init));
   }
 
   async initPath(options) {
-    const init = { name: 'hello', main: 'main', archive: false, concurrency: 1, env: {}, ...options };
-    this.send(INIT, 0, JSON.stringify(init));
+    this.sendInit(options);
+    return this.initDone();
+  }
+
+  async initDone() {
     return outcome(await this.receive((f) => f.kind === INIT_DONE, 'INIT_DONE'));
   }
 
@@ -199,6 +212,16 @@ class Launcher {
 
   async run(value = {}, context = {}) {
     return this.answerOf(this.startRun(value, context));
+  }
+
+  // Waits until stderr has at least that many bytes, and says how many it has.
+  async stderrOf(count) {
+    const bytes = () => this.stderr.pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const grown = async () => {
+      while (bytes() < count) await new Promise((wake) => setTimeout(wake, 1));
+      return bytes();
+    };
+    return within(grown(), `${count} bytes of stderr`);
   }
 
   async exit() {
