@@ -1,42 +1,227 @@
 //! The pool: which containers there are, who owns them, what is asked for, what is collected.
+//!
+//! [`Pool`] is a machine: [`Pool::step`] takes an event and `now`, and says what is to be done. It cannot fail and does not
+//! look at the world; equal events make equal actions. Late, doubled and unknown messages do no harm.
+//!
+//! Demands become containers in [`serve`](self) (sized by `sizing`, placed by `placement`); containers leave by mark and
+//! sweep in `collect`; what routers are told is numbered in `stream`; `change` follows the change log.
+//!
+//! Invariants: POOL-2, POOL-3, POOL-4, GC-1, GC-2, LEASE-1, COLD-1. [`Pool::audit`] checks what can be seen from inside.
 
+mod change;
+mod collect;
+mod container;
+mod demand;
 pub mod message;
+mod nodes;
+mod placement;
+mod serve;
 mod settings;
+mod sizing;
+mod stream;
 mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use triplane_model::{FullName, Revision};
 
 pub use settings::Settings;
 pub use view::{ContainerView, NodeSummary, State, States, Summary, Totals};
 
-use crate::id::Epoch;
-use message::{Action, Event};
+use crate::ewma::Ewma;
+use crate::id::{ActionKey, Epoch, NodeId, RouterId, Sequence};
+use container::Containers;
+use demand::Demand;
+use message::{Action, Delta, Event, Up, Usage};
+use nodes::Nodes;
+use stream::Routers;
+
+/// Kinds whose cold starts are observed apart; the manifest has far fewer.
+const KINDS_MAX: usize = 256;
 
 /// The machine.
 #[derive(Debug)]
 pub struct Pool {
     epoch: Epoch,
     settings: Settings,
+    /// The time of the step; it never goes back.
+    now_ms: u64,
+    sweep_due_ms: u64,
+    last_container: u64,
+    nodes: Nodes,
+    containers: Containers,
+    routers: Routers,
+    demands: BTreeMap<Arc<ActionKey>, Demand>,
+    cold_starts: ColdStarts,
+    /// The latest revisions that the change log told of; nothing for a deleted action.
+    revisions: BTreeMap<FullName, Option<Revision>>,
+    totals: Totals,
+    /// What the step wants done.
+    out: Vec<Action>,
 }
 
 impl Pool {
     /// The pool of a new leader: empty.
     #[must_use]
     pub fn new(epoch: Epoch, settings: Settings) -> Self {
-        Self { epoch, settings }
+        Self {
+            epoch,
+            settings,
+            now_ms: 0,
+            sweep_due_ms: 0,
+            last_container: 0,
+            nodes: Nodes::default(),
+            containers: Containers::default(),
+            routers: Routers::default(),
+            demands: BTreeMap::new(),
+            cold_starts: ColdStarts::default(),
+            revisions: BTreeMap::new(),
+            totals: Totals::default(),
+            out: Vec::new(),
+        }
     }
 
-    /// Takes in an event and adds what is to be done to `actions`. `now_ms` never goes back.
+    /// Takes in an event and adds what is to be done to `actions`, in order. `now_ms` is monotonic; a time before that
+    /// of an earlier step counts as that.
     pub fn step(&mut self, now_ms: u64, event: Event, actions: &mut Vec<Action>) {
-        let _ = (now_ms, event, actions, &self.settings, self.epoch);
+        self.now_ms = self.now_ms.max(now_ms);
+        self.take_in(event);
+        self.serve_all();
+        actions.append(&mut self.out);
+    }
+
+    fn take_in(&mut self, event: Event) {
+        match event {
+            Event::NodeJoined { node, memory_mb } => self.nodes.offer(node, memory_mb),
+            Event::NodeLost(node) => self.node_lost(node),
+            Event::RouterJoined(router) => self.router_joined(router),
+            Event::RouterLost(router) => self.router_lost(router),
+            Event::Said(router, up) => self.said(router, up),
+            Event::Started(id, endpoint) => self.started(id, endpoint),
+            Event::StartFailed(id) => self.start_failed(id),
+            Event::Exited(id) => self.exited(id),
+            Event::CloseAnswered(id, closed) => self.close_answered(id, closed),
+            Event::Stopped(id) => self.gone(id),
+            Event::ActionChanged(name, revision) => self.action_changed(name, revision),
+            Event::IdentityRevoked(namespace) => self.tell_all(&Delta::IdentityRevoked(namespace)),
+            Event::Ticked => self.ticked(),
+        }
+    }
+
+    /// What a router says that is not connected is late: its leases have lapsed.
+    fn said(&mut self, router: RouterId, up: Up) {
+        if !self.routers.contains(router) {
+            return;
+        }
+        match up {
+            Up::Acknowledged(upto) => self.routers.acknowledge(router, upto),
+            Up::Released(id) => self.released(router, id),
+            Up::Demand(demand) => self.demanded(router, &demand),
+            Up::Rescue(id) => self.rescue(router, id),
+            Up::Usage(report) => report.iter().for_each(|usage| self.used(router, usage)),
+            Up::Disowned(id) => self.disowned(router, id),
+        }
+    }
+
+    fn used(&mut self, router: RouterId, usage: &Usage) {
+        let now_ms = self.now_ms;
+        let reported = self.containers.get_mut(usage.container);
+        if let Some(container) = reported.filter(|container| container.owner == Some(router)) {
+            container.in_flight = usage.in_flight;
+            if usage.used || usage.in_flight > 0 {
+                container.used_ms = now_ms;
+            }
+        }
+    }
+
+    fn node_lost(&mut self, node: NodeId) {
+        for id in self.containers.ids(|container| container.node == node) {
+            self.gone(id);
+        }
+        self.nodes.remove(node);
+    }
+
+    fn ticked(&mut self) {
+        self.ask_again();
+        self.expire_demands();
+        self.sweep();
+    }
+
+    /// The last message that a router acknowledged; nothing when it is not connected.
+    #[must_use]
+    pub fn applied(&self, router: RouterId) -> Option<Sequence> {
+        self.routers.applied(router)
+    }
+
+    /// Every container, in the order of ids.
+    pub fn containers(&self) -> impl Iterator<Item = ContainerView> {
+        self.containers.iter().map(container::Container::view)
     }
 
     /// The counts of the pool.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        Summary::default()
+        let mut states = States::default();
+        for container in self.containers.iter() {
+            states.count(container.view_state());
+        }
+        Summary {
+            containers: states,
+            nodes: self.nodes.summaries().collect(),
+            routers: u32::try_from(self.routers.len()).unwrap_or(u32::MAX),
+            waiting: self.demands.values().map(Demand::waiting).sum(),
+            totals: self.totals,
+        }
     }
 
-    /// Every container.
-    pub fn containers(&self) -> impl Iterator<Item = ContainerView> {
-        std::iter::empty()
+    /// What is wrong with the state, in words; nothing ever should be. For the simulator and for operators.
+    #[must_use]
+    pub fn audit(&self) -> Vec<String> {
+        let mut charged: BTreeMap<NodeId, u64> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for container in self.containers.iter() {
+            *charged.entry(container.node).or_default() += container.memory_mb;
+            if container.is_in_service() && container.owner.is_none() {
+                wrong.push(format!("POOL-4: container {} is in service without an owner", container.id));
+            }
+            if container.is_in_service() && container.endpoint.is_none() {
+                wrong.push(format!("container {} is in service at no endpoint", container.id));
+            }
+        }
+        for node in self.nodes.summaries() {
+            let held_mb = charged.get(&node.node).copied().unwrap_or(0);
+            if held_mb != node.charged_mb || held_mb > node.memory_mb {
+                wrong.push(format!(
+                    "POOL-3: node {} offers {} MB, {} MB are charged, its containers hold {held_mb} MB",
+                    node.node.0, node.memory_mb, node.charged_mb
+                ));
+            }
+        }
+        wrong
+    }
+}
+
+/// How long cold starts take, by kind.
+#[derive(Debug, Default)]
+struct ColdStarts(BTreeMap<String, Ewma>);
+
+impl ColdStarts {
+    fn observe(&mut self, kind: &str, start_ms: u64) {
+        if let Some(mean) = self.0.get_mut(kind) {
+            mean.add(start_ms.saturating_mul(1000));
+        } else if self.0.len() < KINDS_MAX {
+            let mut mean = Ewma::default();
+            mean.add(start_ms.saturating_mul(1000));
+            self.0.insert(kind.to_owned(), mean);
+        }
+    }
+
+    fn estimate_us(&self, kind: &str, settings: &Settings) -> u64 {
+        let observed_us = self.0.get(kind).and_then(|mean| mean.get());
+        observed_us.unwrap_or(settings.cold_start_ms_default.saturating_mul(1000)).max(1_000)
     }
 }

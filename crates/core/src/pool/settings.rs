@@ -12,9 +12,14 @@ pub struct Settings {
     pub retry_ms: u64,
     /// How often idle containers are looked for.
     pub sweep_ms: u64,
-    /// Containers that may be starting at once in the whole pool. Bounds the load of a burst on the nodes; what is
-    /// past it is refused unless something of the action is starting or running.
+    /// Containers that may be starting at once in the whole pool: more would only slow each other down.
+    pub starts_max: u32,
+    /// Starts that may be pending: containers that are starting, and actions that have none and wait for one. Past it a
+    /// new action's demand is refused at once.
     pub pending_starts_max: u32,
+    /// A container that was not used for that long may be evicted when room is needed. Routers report use now and then
+    /// only, and a new container must have time to get its first call.
+    pub evict_idle_ms: u64,
     /// How long a demand waits for room before it is refused.
     pub room_ms_max: u64,
     /// Failed starts in a row of one action before its demand is refused.
@@ -25,8 +30,6 @@ pub struct Settings {
     pub cold_start_ms_default: u64,
     /// How long a demand is believed that is not said again. Routers repeat theirs at least every third of it.
     pub demand_ms_max: u64,
-    /// Containers that a router may own. Bounds its tables.
-    pub containers_max: u32,
 }
 
 impl Default for Settings {
@@ -36,13 +39,14 @@ impl Default for Settings {
             release_ms_max: 10_000,
             retry_ms: 5_000,
             sweep_ms: 1_000,
-            pending_starts_max: 64,
+            starts_max: 32,
+            pending_starts_max: 256,
+            evict_idle_ms: 250,
             room_ms_max: 30_000,
             start_attempts_max: 3,
             start_ms_max: 60_000,
             cold_start_ms_default: 150,
             demand_ms_max: 60_000,
-            containers_max: 10_000,
         }
     }
 }

@@ -32,6 +32,18 @@ pub struct States {
     pub stopping: u32,
 }
 
+impl States {
+    pub(super) fn count(&mut self, state: State) {
+        let counter = match state {
+            State::Starting => &mut self.starting,
+            State::Ready => &mut self.ready,
+            State::Marked | State::Closing => &mut self.marked,
+            State::Stopping => &mut self.stopping,
+        };
+        *counter += 1;
+    }
+}
+
 /// What has happened since the leader took over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

@@ -1,0 +1,211 @@
+//! Mark and sweep: how a container leaves the pool.
+//!
+//! Marked, until its owner has let go of it (or is gone, or silent for too long); closing, until its proxy has said that
+//! nothing is in flight, buffered, or was served since the mark (GC-1: the proxy's own count is the truth); stopping,
+//! until nothing of it is left and its memory is free. A proxy that is in use brings its container back into service.
+//! Every wait has a bound after which the question is asked again (GC-2), so a lost answer costs time, no more.
+
+use std::sync::Arc;
+
+use super::Pool;
+use super::container::Phase;
+use super::message::{Action, Delta};
+use crate::id::{ContainerId, RouterId};
+
+impl Pool {
+    /// Marks a container that is in service; its owner stops choosing it and answers.
+    pub(super) fn mark(&mut self, id: ContainerId) {
+        let now_ms = self.now_ms;
+        let Some(container) = self.containers.get_mut(id).filter(|it| it.phase == Phase::Ready) else {
+            return;
+        };
+        container.phase = Phase::Marked { marked_ms: now_ms };
+        match container.owner {
+            Some(owner) if self.routers.contains(owner) => self.tell(owner, Delta::Marked(id)),
+            _ => self.ask_close(id, now_ms),
+        }
+    }
+
+    /// Withdraws a mark, unless the proxy was asked to close and may be closed by now.
+    pub(super) fn unmark(&mut self, id: ContainerId) {
+        let now_ms = self.now_ms;
+        let Some(container) = self.containers.get_mut(id).filter(|container| container.can_be_unmarked())
+        else {
+            return;
+        };
+        container.phase = Phase::Ready;
+        container.used_ms = now_ms;
+        self.totals.unmarked += 1;
+        let Some(owner) = container.owner else { return };
+        if let Some(demand) = self.demands.get_mut(container.key()) {
+            demand.grant(owner, now_ms);
+        }
+        self.tell(owner, Delta::Unmarked(id));
+    }
+
+    /// The owner has let go of a marked container. If another router waits for one like it, it moves there.
+    pub(super) fn released(&mut self, router: RouterId, id: ContainerId) {
+        let Some(container) = self.containers.get(id).filter(|it| it.owner == Some(router)) else { return };
+        let Phase::Marked { marked_ms } = container.phase else { return };
+        let (key, condemned) = (Arc::clone(container.key()), container.condemned);
+        let wanted_elsewhere = self.neediest(&key).is_some_and(|neediest| neediest != router);
+        if wanted_elsewhere && !condemned {
+            self.tell(router, Delta::Removed(id));
+            self.adopt(id);
+        } else {
+            self.ask_close(id, marked_ms);
+        }
+    }
+
+    /// A router needs a marked container. One whose proxy is closing already is left to the demand: the answer brings it
+    /// back, or another one is started.
+    pub(super) fn rescue(&mut self, router: RouterId, id: ContainerId) {
+        if self.containers.get(id).is_some_and(|container| container.owner == Some(router)) {
+            self.unmark(id);
+        }
+    }
+
+    /// The proxy said to the owner that it is not what the owner thinks. What lives there must go, but not before its
+    /// proxy agrees that nothing is in flight.
+    pub(super) fn disowned(&mut self, router: RouterId, id: ContainerId) {
+        let Some(container) = self.containers.get(id) else { return };
+        if container.owner == Some(router) && container.is_leased() {
+            self.tell(router, Delta::Removed(id));
+            self.condemn(id);
+            self.orphan(id);
+        }
+    }
+
+    /// A container never comes back into service.
+    pub(super) fn condemn(&mut self, id: ContainerId) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.condemned = true;
+        }
+    }
+
+    /// A container has lost its owner: another router that waits for it gets it, else it is collected.
+    pub(super) fn orphan(&mut self, id: ContainerId) {
+        let now_ms = self.now_ms;
+        let Some(container) = self.containers.get_mut(id) else { return };
+        container.owner = None;
+        let marked_ms = match container.phase {
+            Phase::Ready => now_ms,
+            Phase::Marked { marked_ms } => marked_ms,
+            Phase::Starting { .. } | Phase::Closing { .. } | Phase::Stopping { .. } => return,
+        };
+        if !self.adopt(id) {
+            self.ask_close(id, marked_ms);
+        }
+    }
+
+    /// Leases a container to a router that waits for it; says whether there is one.
+    pub(super) fn adopt(&mut self, id: ContainerId) -> bool {
+        let Some(container) = self.containers.get(id).filter(|it| !it.condemned) else { return false };
+        let Some(owner) = self.neediest(container.key()) else { return false };
+        self.lease_to(owner, id);
+        true
+    }
+
+    /// Asks the proxy to close, unless it was used since the mark.
+    pub(super) fn ask_close(&mut self, id: ContainerId, marked_ms: u64) {
+        let now_ms = self.now_ms;
+        if let Some(container) = self.containers.get_mut(id) {
+            container.phase = Phase::Closing { marked_ms, asked_ms: now_ms, refused: false };
+            let idle_ms = now_ms.saturating_sub(marked_ms);
+            self.out.push(Action::Close { container: id, idle_ms });
+        }
+    }
+
+    /// The proxy answered. A closed one never opens again, so that answer counts whenever it comes.
+    pub(super) fn close_answered(&mut self, id: ContainerId, closed: bool) {
+        let Some(container) = self.containers.get(id).filter(|container| container.is_leased()) else {
+            return;
+        };
+        if closed {
+            self.totals.collected += 1;
+            self.tell_owner(id, Delta::Removed(id));
+            self.stop(id);
+        } else if let Phase::Closing { .. } = container.phase {
+            self.close_refused(id);
+        }
+    }
+
+    /// It is in use: back into service, or asked again later if there is no service for it any more.
+    fn close_refused(&mut self, id: ContainerId) {
+        let now_ms = self.now_ms;
+        let Some(container) = self.containers.get_mut(id) else { return };
+        // Whatever was in flight counts as a use after the mark, so the mark is renewed.
+        container.phase = Phase::Closing { marked_ms: now_ms, asked_ms: now_ms, refused: true };
+        let (key, has_owner) = (Arc::clone(container.key()), container.owner.is_some());
+        if !has_owner {
+            self.adopt(id);
+        } else if !self.is_old(&key) || self.demands.contains_key(&key) {
+            self.unmark(id);
+        }
+    }
+
+    /// Removes a container; it is charged until it is gone.
+    pub(super) fn stop(&mut self, id: ContainerId) {
+        let now_ms = self.now_ms;
+        if let Some(container) = self.containers.get_mut(id) {
+            container.phase = Phase::Stopping { asked_ms: now_ms };
+            container.owner = None;
+            self.out.push(Action::Stop(id));
+        }
+    }
+
+    /// Nothing of a container is left.
+    pub(super) fn gone(&mut self, id: ContainerId) {
+        let Some(container) = self.containers.get(id) else { return };
+        if container.is_leased() {
+            self.tell_owner(id, Delta::Removed(id));
+        }
+        if let Some(container) = self.containers.remove(id) {
+            self.nodes.release(container.node, container.memory_mb);
+        }
+    }
+
+    /// Asks again what was not answered in time.
+    pub(super) fn ask_again(&mut self) {
+        let (now_ms, settings) = (self.now_ms, self.settings.clone());
+        for id in self.containers.ids(|_| true) {
+            let Some(container) = self.containers.get(id) else { continue };
+            match container.phase {
+                Phase::Starting { asked_ms } if now_ms >= asked_ms + settings.start_ms_max => {
+                    self.start_overdue(id);
+                }
+                Phase::Marked { marked_ms } if now_ms >= marked_ms + settings.release_ms_max => {
+                    self.ask_close(id, marked_ms);
+                }
+                Phase::Closing { marked_ms, asked_ms, refused } => {
+                    let wait_ms = if refused { settings.sweep_ms } else { settings.retry_ms };
+                    if now_ms >= asked_ms + wait_ms {
+                        self.ask_close(id, marked_ms);
+                    }
+                }
+                Phase::Stopping { asked_ms } if now_ms >= asked_ms + settings.retry_ms => self.stop(id),
+                _ => {}
+            }
+        }
+    }
+
+    /// Marks what is idle for too long, or serves a revision that nobody calls any more.
+    pub(super) fn sweep(&mut self) {
+        if self.now_ms < self.sweep_due_ms {
+            return;
+        }
+        self.sweep_due_ms = self.now_ms + self.settings.sweep_ms;
+        let idle_before_ms = self.now_ms.checked_sub(self.settings.idle_ms_max);
+        let due = self.containers.ids(|container| {
+            let is_old = self.is_old(container.key());
+            let is_idle = idle_before_ms.is_some_and(|before_ms| container.used_ms <= before_ms);
+            container.phase == Phase::Ready
+                && (is_old || is_idle)
+                && !self.demands.contains_key(container.key())
+        });
+        for id in due {
+            self.mark(id);
+        }
+        self.forget_old_revisions();
+    }
+}

@@ -1,0 +1,162 @@
+//! What the routers need: one demand for each action revision, with a count from each router.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::message::{ContainerSpec, Demand as Said};
+use super::sizing::{ALLOWANCE_FIRST, Load};
+use crate::id::{ActionKey, RouterId};
+
+/// What waits for containers of one action revision.
+#[derive(Debug)]
+pub(super) struct Demand {
+    /// What to start.
+    pub(super) spec: Arc<ContainerSpec>,
+    /// Since when calls wait without a break: the oldest demand is served first.
+    pub(super) since_ms: u64,
+    /// Since when there is no container and no room for one.
+    pub(super) blocked_ms: Option<u64>,
+    /// Failed starts in a row.
+    pub(super) failures: u32,
+    /// No start before this time, because the last ones failed.
+    pub(super) hold_until_ms: u64,
+    asks: BTreeMap<RouterId, Ask>,
+    /// When something last moved: a call began or ended, or a container became ready.
+    progress_ms: u64,
+    allowance: u32,
+    grown_ms: u64,
+}
+
+/// What one router said last.
+#[derive(Debug)]
+struct Ask {
+    waiting: u32,
+    service_us: Option<u64>,
+    said_ms: u64,
+    /// Slots of containers that it got since it said so: some of its calls have left the line, but it has not said so yet.
+    granted: u64,
+    granted_ms: u64,
+}
+
+impl Demand {
+    /// A demand of nobody yet.
+    pub(super) fn new(spec: Arc<ContainerSpec>, now_ms: u64) -> Self {
+        Self {
+            spec,
+            since_ms: now_ms,
+            blocked_ms: None,
+            failures: 0,
+            hold_until_ms: 0,
+            asks: BTreeMap::new(),
+            progress_ms: now_ms,
+            allowance: ALLOWANCE_FIRST,
+            grown_ms: now_ms,
+        }
+    }
+
+    /// Takes in what a router needs; it replaces what that router said before.
+    pub(super) fn ask(&mut self, router: RouterId, said: &Said, now_ms: u64) {
+        let Said { waiting, service_us, .. } = *said;
+        let ask = Ask { waiting, service_us, said_ms: now_ms, granted: 0, granted_ms: 0 };
+        let before = match said.waiting {
+            0 => self.asks.remove(&router),
+            _ => self.asks.insert(router, ask),
+        };
+        let moved = |before: Ask| before.waiting > said.waiting || before.service_us != said.service_us;
+        if before.is_some_and(moved) {
+            self.progress_ms = now_ms;
+        }
+    }
+
+    /// Forgets what a router said.
+    pub(super) fn forget(&mut self, router: RouterId) {
+        self.asks.remove(&router);
+    }
+
+    /// Forgets what was said before a time.
+    pub(super) fn expire(&mut self, before_ms: u64) {
+        self.asks.retain(|_, ask| ask.said_ms >= before_ms);
+    }
+
+    /// A container became ready.
+    pub(super) fn became_ready(&mut self, now_ms: u64) {
+        self.failures = 0;
+        self.progress_ms = now_ms;
+    }
+
+    /// A router was given a container: its slots count as taken by calls that wait, until the router says how many are
+    /// left, or a grant is so old that it would have.
+    pub(super) fn grant(&mut self, router: RouterId, now_ms: u64) {
+        let slots = self.concurrency();
+        if let Some(ask) = self.asks.get_mut(&router) {
+            ask.granted += slots;
+            ask.granted_ms = now_ms;
+        }
+    }
+
+    /// Forgets grants from before a time.
+    pub(super) fn expire_grants(&mut self, before_ms: u64) {
+        for ask in self.asks.values_mut().filter(|ask| ask.granted_ms < before_ms) {
+            ask.granted = 0;
+        }
+    }
+
+    /// Calls that wait at all routers, as they said last.
+    pub(super) fn waiting(&self) -> u64 {
+        self.asks.values().map(|ask| u64::from(ask.waiting)).sum()
+    }
+
+    /// The routers that wait.
+    pub(super) fn routers(&self) -> impl Iterator<Item = RouterId> {
+        self.asks.keys().copied()
+    }
+
+    /// The router that lacks most; `coming` says how many slots are on their way to a router.
+    pub(super) fn neediest(&self, coming: impl Fn(RouterId) -> u64) -> Option<RouterId> {
+        let lack =
+            |router: RouterId, ask: &Ask| i128::from(ask.waiting) - i128::from(ask.granted + coming(router));
+        let lacking = self.asks.iter().map(|(&router, ask)| (lack(router, ask), router));
+        lacking.max_by_key(|&(lack, router)| (lack, std::cmp::Reverse(router))).map(|(_, router)| router)
+    }
+
+    /// Lets the allowance double when most of what it allowed is in service, a cold start's time has passed since it
+    /// last grew, and calls still wait. More starts would not help while the last ones are not even ready.
+    pub(super) fn grow(&mut self, ready: u64, starting: u64, now_ms: u64, cold_start_ms: u64) {
+        if ready > 0 && starting * 2 <= ready && now_ms >= self.grown_ms + cold_start_ms {
+            let ready = u32::try_from(ready).unwrap_or(u32::MAX);
+            self.allowance = self.allowance.max(ready).saturating_mul(2);
+            self.grown_ms = now_ms;
+        }
+    }
+
+    /// What the demand amounts to, given the containers that are in service.
+    pub(super) fn load(&self, ready: u64, cold_start_us: u64, now_ms: u64) -> Load {
+        let known_us = self.asks.values().filter_map(|ask| ask.service_us).max();
+        // When nothing has moved for a cold start's time, calls take at least that long, whatever they took before.
+        let still_us = now_ms.saturating_sub(self.progress_ms).saturating_mul(1000);
+        let stuck_us = if ready > 0 && still_us >= cold_start_us { still_us } else { 0 };
+        Load {
+            waiting: self.asks.values().map(|ask| u64::from(ask.waiting).saturating_sub(ask.granted)).sum(),
+            service_us: known_us.map(|known_us| known_us.max(stuck_us)),
+            cold_start_us: cold_start_us.max(1),
+            concurrency: self.concurrency(),
+            ready,
+            allowance: u64::from(self.allowance),
+        }
+    }
+
+    /// Calls that a container runs at once.
+    pub(super) fn concurrency(&self) -> u64 {
+        self.spec.action.limits.concurrency.max(1)
+    }
+
+    /// What a container is charged, MB.
+    pub(super) fn memory_mb(&self) -> u64 {
+        self.spec.action.limits.memory_mb
+    }
+
+    /// Whose calls wait.
+    pub(super) fn key(&self) -> &Arc<ActionKey> {
+        &self.spec.key
+    }
+}

@@ -1,0 +1,114 @@
+//! The routers that are connected, and the numbers of what they are told.
+
+use std::collections::BTreeMap;
+
+use super::Pool;
+use super::container::Phase;
+use super::message::{Action, Delta, Numbered};
+use crate::id::{ContainerId, RouterId, Sequence};
+
+/// The connected routers.
+#[derive(Debug, Default)]
+pub(super) struct Routers {
+    connected: BTreeMap<RouterId, Router>,
+    /// The highest number that a router was told which is lost by now. Whoever joins goes on from here, so that a router
+    /// which comes back never takes a new message for an old one.
+    floor: Sequence,
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+struct Router {
+    told: Sequence,
+    applied: Sequence,
+}
+
+impl Routers {
+    pub(super) fn contains(&self, router: RouterId) -> bool {
+        self.connected.contains_key(&router)
+    }
+
+    pub(super) fn ids(&self) -> Vec<RouterId> {
+        self.connected.keys().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// The last message that a router has applied; nothing when it is not connected.
+    pub(super) fn applied(&self, router: RouterId) -> Option<Sequence> {
+        self.connected.get(&router).map(|router| router.applied)
+    }
+
+    fn join(&mut self, router: RouterId) {
+        let told = self.floor;
+        self.connected.entry(router).or_insert(Router { told, applied: Sequence::default() });
+    }
+
+    /// Says whether it was connected.
+    fn lose(&mut self, router: RouterId) -> bool {
+        let lost = self.connected.remove(&router);
+        self.floor = self.floor.max(lost.as_ref().map_or(self.floor, |lost| lost.told));
+        lost.is_some()
+    }
+
+    pub(super) fn acknowledge(&mut self, router: RouterId, upto: Sequence) {
+        if let Some(router) = self.connected.get_mut(&router) {
+            // It cannot have applied what it was not told.
+            router.applied = router.applied.max(upto.min(router.told));
+        }
+    }
+}
+
+impl Pool {
+    /// Tells a connected router something; the numbers have no gap.
+    pub(super) fn tell(&mut self, router: RouterId, delta: Delta) {
+        let Some(state) = self.routers.connected.get_mut(&router) else { return };
+        state.told.0 += 1;
+        let message = Numbered { epoch: self.epoch, sequence: state.told, delta };
+        self.out.push(Action::Tell(router, message));
+    }
+
+    /// Tells all connected routers something.
+    pub(super) fn tell_all(&mut self, delta: &Delta) {
+        for router in self.routers.ids() {
+            self.tell(router, delta.clone());
+        }
+    }
+
+    /// Tells the owner of a container something, if it has one.
+    pub(super) fn tell_owner(&mut self, id: ContainerId, delta: Delta) {
+        if let Some(owner) = self.containers.get(id).and_then(|container| container.owner) {
+            self.tell(owner, delta);
+        }
+    }
+
+    /// A router connected, or lost the thread: it gets all that it owns. The numbers go on where they were, so that an
+    /// older message on the way cannot be taken for a newer one. Marks are said again after it.
+    pub(super) fn router_joined(&mut self, router: RouterId) {
+        self.routers.join(router);
+        let owned = self.containers.ids(|container| container.owner == Some(router) && container.is_leased());
+        let leases = owned.iter().filter_map(|&id| self.containers.get(id)?.lease()).collect();
+        self.tell(router, Delta::Snapshot(leases));
+        for id in owned {
+            if self.containers.get(id).is_some_and(|container| container.phase != Phase::Ready) {
+                self.tell(router, Delta::Marked(id));
+            }
+        }
+    }
+
+    /// A router's leases lapsed: what it waited for is forgotten, its containers move to routers that wait for them, or
+    /// are collected.
+    pub(super) fn router_lost(&mut self, router: RouterId) {
+        if !self.routers.lose(router) {
+            return;
+        }
+        for demand in self.demands.values_mut() {
+            demand.forget(router);
+        }
+        for id in self.containers.ids(|container| container.owner == Some(router)) {
+            self.orphan(id);
+        }
+    }
+}

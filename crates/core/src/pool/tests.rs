@@ -1,0 +1,469 @@
+//! The machine as a whole: what it wants done, in words, for each thing that happens.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::fixture::{action, container, endpoint, spec};
+use crate::id::ContainerId;
+use crate::pool::message::{ContainerSpec, Demand as Said, Numbered};
+
+const NODE: NodeId = NodeId(0);
+const ROUTER: RouterId = RouterId(0);
+const OTHER: RouterId = RouterId(1);
+
+/// A pool of one node and one router, its clock, and words for what it wants.
+struct Scene {
+    pool: Pool,
+    now_ms: u64,
+}
+
+impl Scene {
+    fn new(memory_mb: u64) -> Self {
+        let mut scene = Self { pool: Pool::new(Epoch(1), Settings::default()), now_ms: 1_000 };
+        scene.step(Event::NodeJoined { node: NODE, memory_mb });
+        scene.step(Event::RouterJoined(ROUTER));
+        scene
+    }
+
+    fn step(&mut self, event: Event) -> Vec<String> {
+        let mut actions = Vec::new();
+        self.pool.step(self.now_ms, event, &mut actions);
+        assert_eq!(self.pool.audit(), Vec::<String>::new());
+        actions.iter().map(words).collect()
+    }
+
+    fn says(&mut self, router: RouterId, up: Up) -> Vec<String> {
+        self.step(Event::Said(router, up))
+    }
+
+    fn demands(&mut self, spec: &Arc<ContainerSpec>, waiting: u32) -> Vec<String> {
+        self.demands_at(ROUTER, spec, waiting, None)
+    }
+
+    fn demands_at(
+        &mut self,
+        router: RouterId,
+        spec: &Arc<ContainerSpec>,
+        waiting: u32,
+        service_ms: Option<u64>,
+    ) -> Vec<String> {
+        let service_us = service_ms.map(|service_ms| service_ms * 1000);
+        self.says(router, Up::Demand(Said { spec: Arc::clone(spec), waiting, service_us }))
+    }
+
+    fn started(&mut self, number: u64) -> Vec<String> {
+        self.step(Event::Started(container(number), endpoint(number)))
+    }
+
+    fn after(&mut self, ms: u64) -> Vec<String> {
+        self.now_ms += ms;
+        self.step(Event::Ticked)
+    }
+
+    /// A container of the action that is in service and that nobody waits for.
+    fn with_idle(mut self, spec: &Arc<ContainerSpec>) -> Self {
+        self.demands(spec, 1);
+        let number = self.pool.last_container;
+        self.now_ms += 150;
+        self.started(number);
+        self.demands(spec, 0);
+        self
+    }
+
+    fn states(&self) -> Vec<(u64, State)> {
+        self.pool.containers().map(|view| (view.container.number, view.state)).collect()
+    }
+}
+
+fn words(action: &Action) -> String {
+    match action {
+        Action::Start { container, node, spec } => {
+            format!(
+                "start {} {}@{} on {}",
+                container.number, spec.key.action.name, spec.key.revision.0, node.0
+            )
+        }
+        Action::Close { container, idle_ms } => format!("close {} idle {idle_ms}", container.number),
+        Action::Stop(container) => format!("stop {}", container.number),
+        Action::Tell(router, message) => format!("tell {}: {}", router.0, delta_words(message)),
+    }
+}
+
+fn delta_words(message: &Numbered) -> String {
+    match &message.delta {
+        Delta::Snapshot(leases) => {
+            let numbers: Vec<_> = leases.iter().map(|lease| lease.container.number).collect();
+            format!("snapshot {numbers:?}")
+        }
+        Delta::Ready(lease) => format!("ready {}", lease.container.number),
+        Delta::Marked(id) => format!("marked {}", id.number),
+        Delta::Unmarked(id) => format!("unmarked {}", id.number),
+        Delta::Removed(id) => format!("removed {}", id.number),
+        Delta::Refused(refusal) => format!("refused {} {:?}", refusal.key.action.name, refusal.reason),
+        Delta::ActionChanged(name, revision) => {
+            format!("changed {} {:?}", name.name, revision.map(|it| it.0))
+        }
+        Delta::IdentityRevoked(uuid) => format!("revoked {uuid}"),
+    }
+}
+
+fn plain(name: &str) -> Arc<ContainerSpec> {
+    spec(name, 1, |_| {})
+}
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
+#[test]
+fn a_demand_starts_a_container_that_goes_to_the_router_that_asked() {
+    let mut scene = Scene::new(1024);
+    assert_eq!(scene.demands(&plain("a"), 1), ["start 1 a@1 on 0"]);
+    assert_eq!(scene.demands(&plain("a"), 1), nothing(), "it is on its way");
+    assert_eq!(scene.started(1), ["tell 0: ready 1"]);
+    assert_eq!(scene.demands(&plain("a"), 0), nothing());
+    assert_eq!(scene.states(), [(1, State::Ready)]);
+}
+
+#[test]
+fn a_burst_of_short_calls_starts_at_most_fifteen_containers() {
+    let mut scene = Scene::new(100_000);
+    scene.pool.settings.cold_start_ms_default = 100;
+    assert_eq!(scene.demands_at(ROUTER, &plain("a"), 100, Some(10)).len(), 10);
+
+    let mut unknown = Scene::new(100_000);
+    unknown.pool.settings.cold_start_ms_default = 100;
+    unknown.demands(&plain("b"), 100);
+    unknown.after(100);
+    (1..=4).for_each(|number| drop(unknown.started(number)));
+    for waiting in (0..=23).rev() {
+        unknown.after(10);
+        unknown.demands_at(ROUTER, &plain("b"), waiting * 4, Some(10));
+    }
+    assert!(unknown.states().len() <= 15, "COLD-1: {}", unknown.states().len());
+}
+
+#[test]
+fn long_calls_get_about_a_container_each_within_a_few_cold_starts() {
+    let mut scene = Scene::new(100_000);
+    scene.pool.settings.starts_max = 1_000;
+    let mut starts = scene.demands(&plain("a"), 100).len();
+    let (mut ready, mut cold_starts) = (0, 0);
+    while starts < 90 {
+        scene.now_ms += 150;
+        cold_starts += 1;
+        let batch = ready + 1..=starts;
+        for number in batch {
+            ready = number;
+            let waiting = 100 - u32::try_from(number).unwrap();
+            let wanted = [scene.started(number as u64), scene.demands(&plain("a"), waiting)].concat();
+            starts += wanted.iter().filter(|words| words.starts_with("start")).count();
+        }
+    }
+    assert!(cold_starts <= 6, "{cold_starts}");
+}
+
+#[test]
+fn a_line_that_does_not_move_gets_more_containers_whatever_calls_took_before() {
+    let mut scene = Scene::new(100_000).with_idle(&plain("a"));
+    assert_eq!(scene.demands_at(ROUTER, &plain("a"), 10, Some(10)), nothing(), "one serves them in time");
+    assert_eq!(scene.after(149), nothing());
+    assert_eq!(scene.after(1).len(), 9, "calls take longer than a start");
+}
+
+#[test]
+fn an_action_never_has_more_containers_than_its_instances() {
+    let two = spec("a", 1, |limits| limits.instances = Some(2));
+    let mut scene = Scene::new(100_000);
+    assert_eq!(scene.demands_at(ROUTER, &two, 100, Some(10_000)).len(), 2);
+    scene.started(1);
+    assert_eq!(scene.after(5_000), nothing());
+}
+
+#[test]
+fn what_is_charged_never_exceeds_the_node_and_is_free_when_the_container_is_gone() {
+    let mut scene = Scene::new(512);
+    assert_eq!(scene.demands_at(ROUTER, &plain("a"), 5, Some(10_000)).len(), 2);
+    scene.started(1);
+    assert_eq!(scene.step(Event::Exited(container(1))), ["tell 0: removed 1", "stop 1", "start 3 a@1 on 0"]);
+}
+
+#[test]
+fn a_full_pool_evicts_the_least_recently_used_idle_container_of_another_action() {
+    let mut scene = Scene::new(512).with_idle(&plain("a")).with_idle(&plain("b"));
+    scene.now_ms += 1_000;
+    let used = Usage { container: container(1), in_flight: 0, used: true };
+    scene.says(ROUTER, Up::Usage(vec![used]));
+    assert_eq!(scene.demands(&plain("c"), 1), ["tell 0: marked 2"]);
+    assert_eq!(scene.demands(&plain("d"), 1), nothing(), "nothing is evicted at once after its use");
+    scene.now_ms += 250;
+    assert_eq!(scene.after(0), ["tell 0: marked 1"]);
+    assert_eq!(scene.says(ROUTER, Up::Released(container(2))), ["close 2 idle 250"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(2), true)), ["tell 0: removed 2", "stop 2"]);
+    assert_eq!(scene.step(Event::Stopped(container(2))), ["start 3 c@1 on 0"]);
+}
+
+#[test]
+fn room_that_was_cleared_goes_to_the_demand_that_came_first() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    scene.now_ms += 1_000;
+    assert_eq!(scene.demands(&plain("first"), 1), ["tell 0: marked 1"]);
+    assert_eq!(scene.demands(&plain("second"), 1), nothing());
+    scene.says(ROUTER, Up::Released(container(1)));
+    scene.step(Event::CloseAnswered(container(1), true));
+    assert_eq!(scene.step(Event::Stopped(container(1))), ["start 2 first@1 on 0"]);
+}
+
+#[test]
+fn a_container_in_use_is_not_evicted_and_the_demand_is_refused_in_the_end() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    scene.now_ms += 1_000;
+    let busy = Usage { container: container(1), in_flight: 1, used: true };
+    scene.says(ROUTER, Up::Usage(vec![busy]));
+    assert_eq!(scene.demands(&plain("b"), 3), nothing());
+    assert_eq!(scene.after(29_999), nothing());
+    assert_eq!(scene.after(1), ["tell 0: refused b PoolFull"]);
+    assert_eq!(scene.after(60_000), nothing(), "it is said once");
+}
+
+#[test]
+fn an_action_that_no_node_can_hold_is_refused_at_once() {
+    let mut scene = Scene::new(128);
+    assert_eq!(scene.demands(&plain("a"), 1), ["tell 0: refused a PoolFull"]);
+}
+
+#[test]
+fn starts_are_bounded_and_what_is_past_the_bound_is_refused() {
+    let mut scene = Scene::new(100_000);
+    scene.pool.settings.starts_max = 2;
+    scene.pool.settings.pending_starts_max = 3;
+    assert_eq!(scene.demands(&plain("a"), 1).len(), 1);
+    assert_eq!(scene.demands(&plain("b"), 1).len(), 1);
+    assert_eq!(scene.demands(&plain("c"), 1), nothing(), "it waits for its turn");
+    assert_eq!(scene.demands(&plain("d"), 1), ["tell 0: refused d TooManyStarts"]);
+    assert_eq!(scene.started(1), ["tell 0: ready 1", "start 3 c@1 on 0"]);
+}
+
+#[test]
+fn no_demand_gets_a_second_container_before_each_has_one() {
+    let mut scene = Scene::new(512);
+    scene.step(Event::NodeLost(NODE));
+    scene.demands_at(ROUTER, &plain("a"), 10, Some(10_000));
+    scene.demands(&plain("b"), 1);
+    let starts = scene.step(Event::NodeJoined { node: NODE, memory_mb: 512 });
+    assert_eq!(starts, ["start 1 a@1 on 0", "start 2 b@1 on 0"]);
+}
+
+#[test]
+fn a_start_that_fails_is_tried_again_and_then_refused() {
+    let mut scene = Scene::new(1024);
+    scene.demands(&plain("a"), 1);
+    assert_eq!(scene.step(Event::StartFailed(container(1))), ["start 2 a@1 on 0"]);
+    assert_eq!(scene.step(Event::StartFailed(container(2))), ["start 3 a@1 on 0"]);
+    assert_eq!(scene.step(Event::StartFailed(container(3))), ["tell 0: refused a StartFailed"]);
+    assert_eq!(scene.states(), []);
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_stopped_and_whatever_comes_of_it_too() {
+    let mut scene = Scene::new(256);
+    scene.demands(&plain("a"), 1);
+    assert_eq!(scene.after(60_000), ["stop 1"], "its memory is not free yet");
+    scene.demands(&plain("a"), 1);
+    assert_eq!(scene.step(Event::Stopped(container(1))), ["start 2 a@1 on 0"]);
+    assert_eq!(scene.started(1), ["stop 1"], "nobody knows it any more");
+}
+
+#[test]
+fn an_idle_container_is_marked_released_closed_and_stopped() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    assert_eq!(scene.after(599_999), nothing());
+    assert_eq!(scene.after(1_000), ["tell 0: marked 1"]);
+    scene.now_ms += 30;
+    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["close 1 idle 30"]);
+    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), nothing(), "doubled");
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), true)), ["tell 0: removed 1", "stop 1"]);
+    assert_eq!(scene.pool.summary().nodes[0].charged_mb, 256);
+    scene.step(Event::Stopped(container(1)));
+    assert_eq!((scene.states().len(), scene.pool.summary().nodes[0].charged_mb), (0, 0));
+}
+
+#[test]
+fn a_container_that_was_used_is_not_idle() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    for _ in 0..10 {
+        assert_eq!(scene.after(300_000), nothing());
+        let used = Usage { container: container(1), in_flight: 0, used: true };
+        scene.says(ROUTER, Up::Usage(vec![used]));
+    }
+}
+
+#[test]
+fn a_proxy_that_is_in_use_brings_its_container_back() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    scene.after(600_000);
+    scene.says(ROUTER, Up::Released(container(1)));
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), ["tell 0: unmarked 1"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing(), "doubled");
+    assert_eq!(scene.after(1_000), nothing(), "that was a use");
+}
+
+#[test]
+fn silence_of_router_proxy_or_driver_is_not_waited_for_for_ever() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    scene.after(600_000);
+    assert_eq!(scene.after(10_000), ["close 1 idle 10000"]);
+    assert_eq!(scene.after(5_000), ["close 1 idle 15000"]);
+    scene.step(Event::CloseAnswered(container(1), true));
+    assert_eq!(scene.after(5_000), ["stop 1"]);
+    assert_eq!(scene.step(Event::Stopped(container(1))), nothing());
+    assert_eq!(scene.after(5_000), nothing());
+}
+
+#[test]
+fn a_demand_or_a_rescue_brings_a_marked_container_back() {
+    for rescue in
+        [Up::Rescue(container(1)), Up::Demand(Said { spec: plain("a"), waiting: 1, service_us: None })]
+    {
+        let mut scene = Scene::new(256).with_idle(&plain("a"));
+        scene.after(600_000);
+        assert_eq!(scene.says(ROUTER, rescue), ["tell 0: unmarked 1"]);
+        assert_eq!(scene.says(ROUTER, Up::Released(container(1))), nothing(), "late");
+    }
+}
+
+#[test]
+fn a_container_that_is_closing_is_not_rescued_but_replaced() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    scene.after(600_000);
+    scene.says(ROUTER, Up::Released(container(1)));
+    assert_eq!(scene.says(ROUTER, Up::Rescue(container(1))), nothing());
+    assert_eq!(scene.demands(&plain("a"), 1), ["start 2 a@1 on 0"]);
+}
+
+#[test]
+fn a_changed_action_is_told_to_all_and_marks_older_revisions() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a")).with_idle(&plain("b"));
+    scene.step(Event::RouterJoined(OTHER));
+    let changed = Event::ActionChanged(action("a"), Some(Revision(2)));
+    assert_eq!(
+        scene.step(changed.clone()),
+        ["tell 0: changed a Some(2)", "tell 1: changed a Some(2)", "tell 0: marked 1"]
+    );
+    assert_eq!(scene.demands(&spec("a", 2, |_| {}), 1), ["start 3 a@2 on 0"]);
+    scene.started(3);
+    assert_eq!(scene.step(changed).len(), 2, "read twice, it marks nothing new");
+    let deleted = scene.step(Event::ActionChanged(action("a"), None));
+    assert_eq!(deleted[2], "tell 0: marked 3");
+}
+
+#[test]
+fn calls_that_wait_for_an_older_revision_are_still_served_and_then_it_leaves() {
+    let mut scene = Scene::new(1024);
+    scene.demands(&plain("a"), 1);
+    scene.step(Event::ActionChanged(action("a"), Some(Revision(2))));
+    assert_eq!(scene.started(1), ["tell 0: ready 1"]);
+    assert_eq!(scene.after(50), nothing(), "a sweep spares it");
+    scene.demands(&plain("a"), 0);
+    assert_eq!(scene.after(1_000), ["tell 0: marked 1"]);
+    scene.says(ROUTER, Up::Released(container(1)));
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing(), "its call goes on");
+    assert_eq!(scene.after(1_000), ["close 1 idle 1000"]);
+}
+
+#[test]
+fn a_router_that_joins_gets_what_it_owns_and_the_numbers_have_no_gap() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a")).with_idle(&plain("b"));
+    scene.now_ms += 600_000;
+    scene.says(ROUTER, Up::Usage(vec![Usage { container: container(1), in_flight: 0, used: true }]));
+    assert_eq!(scene.after(1_000), ["tell 0: marked 2"]);
+    assert_eq!(scene.step(Event::RouterJoined(ROUTER)), ["tell 0: snapshot [1, 2]", "tell 0: marked 2"]);
+    let mut actions = Vec::new();
+    scene.pool.step(scene.now_ms, Event::IdentityRevoked("uuid".into()), &mut actions);
+    let Action::Tell(_, message) = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!(message.sequence, Sequence(7), "snapshot, ready, ready, marked, snapshot, marked");
+}
+
+#[test]
+fn a_router_that_comes_back_is_numbered_on_from_where_it_was() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    scene.step(Event::RouterLost(ROUTER));
+    let mut actions = Vec::new();
+    scene.pool.step(scene.now_ms, Event::RouterJoined(ROUTER), &mut actions);
+    let Action::Tell(_, message) = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!(message.sequence, Sequence(3), "snapshot and ready were told before");
+}
+
+#[test]
+fn acknowledgements_only_grow_and_never_beyond_what_was_told() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    let mut applied = |upto| {
+        scene.says(ROUTER, Up::Acknowledged(Sequence(upto)));
+        scene.pool.applied(ROUTER)
+    };
+    assert_eq!(applied(1), Some(Sequence(1)));
+    assert_eq!(applied(99), Some(Sequence(2)));
+    assert_eq!(applied(1), Some(Sequence(2)));
+}
+
+#[test]
+fn a_lost_routers_containers_move_to_a_router_that_waits_or_are_collected() {
+    let mut scene = Scene::new(512).with_idle(&plain("a")).with_idle(&plain("b"));
+    scene.step(Event::RouterJoined(OTHER));
+    scene.demands_at(OTHER, &plain("a"), 1, None);
+    assert_eq!(scene.step(Event::RouterLost(ROUTER)), ["tell 1: ready 1", "close 2 idle 0"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(2), false)), nothing(), "a call of it is in flight");
+    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), nothing(), "it is not heard any more");
+    assert_eq!(scene.demands_at(OTHER, &plain("b"), 1, None), ["tell 1: ready 2"]);
+}
+
+#[test]
+fn an_idle_container_moves_to_another_router_that_waits_for_one() {
+    let one = spec("a", 1, |limits| limits.instances = Some(1));
+    let mut scene = Scene::new(1024).with_idle(&one);
+    scene.step(Event::RouterJoined(OTHER));
+    scene.now_ms += 1_000;
+    assert_eq!(scene.demands_at(OTHER, &one, 1, None), ["tell 0: marked 1"]);
+    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["tell 0: removed 1", "tell 1: ready 1"]);
+}
+
+#[test]
+fn a_disowned_container_goes_but_not_before_its_proxy_agrees() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    assert_eq!(scene.says(ROUTER, Up::Disowned(container(1))), ["tell 0: removed 1", "close 1 idle 0"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing());
+    assert_eq!(scene.demands(&plain("a"), 1), ["start 2 a@1 on 0"], "it never comes back");
+    assert_eq!(scene.after(1_000), ["close 1 idle 1000"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), true)), ["stop 1"]);
+}
+
+#[test]
+fn a_lost_node_takes_its_containers_along() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    assert_eq!(scene.step(Event::NodeLost(NODE)), ["tell 0: removed 1"]);
+    assert_eq!(scene.states(), []);
+    assert_eq!(scene.demands(&plain("a"), 1), nothing(), "no room anywhere");
+}
+
+#[test]
+fn messages_about_unknown_containers_are_ignored() {
+    let mut scene = Scene::new(1024);
+    let unknown = ContainerId { epoch: Epoch(0), number: 7 };
+    let said = [Up::Released(unknown), Up::Rescue(unknown), Up::Disowned(unknown)];
+    let events = [Event::Exited(unknown), Event::StartFailed(unknown), Event::Stopped(unknown)];
+    let closes = [true, false].map(|closed| Event::CloseAnswered(unknown, closed));
+    let said = said.map(|up| Event::Said(ROUTER, up));
+    for event in said.into_iter().chain(events).chain(closes) {
+        assert_eq!(scene.step(event.clone()), nothing(), "{event:?}");
+    }
+    assert_eq!(scene.step(Event::Started(unknown, endpoint(7))), ["stop 7"], "nobody will ever refer to it");
+}
+
+#[test]
+fn a_demand_that_is_not_said_again_is_forgotten() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    scene.demands_at(ROUTER, &plain("a"), 1, Some(1));
+    assert_eq!(scene.pool.summary().waiting, 1);
+    scene.after(60_001);
+    assert_eq!(scene.pool.summary().waiting, 0);
+}
