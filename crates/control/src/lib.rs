@@ -5,6 +5,7 @@
 
 pub mod driver;
 mod barrier;
+mod metrics;
 mod shell;
 
 pub use shell::{Control, Handle, Settings, Stream};

@@ -126,6 +126,12 @@ impl Handle {
         matches!(tokio::time::timeout(self.propagation, applied).await, Ok(Ok(())))
     }
 
+    /// Whether the machine runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.requests.is_closed()
+    }
+
     /// The counts of the pool as of the last event.
     #[must_use]
     pub fn summary(&self) -> Summary {
