@@ -127,12 +127,7 @@ impl SpawnerClient {
         spec: SandboxSpec,
         descriptors: [OwnedFd; 3],
     ) -> Result<SandboxHandle, String> {
-        let mut current = self.current.subscribe();
-        let connection = timeout(START_WITHIN, current.wait_for(Option::is_some)).await;
-        let connection = match connection {
-            Ok(Ok(connection)) => connection.as_ref().map(Arc::clone),
-            _ => None,
-        };
+        let connection = self.connection().await;
         let connection = connection.ok_or("the spawner is not running; it is being started again")?;
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (started, answer) = oneshot::channel();
@@ -147,6 +142,13 @@ impl SpawnerClient {
         let pidfd = answer.map_err(|_| "the spawner died")??;
         guard.armed = false;
         Ok(SandboxHandle { pidfd, exit: exited })
+    }
+
+    /// The spawner that runs, or the next one, if it comes up in time.
+    async fn connection(&self) -> Option<Arc<Connection>> {
+        let mut current = self.current.subscribe();
+        let connection = timeout(START_WITHIN, current.wait_for(Option::is_some)).await.ok()?.ok()?;
+        connection.as_ref().map(Arc::clone)
     }
 
     /// Ends the spawner and everything that it started, and waits for it.

@@ -1,10 +1,21 @@
-//! The node agent: spawner, sandboxes, code cache.
+//! The node agent: starts actions in sandboxes and stands in for them towards the control plane and the routers.
+//!
+//! Entry points: [`spawner::run`], the whole of the process that clones sandboxes, and [`Node`], the driver that asks it to.
+//! Everything in a sandbox dies when the server, the spawner or its own first process does. This crate alone has unsafe code
+//! (module `sys`). It never decides where a container runs, and never forks the server.
 
 mod cgroup;
 pub mod client;
+pub mod code;
+mod node;
 mod protocol;
+pub mod runtimes;
 mod sandbox;
 pub mod spawner;
 mod sys;
+pub mod unpack;
 
+pub use client::SpawnerCommand;
+pub use code::CodeSource;
+pub use node::{Node, NodeError, NodeOptions};
 pub use protocol::{Config, Enforcement, SandboxSpec};

@@ -1,0 +1,379 @@
+//! The node: starts containers (code, sandbox, proxy), runs calls on them, and tells when they end.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rustix::pipe::PipeFlags;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot, watch};
+use triplane_control::driver::{Driver, NodeOffer, StartError};
+use triplane_core::id::{ContainerId, NodeId, Secret};
+use triplane_core::pool::message::{ContainerSpec, Endpoint};
+use triplane_model::runtimes::Runtimes;
+use triplane_proxy::runtime::{CodeMount, Runtime};
+use triplane_proxy::{Proxy, Shared};
+use triplane_wire::run::{NotStarted, RunReply, RunRequest};
+
+use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
+use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
+use crate::protocol::{Config, Enforcement};
+use crate::runtimes::{ACTION, Interpreters};
+use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
+
+/// Left to the system and the server, of the memory of the machine, in MB.
+const MEMORY_KEPT_MB: u64 = 1024;
+const MEMORY_OFFERED_MB_MIN: u64 = 512;
+const MB: u64 = 1024 * 1024;
+
+/// What the operator sets.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// Which node this is.
+    pub node: NodeId,
+    /// Where code, launchers and the mount point of the sandboxes' root are.
+    pub data: PathBuf,
+    /// Memory for containers, in MB; that of the machine less 1 GB by default.
+    pub memory_mb: Option<u64>,
+    /// How the spawner is started.
+    pub spawner: SpawnerCommand,
+    /// Where to look for Node.js, in this order; see [`crate::runtimes::nodejs_candidates`].
+    pub nodejs: Vec<PathBuf>,
+    /// The first of the user ids that sandboxes get, when the server runs as root.
+    pub uid_base: u32,
+    /// The most sandboxes at once.
+    pub sandboxes_max: u32,
+    /// The most processes and threads in a sandbox; Node.js takes a dozen.
+    pub processes_max: u64,
+    /// How much unpacked code is kept that no container uses.
+    pub code_bytes_max: u64,
+    /// How much an archive may unpack to.
+    pub unpack: UnpackLimits,
+}
+
+impl NodeOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new(data: &Path, spawner: SpawnerCommand) -> Self {
+        Self {
+            node: NodeId(0),
+            data: data.to_owned(),
+            memory_mb: None,
+            spawner,
+            nodejs: crate::runtimes::nodejs_candidates(std::env::var_os("PATH").as_deref()),
+            uid_base: 200_000,
+            sandboxes_max: 10_000,
+            processes_max: 256,
+            code_bytes_max: 2048 * MB,
+            unpack: UnpackLimits::default(),
+        }
+    }
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its data directory cannot be used.
+    #[error("the data directory of the node cannot be used: {0}")]
+    Data(#[from] io::Error),
+    /// Sandboxes cannot be made.
+    #[error(transparent)]
+    Spawner(#[from] SpawnerError),
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: NodeOptions,
+    offer: NodeOffer,
+    interpreters: Interpreters,
+    code: Arc<CodeCache>,
+    spawner: Arc<SpawnerClient>,
+    proxies: Arc<Shared>,
+    containers: papaya::HashMap<ContainerId, Arc<Held>>,
+    exits: watch::Sender<Option<mpsc::Sender<ContainerId>>>,
+}
+
+/// A container, from the request to start it until nothing of it is left.
+#[derive(Debug)]
+struct Held {
+    proxy: OnceLock<Arc<Proxy>>,
+    /// Whether its end was asked for, and so is no news.
+    stopping: AtomicBool,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Running,
+    Gone,
+}
+
+impl Node {
+    /// Starts a node: its spawner, its cache of code, its interpreters.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn start(
+        options: NodeOptions,
+        code: Arc<dyn CodeSource>,
+        proxies: Arc<Shared>,
+    ) -> Result<Arc<Self>, NodeError> {
+        let data = std::path::absolute(&options.data)?;
+        let (root, code_root) = (data.join("sandbox"), data.join("code"));
+        std::fs::create_dir_all(&root)?;
+        let interpreters = Interpreters::find(&data, &options.nodejs).await?;
+        let (directory, bytes_max, unpack) = (code_root.clone(), options.code_bytes_max, options.unpack);
+        let open = move || CodeCache::open(&directory, bytes_max, unpack, code);
+        let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+        let config = configuration(&options, &root, &code_root, &interpreters)?;
+        let spawner = SpawnerClient::start(options.spawner.clone(), config).await?;
+        let memory_mb = options.memory_mb.unwrap_or_else(memory_to_offer_mb);
+        let inner = Inner {
+            offer: NodeOffer { node: options.node, memory_mb },
+            options,
+            interpreters,
+            code,
+            spawner,
+            proxies,
+            containers: papaya::HashMap::new(),
+            exits: watch::Sender::new(None),
+        };
+        Ok(Arc::new(Self { inner: Arc::new(inner) }))
+    }
+
+    /// Runs a call on a container of this node. The run goes on when the future is dropped.
+    #[must_use]
+    pub fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
+        let containers = self.inner.containers.pin();
+        match containers.get(&request.target.container).and_then(|held| held.proxy.get()) {
+            Some(proxy) => proxy.run(request),
+            None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
+        }
+    }
+
+    /// The kinds of action that this node runs.
+    #[must_use]
+    pub fn runtimes(&self) -> Runtimes {
+        self.inner.interpreters.manifest()
+    }
+
+    /// Which limits the kernel enforces here.
+    #[must_use]
+    pub fn enforcement(&self) -> Enforcement {
+        self.inner.spawner.enforcement()
+    }
+
+    /// Kills all containers and ends the spawner; waits until everything is gone.
+    pub async fn shut_down(&self) {
+        self.inner.spawner.close().await;
+    }
+}
+
+impl Driver for Node {
+    fn nodes(&self) -> Vec<NodeOffer> {
+        vec![self.inner.offer]
+    }
+
+    fn start(
+        &self,
+        container: ContainerId,
+        node: NodeId,
+        spec: Arc<ContainerSpec>,
+    ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
+        let (answer, started) = oneshot::channel();
+        if node != self.inner.offer.node {
+            return std::future::ready(Err(StartError::Sandbox(format!("node {} is not here", node.0))))
+                .boxed();
+        }
+        let inner = Arc::clone(&self.inner);
+        // a task of its own: a start that nobody waits for any more must still be taken back
+        tokio::spawn(async move {
+            let result = inner.start(container, spec).await;
+            if let Err(Ok(_)) = answer.send(result) {
+                inner.stop(container).await;
+            }
+        });
+        let lost = |_| Err(StartError::Sandbox("the node is shutting down".to_owned()));
+        started.map(move |result| result.unwrap_or_else(lost)).boxed()
+    }
+
+    fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
+        let containers = self.inner.containers.pin();
+        let closed = match containers.get(&container) {
+            Some(held) => held.proxy.get().is_some_and(|proxy| proxy.close(idle_ms)),
+            None => true,
+        };
+        std::future::ready(closed).boxed()
+    }
+
+    fn stop(&self, container: ContainerId) -> BoxFuture<'static, ()> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.stop(container).await }.boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {
+        let containers = self.inner.containers.pin();
+        let running = containers.iter().filter(|(_, held)| held.proxy.get().is_some());
+        std::future::ready(running.map(|(id, _)| *id).collect()).boxed()
+    }
+
+    fn watch(&self, exits: mpsc::Sender<ContainerId>) {
+        self.inner.exits.send_replace(Some(exits));
+    }
+}
+
+impl Inner {
+    async fn start(
+        self: &Arc<Self>,
+        container: ContainerId,
+        spec: Arc<ContainerSpec>,
+    ) -> Result<Endpoint, StartError> {
+        let held = Arc::new(Held {
+            proxy: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            phase: watch::Sender::new(Phase::Starting),
+        });
+        if self.containers.pin().try_insert(container, Arc::clone(&held)).is_err() {
+            return Err(StartError::Sandbox(format!("container {container} is there already")));
+        }
+        let secret = Secret(rand::random());
+        match self.bring_up(container, spec, secret).await {
+            Ok((proxy, code)) => {
+                let exited = proxy.exited();
+                // a fresh cell: this is its only writer
+                let _ = held.proxy.set(proxy);
+                held.phase.send_replace(Phase::Running);
+                let inner = Arc::clone(self);
+                tokio::spawn(async move {
+                    let exit = exited.await;
+                    tracing::debug!(%container, ?exit, "container ended");
+                    drop(code);
+                    inner.forget(container, &held).await;
+                });
+                Ok(Endpoint { address: "".into(), secret })
+            }
+            Err(error) => {
+                self.containers.pin().remove(&container);
+                held.phase.send_replace(Phase::Gone);
+                Err(error)
+            }
+        }
+    }
+
+    /// Code, sandbox, runtime, proxy. On failure nothing is left.
+    async fn bring_up(
+        &self,
+        container: ContainerId,
+        spec: Arc<ContainerSpec>,
+        secret: Secret,
+    ) -> Result<(Arc<Proxy>, CodeUse), StartError> {
+        let exec = &spec.action.exec;
+        let memory_mb = spec.action.limits.memory_mb;
+        let sandbox = self.interpreters.spec(&exec.kind, memory_mb, self.options.processes_max);
+        let mut sandbox = sandbox.ok_or_else(|| StartError::UnknownKind(exec.kind.clone()))?;
+        let code = self.code.get(&exec.code, exec.binary).await.map_err(|error| match error {
+            CodeError::Unusable(reason) => StartError::Code { reason: reason.to_string() },
+            CodeError::Unavailable(_) => StartError::Sandbox(error.to_string()),
+        })?;
+        sandbox.code = Some(code.name().to_owned());
+        let failed = |error: io::Error| StartError::Sandbox(error.to_string());
+        let (near, far) = descriptors().map_err(failed)?;
+        let sandbox = self.spawner.start_sandbox(sandbox, far).await.map_err(StartError::Sandbox)?;
+        let name = if code.archive { ARCHIVE } else { SOURCE };
+        let runtime = Runtime {
+            socket: near.0,
+            stdout: near.1,
+            stderr: near.2,
+            sandbox: Arc::new(sandbox),
+            code: CodeMount { path: format!("{ACTION}/{name}"), archive: code.archive },
+        };
+        let proxy = Proxy::start(container, spec, secret, runtime, Arc::clone(&self.proxies)).await;
+        Ok((proxy.map_err(|error| StartError::Sandbox(error.to_string()))?, code))
+    }
+
+    async fn stop(&self, container: ContainerId) {
+        let Some(held) = self.containers.pin().get(&container).map(Arc::clone) else { return };
+        held.stopping.store(true, Ordering::SeqCst);
+        let mut phase = held.phase.subscribe();
+        // a start is bounded in time, and takes itself back when it fails
+        if phase.wait_for(|phase| *phase != Phase::Starting).await.is_err() {
+            return;
+        }
+        if let Some(proxy) = held.proxy.get() {
+            proxy.stop().await;
+        }
+        // the sender is in `held`, so this ends only with the phase
+        let _ = phase.wait_for(|phase| *phase == Phase::Gone).await;
+    }
+
+    /// A container ended: by itself, or because it was stopped.
+    async fn forget(&self, container: ContainerId, held: &Held) {
+        self.containers.pin().remove(&container);
+        held.phase.send_replace(Phase::Gone);
+        if held.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut exits = self.exits.subscribe();
+        let sender = match exits.wait_for(Option::is_some).await {
+            Ok(sender) => sender.clone(),
+            Err(_) => None,
+        };
+        if let Some(sender) = sender
+            && sender.send(container).await.is_err()
+        {
+            tracing::debug!(%container, "nobody wants to know of containers' ends any more");
+        }
+    }
+}
+
+/// The near and the far ends of a runtime's socket, stdout and stderr.
+fn descriptors() -> io::Result<((UnixStream, pipe::Receiver, pipe::Receiver), [OwnedFd; 3])> {
+    let (socket, far_socket) = UnixStream::pair()?;
+    let far_socket = far_socket.into_std()?;
+    // the runtime's end waits, as programs expect of their descriptors
+    far_socket.set_nonblocking(false)?;
+    let (stdout, far_stdout) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let (stderr, far_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let receivers = (pipe::Receiver::from_owned_fd(stdout)?, pipe::Receiver::from_owned_fd(stderr)?);
+    Ok(((socket, receivers.0, receivers.1), [far_socket.into(), far_stdout, far_stderr]))
+}
+
+fn configuration(
+    options: &NodeOptions,
+    root: &Path,
+    code_root: &Path,
+    interpreters: &Interpreters,
+) -> io::Result<Config> {
+    let text = |path: &Path| {
+        let text = path.to_str().map(str::to_owned);
+        text.ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))
+    };
+    let binds = interpreters.binds();
+    let binds: io::Result<_> =
+        binds.iter().map(|(source, target)| Ok((text(source)?, text(target)?))).collect();
+    Ok(Config {
+        root: text(root)?,
+        code_root: text(code_root)?,
+        binds: binds?,
+        uid_base: options.uid_base,
+        sandboxes_max: options.sandboxes_max,
+    })
+}
+
+fn memory_to_offer_mb() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let total_mb = machine.totalram.saturating_mul(u64::from(machine.mem_unit)) / MB;
+    total_mb.saturating_sub(MEMORY_KEPT_MB).max(MEMORY_OFFERED_MB_MIN)
+}
