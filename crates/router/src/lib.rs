@@ -1,6 +1,40 @@
 //! The data plane: the life of a request as named phases. On the warm path it touches neither the control plane, nor
 //! the queue, nor the store.
 //!
-//! The traits in [`ports`] are what it needs of the other planes; only the binary joins them.
+//! Entry points: [`Router::handle`] (one request; the phases are in `invocation`), [`Router::apply`] (the pool stream),
+//! [`Router::dispatch`] (queued calls), [`Router::report`] (what the control plane is told). The traits in [`ports`] are
+//! what it needs of the other planes; only the binary joins them.
+//!
+//! It never parses a payload beyond its top-level keys, never waits without a deadline, and never chooses a container
+//! that another router owns.
 
+mod accepted;
+mod actions;
+mod admission;
+mod cache;
+mod clock;
+mod detached;
+mod dispatch;
+mod identity;
+mod invocation;
+mod line;
+mod lines;
+mod metrics;
+mod payload;
+mod pool;
 pub mod ports;
+mod query;
+mod record;
+mod reply;
+mod report;
+mod route;
+mod router;
+mod run;
+mod settings;
+mod trace;
+mod uplink;
+
+pub use metrics::Metrics;
+pub use pool::Followed;
+pub use router::{Ports, Router};
+pub use settings::Settings;

@@ -1,0 +1,84 @@
+//! A future that is finished in the background when nobody waits for it any more.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+/// Runs in the task that waits for it; when that one leaves, the rest runs in a task of its own. So a run belongs to
+/// itself and not to its client, and the usual case pays for no second task.
+pub(crate) struct Detached<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+
+impl<T: Send + 'static> Detached<T> {
+    pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl<T: Send + 'static> Future for Detached<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        // Taken out while it runs: one that panics is not to be polled again.
+        let Some(mut future) = self.0.take() else { return Poll::Pending };
+        let polled = future.as_mut().poll(context);
+        if polled.is_pending() {
+            self.0 = Some(future);
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Detached<T> {
+    fn drop(&mut self) {
+        if let (Some(rest), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(rest);
+        }
+    }
+}
+
+/// Counts what runs, so that a drain can wait for its end.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    count: AtomicUsize,
+    none_left: Notify,
+}
+
+impl Runs {
+    pub(crate) fn enter(self: &Arc<Self>) -> Running {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        Running(Arc::clone(self))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Waits until nothing runs.
+    pub(crate) async fn none(&self) {
+        loop {
+            let told = self.none_left.notified();
+            if self.count() == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+}
+
+/// Something that runs.
+#[derive(Debug)]
+pub(crate) struct Running(Arc<Runs>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.none_left.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The life of an invocation, phase by phase: identity, name check, limits, entitlement, body size, query, body, action,
+//! then either the run or the queue. The order is OpenWhisk's: it decides which error wins (openwhisk-api.md 1.3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{Request, Response};
+use triplane_core::limits::InFlightGuard;
+use triplane_model::{ActivationId, ApiError, FullName, TransactionId};
+use triplane_net::{Body, BodyError};
+use triplane_wire::run::Finished;
+
+use crate::clock::epoch_ms;
+use crate::detached::Detached;
+use crate::identity::Known;
+use crate::ports::QueuedCall;
+use crate::query::Query;
+use crate::record::{Failure, result};
+use crate::route::ActionPath;
+use crate::router::Router;
+use crate::run::{Call, Unstarted};
+use crate::{admission, payload, reply, trace};
+
+/// How a call that a client waits for ended.
+#[derive(Debug)]
+enum Ended {
+    Done(Finished),
+    /// It never started; this is its record.
+    Failed {
+        record: String,
+        retry_after_ms: u64,
+    },
+    /// It was turned away; nothing of it is left.
+    TurnedAway(Unstarted),
+}
+
+impl Router {
+    /// Answers an invocation.
+    pub(crate) async fn invoke<B>(
+        self: &Arc<Self>,
+        path: ActionPath<'_>,
+        parts: &Parts,
+        body: B,
+        transaction_id: &TransactionId,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
+        let arrived_ms = epoch_ms();
+        let limits = &self.settings.limits;
+        let caller = self.identities.caller(parts.headers.get(AUTHORIZATION)).await?;
+        let name = path.check(&caller.identity)?;
+        let guard = admission::admit(&caller, arrived_ms)?;
+        admission::entitle(&caller.identity, &name)?;
+        payload::check_size(&body, limits.payload_bytes_max)?;
+        let query = Query::parse(parts.uri.query(), limits.blocking_wait_ms_max)?;
+        let payload =
+            payload::read(&parts.headers, body, limits.payload_bytes_max, self.settings.body_time_max)
+                .await?;
+        let call = self.prepare(&caller, &name, payload, parts, transaction_id, arrived_ms).await?;
+        match query.is_blocking {
+            true => self.run_and_wait(call, guard, query).await,
+            false => self.enqueue(call, guard).await,
+        }
+    }
+
+    async fn prepare(
+        &self,
+        caller: &Known,
+        name: &FullName,
+        payload: Bytes,
+        parts: &Parts,
+        transaction_id: &TransactionId,
+        arrived_ms: u64,
+    ) -> Result<Call, ApiError> {
+        let found = self.actions.target(name, &self.lines).await;
+        let target = found.map_err(|_| overloaded(1000))?.ok_or_else(ApiError::not_found)?;
+        Ok(Call {
+            id: trace::activation_id(),
+            transaction_id: transaction_id.clone(),
+            caller: Arc::clone(&caller.identity),
+            line: target.line(&caller.identity.namespace, &self.lines),
+            parameters: target.merge(payload)?,
+            target,
+            arrived_ms,
+            traceparent: trace::traceparent(&parts.headers),
+        })
+    }
+
+    /// Blocking: the answer is the record or the result, or 202 when that takes too long; the run goes on then.
+    async fn run_and_wait(
+        self: &Arc<Self>,
+        call: Call,
+        guard: InFlightGuard,
+        query: Query,
+    ) -> Result<Response<Body>, ApiError> {
+        let id = call.id;
+        let run = Detached::new(Arc::clone(self).run_for_client(call, guard));
+        match tokio::time::timeout(query.timeout, run).await {
+            Ok(ended) => answer(id, ended, query.wants_result),
+            Err(_) => Ok(reply::accepted(id)),
+        }
+    }
+
+    /// Owns the call and what it holds to the end, whether its client waits or not.
+    async fn run_for_client(self: Arc<Self>, call: Call, guard: InFlightGuard) -> Ended {
+        let _running = self.runs.enter();
+        let ended = match self.run(&call, None).await {
+            Ok(finished) => Ended::Done(finished),
+            Err(unstarted) if unstarted.reason.is_overload() => Ended::TurnedAway(unstarted),
+            Err(unstarted) => {
+                tracing::warn!(activation = %call.id, reason = ?unstarted.reason, "call never started");
+                let entry = call.failed();
+                let record = entry.record.clone();
+                if let Err(error) = self.ports.records.record(entry).await {
+                    tracing::error!(activation = %call.id, %error, "record of a call that never started is lost");
+                }
+                Ended::Failed { record, retry_after_ms: unstarted.retry_after_ms }
+            }
+        };
+        drop(guard);
+        ended
+    }
+
+    /// Non-blocking: 202 means that the call is stored.
+    async fn enqueue(self: &Arc<Self>, call: Call, guard: InFlightGuard) -> Result<Response<Body>, ApiError> {
+        let id = call.id;
+        let queued = QueuedCall {
+            id,
+            namespace: call.caller.namespace.clone(),
+            action: call.target.action.name.clone(),
+            payload: call.parameters,
+            transaction_id: call.transaction_id.as_str().to_owned(),
+            traceparent: call.traceparent,
+            accepted_ms: call.arrived_ms,
+        };
+        let router = Arc::clone(self);
+        let stored = Detached::new(async move {
+            // Before it is stored: a dispatcher may lease it at once.
+            router.accepted.keep(id, guard);
+            let stored = router.ports.queue.accept(queued).await;
+            match &stored {
+                Ok(()) => router.accepted.notice.notify_one(),
+                Err(_) => drop(router.accepted.take(id)),
+            }
+            stored
+        });
+        match stored.await {
+            Ok(()) => Ok(reply::accepted(id)),
+            Err(error) => {
+                tracing::error!(%error, "call could not be stored");
+                Err(overloaded(1000))
+            }
+        }
+    }
+}
+
+fn overloaded(retry_after_ms: u64) -> ApiError {
+    ApiError::unavailable().retry_after_ms(retry_after_ms)
+}
+
+/// The answer to a call whose client waited (the table of openwhisk-api.md 3).
+fn answer(id: ActivationId, ended: Ended, wants_result: bool) -> Result<Response<Body>, ApiError> {
+    match ended {
+        Ended::Done(finished) => {
+            // An array is always answered bare.
+            let is_array = finished.result.trim_ascii_start().first() == Some(&b'[');
+            let body = if wants_result || is_array { finished.result } else { finished.record };
+            Ok(reply::of_activation(reply::json(finished.status.http(), body), id))
+        }
+        Ended::Failed { record, retry_after_ms } => {
+            let body = if wants_result { result(Failure::NoResources) } else { record.into_bytes() };
+            let response = reply::of_activation(reply::json(500, body), id);
+            Ok(reply::retry_after(response, Some(retry_after_ms)))
+        }
+        Ended::TurnedAway(unstarted) => Err(overloaded(unstarted.retry_after_ms)),
+    }
+}
+
+/// Makes a request for the management plane: our own headers stripped, the transaction id added.
+pub(crate) fn for_management<B>(parts: Parts, body: B, transaction_id: &TransactionId) -> Request<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    use http_body_util::BodyExt;
+    let mut request = Request::from_parts(parts, body.map_err(Into::into).boxed_unsync());
+    request.headers_mut().remove("x-ow-extra-logging");
+    request.extensions_mut().insert(transaction_id.clone());
+    request
+}

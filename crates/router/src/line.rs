@@ -1,0 +1,322 @@
+//! The waiting line of one action, and the slots that its calls hold.
+//!
+//! A call that finds a slot takes it without a lock. One that finds none, or finds others waiting, joins the line. A slot
+//! that is given back goes to the call that waits longest: newcomers do not overtake.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::oneshot;
+use triplane_core::pool::message::{ContainerSpec, Demand, Lease, Refusal, Up};
+use triplane_core::route::{Group, Slot};
+
+use crate::lines::Shared;
+
+/// The shortest time between two messages about one action's demand, milliseconds.
+const DEMAND_PERIOD_MS: u64 = 5;
+/// A refused demand is raised again after at most this time, milliseconds.
+const REFUSED_MS_MAX: u64 = 5_000;
+
+/// The calls of one action for one namespace that wait for a slot.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) spec: Arc<ContainerSpec>,
+    /// The containers, as of the latest table.
+    group: ArcSwapOption<Group>,
+    /// The length of the queue.
+    waiting: AtomicUsize,
+    queue: Mutex<Queue>,
+    /// An exponentially weighted mean of service times, microseconds; 0 is none yet.
+    service_us: AtomicU64,
+    demanded: Mutex<Demanded>,
+    is_dirty: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    ticket: u64,
+    calls: VecDeque<(u64, oneshot::Sender<Handed>)>,
+}
+
+/// What a waiting call is handed.
+pub(crate) type Handed = Result<Held, Refusal>;
+
+/// What the control plane was told last.
+#[derive(Debug, Default)]
+struct Demanded {
+    waiting: usize,
+    at_ms: u64,
+    not_before_ms: u64,
+}
+
+/// There is no room for another waiting call.
+#[derive(Debug)]
+pub(crate) struct LineFull;
+
+impl Line {
+    pub(crate) fn new(spec: Arc<ContainerSpec>, shared: Arc<Shared>) -> Self {
+        Self {
+            spec,
+            group: ArcSwapOption::empty(),
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
+            service_us: AtomicU64::new(0),
+            demanded: Mutex::default(),
+            is_dirty: AtomicBool::new(false),
+            shared,
+        }
+    }
+
+    /// Takes a free slot, unless others wait for one.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Held> {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        self.choose()
+    }
+
+    /// Joins the line, at its end or, with a call that was sent away by a container, at its front.
+    pub(crate) fn join(self: &Arc<Self>, at_front: bool) -> Result<Waiter, LineFull> {
+        let place = self.shared.enter()?;
+        let (sender, handed) = oneshot::channel();
+        let ticket = {
+            let mut queue = self.queue();
+            if queue.calls.len() >= self.shared.waiting_per_action_max {
+                return Err(LineFull);
+            }
+            queue.ticket += 1;
+            let entry = (queue.ticket, sender);
+            match at_front {
+                true => queue.calls.push_front(entry),
+                false => queue.calls.push_back(entry),
+            }
+            self.waiting.store(queue.calls.len(), Ordering::SeqCst);
+            queue.ticket
+        };
+        let waiter = Waiter { line: Arc::clone(self), ticket, handed, _place: place };
+        self.serve();
+        self.raise();
+        Ok(waiter)
+    }
+
+    /// Hands free slots to those who wait longest.
+    pub(crate) fn serve(self: &Arc<Self>) {
+        // Pairs with the fence of a slot that is given back: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        let mut unclaimed = None;
+        let mut queue = self.queue();
+        while !queue.calls.is_empty() {
+            let Some(held) = unclaimed.take().or_else(|| self.choose()) else { break };
+            let Some((_, call)) = queue.calls.pop_front() else { break };
+            // A call that just left gives the slot back, for the next one.
+            if let Err(Ok(held)) = call.send(Ok(held)) {
+                unclaimed = Some(held);
+            }
+        }
+        self.waiting.store(queue.calls.len(), Ordering::SeqCst);
+        drop(queue);
+        // Only now: giving a slot back may serve the line again.
+        drop(unclaimed);
+    }
+
+    /// The containers changed.
+    pub(crate) fn regroup(self: &Arc<Self>, group: Option<Arc<Group>>) {
+        self.group.store(group);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.serve();
+            self.raise();
+        }
+    }
+
+    /// The demand cannot be met: waiting calls are answered, unless the action has containers whose slots they may get.
+    pub(crate) fn refuse(self: &Arc<Self>, refusal: &Refusal) {
+        let has_containers = self
+            .group
+            .load()
+            .as_ref()
+            .is_some_and(|group| group.containers().iter().any(|container| container.is_in_service()));
+        let now_ms = self.shared.clock.now_ms();
+        {
+            let mut demanded = self.demanded();
+            demanded.waiting = 0;
+            demanded.not_before_ms = now_ms + refusal.retry_after_ms.min(REFUSED_MS_MAX);
+        }
+        if has_containers {
+            return self.shared.mark_dirty(self);
+        }
+        let refused = {
+            let mut queue = self.queue();
+            self.waiting.store(0, Ordering::SeqCst);
+            self.demanded().not_before_ms = 0;
+            std::mem::take(&mut queue.calls)
+        };
+        for (_, call) in refused {
+            // One that left meanwhile needs no answer.
+            let _ = call.send(Err(refusal.clone()));
+        }
+    }
+
+    /// A new control plane knows of no demand.
+    pub(crate) fn forget_demand(self: &Arc<Self>) {
+        *self.demanded() = Demanded::default();
+        self.say_again();
+    }
+
+    /// Tells the control plane again how many wait, if any do: that mends a demand that was lost.
+    pub(crate) fn say_again(self: &Arc<Self>) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.demanded().waiting = 0;
+            self.shared.mark_dirty(self);
+        }
+    }
+
+    /// Tells the control plane how many wait, if that is news; tells whether it heard.
+    pub(crate) fn flush(&self) -> bool {
+        self.is_dirty.store(false, Ordering::SeqCst);
+        let mut demanded = self.demanded();
+        let now_ms = self.shared.clock.now_ms();
+        let waiting = self.waiting.load(Ordering::SeqCst);
+        if waiting == demanded.waiting {
+            return true;
+        }
+        if now_ms < demanded.not_before_ms {
+            return false;
+        }
+        let demand = Demand {
+            spec: Arc::clone(&self.spec),
+            waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+            service_us: Some(self.service_us.load(Ordering::Relaxed)).filter(|&mean| mean > 0),
+        };
+        let heard = self.shared.uplink.try_say(Up::Demand(demand)).is_ok();
+        if heard {
+            (demanded.waiting, demanded.at_ms) = (waiting, now_ms);
+        }
+        heard
+    }
+
+    pub(crate) fn set_dirty(&self) -> bool {
+        !self.is_dirty.swap(true, Ordering::SeqCst)
+    }
+
+    /// Takes in how long a call held its slot.
+    pub(crate) fn observe(&self, service_us: u64) {
+        let mean = self.service_us.load(Ordering::Relaxed);
+        let next = if mean == 0 { service_us } else { mean - mean / 8 + service_us / 8 };
+        // Of two calls that end at once one may be lost: it is a mean.
+        self.service_us.store(next.max(1), Ordering::Relaxed);
+    }
+
+    fn choose(self: &Arc<Self>) -> Option<Held> {
+        let group = self.group.load();
+        let slot = group.as_ref()?.choose(self.shared.clock.now_ms())?;
+        Some(Held { slot: Some(slot), line: Arc::clone(self) })
+    }
+
+    /// The first call that waits is news at once; what follows is gathered for a few milliseconds.
+    fn raise(self: &Arc<Self>) {
+        let is_first = {
+            let demanded = self.demanded();
+            let waiting = self.waiting.load(Ordering::SeqCst);
+            if waiting == demanded.waiting {
+                return;
+            }
+            let pause_over = demanded.at_ms + DEMAND_PERIOD_MS <= self.shared.clock.now_ms();
+            demanded.waiting == 0 && (pause_over || demanded.at_ms == 0)
+        };
+        if !(is_first && self.flush()) {
+            self.shared.mark_dirty(self);
+        }
+    }
+
+    fn leave(self: &Arc<Self>, ticket: u64) {
+        let was_waiting = {
+            let mut queue = self.queue();
+            let place = queue.calls.iter().position(|(other, _)| *other == ticket);
+            let left = place.and_then(|place| queue.calls.remove(place));
+            self.waiting.store(queue.calls.len(), Ordering::SeqCst);
+            left.is_some()
+        };
+        if was_waiting {
+            self.raise();
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn demanded(&self) -> MutexGuard<'_, Demanded> {
+        self.demanded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A slot that a call holds; dropping it gives it to the call that waits longest.
+#[derive(Debug)]
+pub(crate) struct Held {
+    slot: Option<Slot>,
+    line: Arc<Line>,
+}
+
+impl Held {
+    /// The container.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.slot.as_ref().map(Slot::lease)
+    }
+
+    /// No further call goes to this container.
+    pub(crate) fn disown(&self) {
+        if let Some(slot) = &self.slot {
+            slot.disown();
+        }
+    }
+
+    /// No further call goes to this container for a while; then the line is served again.
+    pub(crate) fn rest(&self, rest_ms: u64) {
+        let Some(slot) = &self.slot else { return };
+        slot.rest_until(self.line.shared.clock.now_ms() + rest_ms);
+        let line = Arc::clone(&self.line);
+        tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(rest_ms + 1)).await;
+            line.serve();
+            line.raise();
+        });
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.slot.take());
+        fence(Ordering::SeqCst);
+        if self.line.waiting.load(Ordering::SeqCst) > 0 {
+            self.line.serve();
+            self.line.raise();
+        }
+    }
+}
+
+/// A call's place in the line; dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    line: Arc<Line>,
+    ticket: u64,
+    handed: oneshot::Receiver<Handed>,
+    _place: crate::lines::Place,
+}
+
+impl Waiter {
+    /// Waits for a slot or a refusal.
+    pub(crate) async fn wait(&mut self) -> Option<Handed> {
+        // The sender is dropped only after it was used: the line is as long alive as this.
+        (&mut self.handed).await.ok()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.line.leave(self.ticket);
+        // A slot that was handed over in the last moment goes back with the receiver, to the next in line.
+    }
+}

@@ -1,0 +1,71 @@
+//! Phases "body size" and "body": the payload of a call, within its limit.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use triplane_model::ApiError;
+use triplane_net::{BodyError, TooLarge};
+
+/// Refuses a body whose announced length is beyond the limit, before any of it is read.
+pub(crate) fn check_size<B: http_body::Body>(body: &B, max: u64) -> Result<(), ApiError> {
+    match body.size_hint().lower() {
+        bytes if bytes > max => Err(ApiError::too_large("Request", bytes, max)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a body whole, and checks that it claims to be JSON unless it is empty.
+pub(crate) async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    max: u64,
+    time_max: Duration,
+) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let limit = usize::try_from(max).unwrap_or(usize::MAX);
+    let read = tokio::time::timeout(time_max, triplane_net::collect(body, limit));
+    let payload = match read.await {
+        Ok(Ok(payload)) => payload,
+        Ok(Err(TooLarge::Larger { .. })) => return Err(ApiError::too_large("Request", max + 1, max)),
+        Ok(Err(TooLarge::Broken(error))) => return Err(ApiError::malformed_content(error)),
+        Err(_) => return Err(ApiError::new(408, "The request took too long to arrive.")),
+    };
+    if !payload.is_empty() && !is_json(headers) {
+        return Err(ApiError::unsupported_media_type());
+    }
+    Ok(payload)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_by_its_media_type_whatever_its_charset() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/json-patch", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+            assert_eq!(is_json(&headers), expected, "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

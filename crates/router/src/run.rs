@@ -1,0 +1,176 @@
+//! Phases "choose a container" and "upstream": a call finds a slot, is sent, and is sent elsewhere if it did not start.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use triplane_core::pool::message::{Lease, Refusal, RefusalReason, Up};
+use triplane_model::activation::ActivationEntry;
+use triplane_model::{ActivationId, Identity, TransactionId};
+use triplane_wire::run::{Finished, RunReply, RunRequest, Target as Address};
+
+use crate::actions::Target;
+use crate::line::{Held, Line, LineFull};
+use crate::ports::Queue;
+use crate::record::{Failure, NeverStarted};
+use crate::router::Router;
+
+/// A call that so many containers sent away is given up: something is wrong with more than a container.
+const ATTEMPTS_MAX: usize = 8;
+/// A hint for clients where nothing better is known, milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// A call that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: ActivationId,
+    pub(crate) transaction_id: TransactionId,
+    pub(crate) caller: Arc<Identity>,
+    pub(crate) target: Arc<Target>,
+    pub(crate) line: Arc<Line>,
+    pub(crate) parameters: Bytes,
+    /// When the request arrived, epoch milliseconds.
+    pub(crate) arrived_ms: u64,
+    pub(crate) traceparent: Option<String>,
+}
+
+/// A call that did not start; a retry is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unstarted {
+    pub(crate) reason: Reason,
+    pub(crate) retry_after_ms: u64,
+}
+
+/// Why a call did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The pool has no room.
+    PoolFull,
+    /// Its containers do not start.
+    StartFailed,
+    /// Too many containers are being started.
+    TooManyStarts,
+    /// Too many calls wait.
+    LineFull,
+    /// No slot was free in time.
+    WaitedTooLong,
+    /// Every container sent it away.
+    SentAway,
+    /// The queue could not note that it is about to be sent.
+    NotNoted,
+}
+
+impl Reason {
+    /// Whether it was turned away at the door, without a trace; else it ends with a record.
+    pub(crate) fn is_overload(self) -> bool {
+        matches!(self, Self::TooManyStarts | Self::LineFull | Self::NotNoted)
+    }
+
+    fn after(self, retry_after_ms: u64) -> Unstarted {
+        Unstarted { reason: self, retry_after_ms }
+    }
+}
+
+impl From<LineFull> for Unstarted {
+    fn from(_: LineFull) -> Self {
+        Reason::LineFull.after(RETRY_AFTER_MS)
+    }
+}
+
+impl From<Refusal> for Unstarted {
+    fn from(refusal: Refusal) -> Self {
+        let reason = match refusal.reason {
+            RefusalReason::PoolFull => Reason::PoolFull,
+            RefusalReason::TooManyStarts => Reason::TooManyStarts,
+            RefusalReason::StartFailed => Reason::StartFailed,
+        };
+        reason.after(refusal.retry_after_ms)
+    }
+}
+
+impl Call {
+    /// The record of this call, which never started.
+    pub(crate) fn failed(&self) -> ActivationEntry {
+        let action = &self.target.action;
+        let never = NeverStarted {
+            id: self.id,
+            namespace: &self.caller.namespace,
+            subject: &self.caller.subject,
+            name: &action.name,
+            action: Some(action),
+            arrived_ms: self.arrived_ms,
+        };
+        never.entry(Failure::NoResources)
+    }
+
+    fn request(&self, lease: &Lease) -> RunRequest {
+        RunRequest {
+            target: Address {
+                container: lease.container,
+                revision: lease.key.revision,
+                secret: lease.endpoint.secret,
+            },
+            activation_id: self.id,
+            transaction_id: self.transaction_id.clone(),
+            caller: Arc::clone(&self.caller),
+            cause: None,
+            parameters: self.parameters.clone(),
+            arrived_ms: self.arrived_ms,
+            traceparent: self.traceparent.clone(),
+        }
+    }
+}
+
+impl Router {
+    /// Runs a call to its end. A queued one is noted as running in `queue` before it is sent.
+    pub(crate) async fn run(&self, call: &Call, queue: Option<&dyn Queue>) -> Result<Finished, Unstarted> {
+        let began = Instant::now();
+        let mut is_noted = queue.is_none();
+        for attempt in 0..ATTEMPTS_MAX {
+            let held = self.slot(call, began, attempt > 0).await?;
+            let Some(lease) = held.lease() else { continue };
+            if let (false, Some(queue)) = (is_noted, queue) {
+                let noted = queue.running(call.id).await;
+                noted.map_err(|_| Reason::NotNoted.after(RETRY_AFTER_MS))?;
+                is_noted = true;
+            }
+            let sent = Instant::now();
+            let reply = self.ports.upstream.run(call.request(lease)).await;
+            self.metrics.upstream.add(sent);
+            match reply {
+                RunReply::Done(finished) => {
+                    call.line.observe(finished.service_us);
+                    if !finished.reusable {
+                        held.disown();
+                    }
+                    return Ok(finished);
+                }
+                RunReply::NotStarted(why) => {
+                    tracing::debug!(container = %lease.container, ?why, "call did not start");
+                    held.disown();
+                    self.uplink().say(Up::Disowned(lease.container));
+                }
+                RunReply::Busy { retry_after_ms } => held.rest(retry_after_ms),
+            }
+        }
+        Err(Reason::SentAway.after(RETRY_AFTER_MS))
+    }
+
+    /// A slot: free now, or waited for. A call that was sent away waits at the front, where it came from.
+    async fn slot(&self, call: &Call, began: Instant, was_sent_away: bool) -> Result<Held, Unstarted> {
+        if let Some(held) = call.line.take() {
+            return Ok(held);
+        }
+        self.metrics.waited.inc();
+        let joined = Instant::now();
+        let deadline = tokio::time::Instant::from_std(began + self.settings.wait_time_max);
+        let mut waiter = call.line.join(was_sent_away)?;
+        let handed = tokio::time::timeout_at(deadline, waiter.wait()).await;
+        self.metrics.waiting.add(joined);
+        match handed {
+            Ok(Some(Ok(held))) => Ok(held),
+            Ok(Some(Err(refusal))) => Err(refusal.into()),
+            Ok(None) | Err(_) => Err(Reason::WaitedTooLong.after(RETRY_AFTER_MS)),
+        }
+    }
+}
