@@ -6,6 +6,7 @@
 //!
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
+pub mod call;
 pub mod ewma;
 pub mod gate;
 pub mod id;

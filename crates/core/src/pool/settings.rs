@@ -28,7 +28,7 @@ pub struct Settings {
     pub start_ms_max: u64,
     /// How long a cold start is thought to take until one of its kind was seen.
     pub cold_start_ms_default: u64,
-    /// How long a demand is believed that is not said again. Routers repeat theirs at least every third of it.
+    /// How long a demand is believed that is not said again, in case its withdrawal was lost. Longer than any call waits.
     pub demand_ms_max: u64,
 }
 
@@ -46,7 +46,7 @@ impl Default for Settings {
             start_attempts_max: 3,
             start_ms_max: 60_000,
             cold_start_ms_default: 150,
-            demand_ms_max: 60_000,
+            demand_ms_max: 600_000,
         }
     }
 }

@@ -464,6 +464,6 @@ fn a_demand_that_is_not_said_again_is_forgotten() {
     let mut scene = Scene::new(1024).with_idle(&plain("a"));
     scene.demands_at(ROUTER, &plain("a"), 1, Some(1));
     assert_eq!(scene.pool.summary().waiting, 1);
-    scene.after(60_001);
+    scene.after(600_001);
     assert_eq!(scene.pool.summary().waiting, 0);
 }
