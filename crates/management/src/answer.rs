@@ -88,6 +88,11 @@ pub(crate) fn text(text: &'static str) -> Response {
     text.into_response()
 }
 
+/// 404: there is nothing at this path.
+pub(crate) fn no_route() -> Response {
+    Failure::from(ApiError::no_route()).into_response()
+}
+
 /// Gives an answer its last form: an error its body, with the transaction id, and the headers that belong to its status.
 pub(crate) fn finish(mut response: Response, transaction: &TransactionId) -> http::Response<Body> {
     let Some(error) = response.extensions_mut().remove::<ApiError>() else {

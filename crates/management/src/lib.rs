@@ -131,6 +131,10 @@ async fn answer_by(router: &Router, request: http::Request<Body>) -> http::Respo
     let transaction = request.extensions().get::<TransactionId>().cloned();
     let transaction = transaction.unwrap_or_else(|| TransactionId::new("unknown"));
     let span = tracing::info_span!("management", transaction = transaction.as_str());
+    if request.uri().path().contains("//") {
+        // axum would match an empty segment with a parameter; a name of no characters is no path here.
+        return answer::finish(answer::no_route(), &transaction);
+    }
     let request: Request = request.map(axum::body::Body::new);
     match router.clone().oneshot(request).instrument(span).await {
         Ok(response) => answer::finish(response, &transaction),

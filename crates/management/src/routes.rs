@@ -1,9 +1,10 @@
 //! Which path and method is answered by whom. A path that exists answers other methods with 405, HEAD included.
 
 use axum::Router;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 
-use crate::answer::Failure;
+use crate::answer::{self, Failure};
 use crate::app::App;
 use crate::{actions, activations, admin, info, later};
 
@@ -77,6 +78,6 @@ fn only(allow: &'static str, methods: MethodRouter<App>) -> MethodRouter<App> {
     methods.fallback(refuse)
 }
 
-async fn no_route() -> Failure {
-    triplane_model::ApiError::no_route().into()
+async fn no_route() -> Response {
+    answer::no_route()
 }

@@ -1,0 +1,16 @@
+//! The management plane over the real store, driven with HTTP requests. Scenarios are named after sentences of the
+//! compatibility reference (openwhisk-api.md).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod platform;
+
+mod actions;
+mod activations;
+mod bodies;
+mod changes;
+mod conventions;
+mod info;
+mod limits;
+mod lists;
+mod users;
