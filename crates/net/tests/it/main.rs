@@ -1,0 +1,5 @@
+//! The server over raw sockets.
+
+mod limits;
+mod requests;
+mod support;
