@@ -15,14 +15,12 @@ use crate::id::{ContainerId, RouterId};
 impl Pool {
     /// Marks a container that is in service; its owner stops choosing it and answers.
     pub(super) fn mark(&mut self, id: ContainerId) {
-        let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id).filter(|it| it.phase == Phase::Ready) else {
-            return;
-        };
-        container.phase = Phase::Marked { marked_ms: now_ms };
-        match container.owner {
-            Some(owner) if self.routers.contains(owner) => self.tell(owner, Delta::Marked(id)),
-            _ => self.ask_close(id, now_ms),
+        let marked_ms = self.now_ms;
+        let Some(container) = self.containers.get(id).filter(|it| it.is_in_service()) else { return };
+        let told = container.owner.and_then(|owner| self.number(owner, Delta::Marked(id)));
+        match (told, self.containers.get_mut(id)) {
+            (Some(told), Some(container)) => container.phase = Phase::Marked { marked_ms, told },
+            _ => self.ask_close(id, marked_ms),
         }
     }
 
@@ -43,17 +41,19 @@ impl Pool {
         self.tell(owner, Delta::Unmarked(id));
     }
 
-    /// The owner has let go of a marked container. If another router waits for one like it, it moves there.
+    /// The owner has let go of a marked container. If another router waits for one like it, it moves there, but only once
+    /// the owner has applied this very mark: an answer to an earlier one may be late (POOL-4).
     pub(super) fn released(&mut self, router: RouterId, id: ContainerId) {
         let Some(container) = self.containers.get(id).filter(|it| it.owner == Some(router)) else { return };
-        let Phase::Marked { marked_ms } = container.phase else { return };
-        let (key, condemned) = (Arc::clone(container.key()), container.condemned);
-        let wanted_elsewhere = self.neediest(&key).is_some_and(|neediest| neediest != router);
-        if wanted_elsewhere && !condemned {
-            self.tell(router, Delta::Removed(id));
-            self.adopt(id);
-        } else {
-            self.ask_close(id, marked_ms);
+        let Phase::Marked { marked_ms, .. } = container.phase else { return };
+        let wanted_by = self.neediest(container.key()).filter(|&it| it != router && !container.condemned);
+        match wanted_by {
+            None => self.ask_close(id, marked_ms),
+            Some(_) if !self.has_applied_mark(id) => {}
+            Some(other) => {
+                self.tell(router, Delta::Removed(id));
+                self.lease_to(other, id);
+            }
         }
     }
 
@@ -90,7 +90,7 @@ impl Pool {
         container.owner = None;
         let marked_ms = match container.phase {
             Phase::Ready => now_ms,
-            Phase::Marked { marked_ms } => marked_ms,
+            Phase::Marked { marked_ms, .. } => marked_ms,
             Phase::Starting { .. } | Phase::Closing { .. } | Phase::Stopping { .. } => return,
         };
         if !self.adopt(id) {
@@ -174,7 +174,7 @@ impl Pool {
                 Phase::Starting { asked_ms } if now_ms >= asked_ms + settings.start_ms_max => {
                     self.start_overdue(id);
                 }
-                Phase::Marked { marked_ms } if now_ms >= marked_ms + settings.release_ms_max => {
+                Phase::Marked { marked_ms, .. } if now_ms >= marked_ms + settings.release_ms_max => {
                     self.ask_close(id, marked_ms);
                 }
                 Phase::Closing { marked_ms, asked_ms, refused } => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::message::{ContainerSpec, Endpoint, Lease};
 use super::view::{ContainerView, State};
-use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
+use crate::id::{ActionKey, ContainerId, NodeId, RouterId, Sequence};
 
 /// A container.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(super) enum Phase {
     Marked {
         /// Since when.
         marked_ms: u64,
+        /// The message that told the owner.
+        told: Sequence,
     },
     /// Its proxy was asked to close.
     Closing {

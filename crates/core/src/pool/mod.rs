@@ -118,7 +118,7 @@ impl Pool {
             return;
         }
         match up {
-            Up::Acknowledged(upto) => self.routers.acknowledge(router, upto),
+            Up::Acknowledged(upto) => self.acknowledged(router, upto),
             Up::Released(id) => self.released(router, id),
             Up::Demand(demand) => self.demanded(router, &demand),
             Up::Rescue(id) => self.rescue(router, id),

@@ -62,12 +62,18 @@ impl Routers {
 }
 
 impl Pool {
-    /// Tells a connected router something; the numbers have no gap.
-    pub(super) fn tell(&mut self, router: RouterId, delta: Delta) {
-        let Some(state) = self.routers.connected.get_mut(&router) else { return };
+    /// Tells a router something, if it is connected, and says under which number; the numbers have no gap.
+    pub(super) fn number(&mut self, router: RouterId, delta: Delta) -> Option<Sequence> {
+        let state = self.routers.connected.get_mut(&router)?;
         state.told.0 += 1;
-        let message = Numbered { epoch: self.epoch, sequence: state.told, delta };
-        self.out.push(Action::Tell(router, message));
+        let sequence = state.told;
+        self.out.push(Action::Tell(router, Numbered { epoch: self.epoch, sequence, delta }));
+        Some(sequence)
+    }
+
+    /// Tells a router something, if it is connected.
+    pub(super) fn tell(&mut self, router: RouterId, delta: Delta) {
+        let _ = self.number(router, delta);
     }
 
     /// Tells all connected routers something.
@@ -92,10 +98,40 @@ impl Pool {
         let leases = owned.iter().filter_map(|&id| self.containers.get(id)?.lease()).collect();
         self.tell(router, Delta::Snapshot(leases));
         for id in owned {
-            if self.containers.get(id).is_some_and(|container| container.phase != Phase::Ready) {
-                self.tell(router, Delta::Marked(id));
+            if self.containers.get(id).is_some_and(|container| !container.is_in_service()) {
+                self.tell_marked_again(router, id);
             }
         }
+    }
+
+    /// The snapshot has put the container back into the router's service, so an earlier answer to the mark is void.
+    fn tell_marked_again(&mut self, router: RouterId, id: ContainerId) {
+        let Some(number) = self.number(router, Delta::Marked(id)) else { return };
+        if let Some(container) = self.containers.get_mut(id)
+            && let Phase::Marked { told, .. } = &mut container.phase
+        {
+            *told = number;
+        }
+    }
+
+    /// A router has applied all messages up to one: it does not choose what was marked until then any more.
+    pub(super) fn acknowledged(&mut self, router: RouterId, upto: Sequence) {
+        self.routers.acknowledge(router, upto);
+        let released = self.containers.ids(|container| {
+            container.owner == Some(router) && matches!(container.phase, Phase::Marked { .. })
+        });
+        for id in released {
+            if self.has_applied_mark(id) {
+                self.released(router, id);
+            }
+        }
+    }
+
+    /// Whether the owner of a marked container has applied the mark.
+    pub(super) fn has_applied_mark(&self, id: ContainerId) -> bool {
+        let Some(container) = self.containers.get(id) else { return false };
+        let applied = container.owner.and_then(|owner| self.routers.applied(owner));
+        matches!(container.phase, Phase::Marked { told, .. } if applied >= Some(told))
     }
 
     /// A router's leases lapsed: what it waited for is forgotten, its containers move to routers that wait for them, or
