@@ -502,7 +502,8 @@ impl Container {
 
     pub(crate) fn exited(&self) -> BoxFuture<'static, Exit> {
         let mut gone = self.gone.subscribe();
-        async move { gone.wait_for(Option::is_some).await.ok().and_then(|exit| *exit).unwrap_or(Exit::Lost) }.boxed()
+        async move { gone.wait_for(Option::is_some).await.ok().and_then(|exit| *exit).unwrap_or(Exit::Lost) }
+            .boxed()
     }
 
     /// Wakes the pump when the sandbox is gone.

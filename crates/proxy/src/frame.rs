@@ -57,7 +57,8 @@ mod tests {
     use triplane_wire::framed::FrameType;
 
     fn frame(kind: FrameType, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = Header { kind, stream, payload_bytes: payload.len() as u32 }.encode().to_vec();
+        let mut bytes =
+            Header { kind, stream, payload_bytes: payload.len().try_into().unwrap() }.encode().to_vec();
         bytes.extend_from_slice(payload);
         bytes
     }

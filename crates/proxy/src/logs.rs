@@ -36,7 +36,13 @@ pub(crate) struct Collector {
 impl Collector {
     /// Nothing is collected with a limit of 0.
     pub(crate) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, bytes: 0, truncated: false, lines: String::new(), partial: [Vec::new(), Vec::new()] }
+        Self {
+            bytes_max,
+            bytes: 0,
+            truncated: false,
+            lines: String::new(),
+            partial: [Vec::new(), Vec::new()],
+        }
     }
 
     /// Takes in what was read at this time.
@@ -167,7 +173,8 @@ mod tests {
     #[test]
     fn pieces_become_lines_with_time_and_stream() {
         use Output::{Stderr, Stdout};
-        let lines = logs(1000, false, &[(Stdout, b"a\nb"), (Stderr, b"e"), (Stdout, b"c\n\n"), (Stderr, b"\xc3")]);
+        let lines =
+            logs(1000, false, &[(Stdout, b"a\nb"), (Stderr, b"e"), (Stdout, b"c\n\n"), (Stderr, b"\xc3")]);
         assert_eq!(lines[0], "2024-01-01T00:00:00.123456789Z stdout: a");
         assert_eq!(texts(&lines), ["stdout: a", "stdout: bc", "stdout: ", "stderr: e\u{fffd}"]);
         assert!(logs(1000, false, &[]).is_empty());
@@ -188,7 +195,11 @@ mod tests {
             texts(&lines)[4],
             "stderr: Logs were truncated because the total bytes size exceeds the limit of 32 bytes."
         );
-        assert_eq!(logs(32, false, &[(Output::Stdout, &flood[..32])]).len(), 4, "exactly the limit is not beyond");
+        assert_eq!(
+            logs(32, false, &[(Output::Stdout, &flood[..32])]).len(),
+            4,
+            "exactly the limit is not beyond"
+        );
     }
 
     #[test]

@@ -193,7 +193,10 @@ mod tests {
             let key = init(annotations, "[]")["env"]["__OW_API_KEY"].clone();
             assert!(key.as_str().is_some_and(|key| key.contains(':')), "{annotations}: {key}");
         }
-        assert_eq!(init(r#"[{"key":"provide-api-key","value":false}]"#, "[]")["env"].get("__OW_API_KEY"), None);
+        assert_eq!(
+            init(r#"[{"key":"provide-api-key","value":false}]"#, "[]")["env"].get("__OW_API_KEY"),
+            None
+        );
     }
 
     #[test]

@@ -71,8 +71,15 @@ enum Frame {
     None,
     Hello(Vec<u8>),
     /// A status and JSON, of init (stream 0) or of a run.
-    Answer { stream: u32, status: Option<u8>, payload: Payload },
-    Log { stream: u32, output: Option<Output> },
+    Answer {
+        stream: u32,
+        status: Option<u8>,
+        payload: Payload,
+    },
+    Log {
+        stream: u32,
+        output: Option<Output>,
+    },
 }
 
 /// Why a launcher's bytes end its container.
@@ -216,7 +223,9 @@ impl Pump {
         let Header { kind, stream, payload_bytes } = header;
         let greeted = self.ready.is_none();
         match kind {
-            FrameType::Hello if !greeted && payload_bytes as usize <= HELLO_BYTES_MAX => Ok(Frame::Hello(Vec::new())),
+            FrameType::Hello if !greeted && payload_bytes as usize <= HELLO_BYTES_MAX => {
+                Ok(Frame::Hello(Vec::new()))
+            }
             FrameType::InitDone if greeted && stream == 0 => Ok(Frame::answer(0, payload_bytes)),
             FrameType::Result if greeted && stream != 0 => Ok(Frame::answer(stream, payload_bytes)),
             FrameType::Log if greeted => Ok(Frame::Log { stream, output: None }),
@@ -232,7 +241,8 @@ impl Pump {
                 let bytes = split_first(status, bytes);
                 let limits = &self.container.shared.settings.limits;
                 let kept_max = limits.result_bytes_max.max(limits.truncation_bytes);
-                let room = usize::try_from(kept_max).unwrap_or(usize::MAX).saturating_sub(payload.bytes.len());
+                let room =
+                    usize::try_from(kept_max).unwrap_or(usize::MAX).saturating_sub(payload.bytes.len());
                 payload.bytes.extend_from_slice(&bytes[..room.min(bytes.len())]);
             }
             Frame::Log { stream, output } => {
@@ -464,7 +474,8 @@ impl Pump {
         }
         self.large.retain(|task| !task.is_finished());
         let container = Arc::clone(&self.container);
-        self.large.push(tokio::task::spawn_blocking(move || container.conclude(call, stream, &outcome, &logs)));
+        self.large
+            .push(tokio::task::spawn_blocking(move || container.conclude(call, stream, &outcome, &logs)));
     }
 }
 

@@ -90,7 +90,10 @@ pub(crate) fn write(head: &str, ending: &Ending<'_>, annotations: &str) -> (Stri
     let mut out = String::with_capacity(head.len() + result.len() + annotations.len() + 192);
     out.push_str(head);
     let end_ms = start_ms + duration_ms;
-    put(&mut out, format_args!(r#""start":{start_ms},"end":{end_ms},"duration":{duration_ms},"response":{{"#));
+    put(
+        &mut out,
+        format_args!(r#""start":{start_ms},"end":{end_ms},"duration":{duration_ms},"response":{{"#),
+    );
     let success = status == Status::Success;
     put(&mut out, format_args!(r#""status":"{}","success":{success},"result":"#, status.text()));
     let start = out.len();
@@ -186,8 +189,7 @@ mod tests {
     #[test]
     fn a_warm_record_has_no_init_time_and_a_failed_one_is_no_success() {
         let result = error_result("no \"luck\"\n");
-        let ending =
-            Ending { status: Status::DeveloperError, result: &result, start_ms: 1, duration_ms: 0 };
+        let ending = Ending { status: Status::DeveloperError, result: &result, start_ms: 1, duration_ms: 0 };
         let read = record(None, None, &ending);
         assert!(read.annotations.get("initTime").is_none());
         assert!(!read.response.success && read.cause.is_none());

@@ -6,8 +6,8 @@ use triplane_core::id::{ActionKey, ContainerId, Secret};
 use triplane_core::pool::message::ContainerSpec;
 use triplane_model::action::Exec;
 use triplane_model::{
-    Action, ActionLimits, ActivationId, CodeHash, Credential, EntityName, FullName, Identity, NamespaceLimits,
-    Revision, TransactionId, Version,
+    Action, ActionLimits, ActivationId, CodeHash, Credential, EntityName, FullName, Identity,
+    NamespaceLimits, Revision, TransactionId, Version,
 };
 use triplane_wire::run::{RunRequest, Target};
 
@@ -22,7 +22,13 @@ pub(crate) fn spec(change: impl FnOnce(&mut Action)) -> ContainerSpec {
         publish: false,
         annotations: serde_json::from_str(r#"[{"key":"provide-api-key","value":false}]"#).unwrap(),
         parameters: serde_json::from_str("[]").unwrap(),
-        limits: ActionLimits { timeout_ms: 60_000, memory_mb: 256, logs_mb: 10, concurrency: 1, instances: None },
+        limits: ActionLimits {
+            timeout_ms: 60_000,
+            memory_mb: 256,
+            logs_mb: 10,
+            concurrency: 1,
+            instances: None,
+        },
         exec: Exec {
             kind: "nodejs:20".into(),
             main: None,

@@ -179,7 +179,8 @@ fn checksum(bytes: &[u8]) -> u32 {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(PRIME).rotate_left(29);
     let (words, tail) = bytes.as_chunks::<8>();
-    let mut sum = words.iter().fold(bytes.len() as u64 ^ PRIME, |sum, word| mix(sum, u64::from_le_bytes(*word)));
+    let mut sum =
+        words.iter().fold(bytes.len() as u64 ^ PRIME, |sum, word| mix(sum, u64::from_le_bytes(*word)));
     let mut last = [0; 8];
     last[..tail.len()].copy_from_slice(tail);
     sum = mix(sum, u64::from_le_bytes(last));
@@ -195,7 +196,14 @@ mod tests {
         let id = ActivationId::from_bits(7);
         vec![
             Entry::Sent(Sent { id, start_ms: 5, namespace: "ns", name: "a", head: "{", annotations: "[]" }),
-            Entry::Record(Record { id, start_ms: 5, namespace: "ns", name: "a", record: "{\"ü\":1}", logs: "[]" }),
+            Entry::Record(Record {
+                id,
+                start_ms: 5,
+                namespace: "ns",
+                name: "a",
+                record: "{\"ü\":1}",
+                logs: "[]",
+            }),
             Entry::Void(id),
         ]
     }

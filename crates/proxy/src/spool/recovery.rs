@@ -147,7 +147,8 @@ impl OwnedSent {
     /// Nobody knows how long it ran: its record says nothing, rather than something wrong.
     fn record(&self) -> String {
         let result = record::error_result(INTERRUPTED);
-        let ending = Ending { status: Status::WhiskError, result: &result, start_ms: self.start_ms, duration_ms: 0 };
+        let ending =
+            Ending { status: Status::WhiskError, result: &result, start_ms: self.start_ms, duration_ms: 0 };
         record::write(&self.head, &ending, &self.annotations).0
     }
 }

@@ -134,12 +134,20 @@ impl Segments {
         }
     }
 
-    /// Closes the current segment if it is long and read to its end, so that it can be deleted.
+    /// Closes the current segment if it is read to its end and long, so that it can be deleted. Notes that would have to
+    /// be carried over count against it.
     pub(super) fn rotate_if_read(&mut self, position: Position, bytes_idle: u64) -> Result<(), SpoolError> {
-        let read = self.files.get(&self.current).is_some_and(|segment| {
-            position.segment == self.current && position.offset == segment.bytes && segment.bytes > bytes_idle
-        });
-        if read { self.create(self.current + 1) } else { Ok(()) }
+        if !self.is_read(position) || position.offset <= bytes_idle {
+            return Ok(());
+        }
+        let open: usize = self.open.values().map(|(_, length)| length).sum();
+        if position.offset > bytes_idle + 2 * open as u64 { self.create(self.current + 1) } else { Ok(()) }
+    }
+
+    /// Whether this is the end of everything.
+    fn is_read(&self, position: Position) -> bool {
+        let current = self.files.get(&self.current);
+        position.segment == self.current && current.is_some_and(|segment| position.offset == segment.bytes)
     }
 
     /// Deletes the segments before `position`; notes in them that are still open are carried over first.
@@ -158,17 +166,16 @@ impl Segments {
 
     /// Deletes everything, if nothing is open.
     pub(super) fn delete_all(&mut self, position: Position) -> Result<(), SpoolError> {
-        let read = self.files.get(&self.current).is_some_and(|segment| {
-            position.segment == self.current && position.offset == segment.bytes
-        });
-        if !read || !self.open.is_empty() {
+        if !self.is_read(position) || !self.open.is_empty() {
             return Ok(());
         }
         self.delete_before(Position { segment: self.current + 1, offset: 0 })
     }
 
     fn carry_over(&mut self, number: u64) -> Result<(), SpoolError> {
-        let Some(file) = self.files.get(&number).map(|segment| Arc::clone(&segment.file)) else { return Ok(()) };
+        let Some(file) = self.files.get(&number).map(|segment| Arc::clone(&segment.file)) else {
+            return Ok(());
+        };
         let open: Vec<_> = self
             .open
             .iter()

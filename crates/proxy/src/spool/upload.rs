@@ -23,7 +23,7 @@ pub(super) async fn run(spool: Arc<Spool>) {
         let moved = next.segment != position.segment;
         position = next;
         spool.uploaded.send_modify(|uploaded| *uploaded += stored);
-        tidy(&spool, position, moved).await;
+        position = tidy(&spool, position, moved).await;
     }
     clean_up(&spool, position).await;
     spool.finished.send_replace(true);
@@ -93,32 +93,35 @@ async fn upload(spool: &Spool, batch: Batch) -> bool {
     }
 }
 
-/// Deletes what is stored.
-async fn tidy(spool: &Arc<Spool>, position: Position, moved: bool) {
-    let caught_up = spool.backlog() == 0;
-    if !moved && !caught_up {
-        return;
+/// Deletes what is stored; answers where the upload goes on.
+async fn tidy(spool: &Arc<Spool>, mut position: Position, moved: bool) -> Position {
+    if !moved && spool.backlog() > 0 {
+        return position;
     }
     let bytes_idle = spool.options.segment_bytes_idle;
-    blocking(spool, move |segments| {
+    let tidied = blocking(spool, move |segments| {
         segments.rotate_if_read(position, bytes_idle)?;
-        segments.delete_before(position)
-    })
-    .await;
+        // At the end of a segment this goes to the start of the next one.
+        segments.segment_at(&mut position);
+        segments.delete_before(position)?;
+        Ok(position)
+    });
+    tidied.await.unwrap_or(position)
 }
 
 async fn clean_up(spool: &Arc<Spool>, position: Position) {
     blocking(spool, move |segments| segments.delete_all(position)).await;
 }
 
-async fn blocking(
+async fn blocking<T: Send + 'static>(
     spool: &Arc<Spool>,
-    work: impl FnOnce(&mut super::Segments) -> Result<(), SpoolError> + Send + 'static,
-) {
+    work: impl FnOnce(&mut super::Segments) -> Result<T, SpoolError> + Send + 'static,
+) -> Option<T> {
     let spool = Arc::clone(spool);
     match tokio::task::spawn_blocking(move || work(&mut spool.lock())).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => tracing::error!(%error, "spool: stored segments cannot be deleted"),
         Err(panic) => tracing::error!(%panic, "spool: stored segments cannot be deleted"),
     }
+    None
 }

@@ -1,0 +1,11 @@
+//! The proxy and its spool against a scripted launcher: real sockets, real pipes, real files.
+#![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
+
+mod calls;
+mod crash;
+mod endings;
+mod lifecycle;
+mod logs;
+mod node;
+mod spool;
+mod world;
