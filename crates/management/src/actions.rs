@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use triplane_model::action::{ActionPut, exec_undefined};
 use triplane_model::runtimes::Runtimes;
 use triplane_model::{Action, ApiError, CodeHash, FullName, Identity};
@@ -26,7 +26,10 @@ pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> 
     }
     let actions = app.ports.entities.list_actions(namespace, page.skip, page.limit).await?;
     let bytes = actions.iter().map(|action| action.annotations.size_bytes()).sum();
-    let summaries = move || Value::Array(actions.iter().map(Action::to_summary).collect()).to_string();
+    let summaries = move || {
+        let summaries: Vec<String> = actions.iter().map(Action::to_summary).collect();
+        format!("[{}]", summaries.join(","))
+    };
     Ok(answer::json_bytes(off_thread(bytes, summaries).await?))
 }
 
@@ -178,5 +181,5 @@ async fn stored_code(app: &App, action: &Action) -> Result<Arc<str>, StoreError>
 /// The JSON of an action.
 async fn entity(action: Action, code: Option<Arc<str>>) -> Result<String, Failure> {
     let bytes = action.exec.code_bytes + action.parameters.size_bytes() + action.annotations.size_bytes();
-    off_thread(bytes, move || action.to_json(code.as_deref()).to_string()).await
+    off_thread(bytes, move || action.to_json(code.as_deref())).await
 }

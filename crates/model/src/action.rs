@@ -1,13 +1,16 @@
 //! Actions: as stored, as written by a PUT, as answered (openwhisk-api.md 2).
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::ApiError;
 use crate::id::{CodeHash, Revision, Version};
 use crate::limits::{ActionLimits, LimitsPatch, SystemLimits};
-use crate::name::FullName;
+use crate::name::{EntityName, FullName};
 use crate::parameters::Parameters;
 use crate::runtimes::Runtimes;
 
@@ -87,28 +90,28 @@ impl ActionPut {
     /// # Errors
     /// 400 or 413 with OpenWhisk's texts.
     pub fn parse(body: &[u8], runtimes: &Runtimes, system: &SystemLimits) -> Result<Self, ApiError> {
-        let value: Value = match body.trim_ascii() {
-            b"" => json!({}),
+        let mut fields: HashMap<String, &RawValue> = match body.trim_ascii() {
+            b"" => HashMap::new(),
             body => serde_json::from_slice(body).map_err(ApiError::malformed_content)?,
         };
-        let Value::Object(mut fields) = value else {
-            return Err(ApiError::malformed_content("Object expected"));
-        };
-        let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
-        let exec = take("exec").map(|exec| ExecPut::parse(exec, runtimes)).transpose()?;
+        if depth(body) > DEPTH_MAX {
+            return Err(ApiError::malformed_content("nested too deeply"));
+        }
+        let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
+        let exec = field(take("exec"))?.map(|exec| ExecPut::parse(exec, runtimes)).transpose()?;
         if let Some(exec) = &exec {
             check_size("exec", exec.size_bytes(), system.code_bytes_max)?;
         }
         let parameters = parameters("parameters", take("parameters"), system)?;
         let annotations = self::parameters("annotations", take("annotations"), system)?;
-        let limits = take("limits").map(|limits| LimitsPatch::parse(&limits, system)).transpose()?;
+        let limits = field(take("limits"))?.map(|limits| LimitsPatch::parse(&limits, system)).transpose()?;
         Ok(Self {
             exec,
             parameters,
             annotations,
             del_annotations: field(take("delAnnotations"))?.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
-            version: field(take("version"))?,
+            version: field::<String>(take("version"))?.map(|version| version.parse()).transpose()?,
             publish: field(take("publish"))?,
         })
     }
@@ -214,25 +217,20 @@ impl ExecPut {
 }
 
 impl Action {
-    /// The whole entity as a client gets it; `code` is the code text, or nothing for `code=false`.
+    /// The JSON of the whole entity as a client gets it; `code` is the code text, or nothing for `code=false`.
+    /// Parameters and annotations keep the text of their values.
     #[must_use]
-    pub fn to_json(&self, code: Option<&str>) -> Value {
-        let mut exec = json!({ "kind": self.exec.kind, "binary": self.exec.binary });
-        if let Some(main) = &self.exec.main {
-            exec["main"] = json!(main);
-        }
-        if let Some(code) = code {
-            exec["code"] = json!(code);
-        }
-        let mut entity = self.common_json(exec);
-        entity["parameters"] = json!(self.parameters);
-        entity
+    pub fn to_json(&self, code: Option<&str>) -> String {
+        let exec = &self.exec;
+        let exec =
+            ShownExec { kind: Some(&exec.kind), binary: exec.binary, main: exec.main.as_deref(), code };
+        self.shown(exec, Some(&self.parameters))
     }
 
-    /// The entity as a list shows it.
+    /// The JSON of the entity as a list shows it.
     #[must_use]
-    pub fn to_summary(&self) -> Value {
-        self.common_json(json!({ "binary": self.exec.binary }))
+    pub fn to_summary(&self) -> String {
+        self.shown(ShownExec { kind: None, binary: self.exec.binary, main: None, code: None }, None)
     }
 
     /// Whether the value of the annotation counts as true; `absent` when there is no such annotation.
@@ -241,18 +239,48 @@ impl Action {
         self.annotations.is_truthy(key, absent)
     }
 
-    fn common_json(&self, exec: Value) -> Value {
-        json!({
-            "namespace": self.name.path(),
-            "name": self.name.name.as_str(),
-            "version": self.version,
-            "publish": self.publish,
-            "annotations": self.annotations,
-            "limits": self.limits,
-            "exec": exec,
-            "updated": self.updated_ms,
-        })
+    fn shown(&self, exec: ShownExec<'_>, parameters: Option<&Parameters>) -> String {
+        let shown = Shown {
+            namespace: self.name.path(),
+            name: &self.name.name,
+            version: self.version,
+            publish: self.publish,
+            annotations: &self.annotations,
+            parameters,
+            limits: &self.limits,
+            exec,
+            updated: self.updated_ms,
+        };
+        // Only maps with keys that are no strings cannot be printed, and there is none.
+        serde_json::to_string(&shown).unwrap_or_default()
     }
+}
+
+/// An action as clients see it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    namespace: String,
+    name: &'a EntityName,
+    version: Version,
+    publish: bool,
+    annotations: &'a Parameters,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a Parameters>,
+    limits: &'a ActionLimits,
+    exec: ShownExec<'a>,
+    updated: u64,
+}
+
+/// `exec` as clients see it; a list shows only whether the code is binary.
+#[derive(Serialize)]
+struct ShownExec<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
+    binary: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    main: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
 }
 
 /// 400: a PUT that creates an action without `exec`.
@@ -269,7 +297,7 @@ fn main_required(kind: &str) -> ApiError {
 
 fn parameters(
     name: &str,
-    json: Option<Value>,
+    json: Option<&RawValue>,
     system: &SystemLimits,
 ) -> Result<Option<Parameters>, ApiError> {
     let parameters: Option<Parameters> = field(json)?;
@@ -279,8 +307,31 @@ fn parameters(
     Ok(parameters)
 }
 
-fn field<T: serde::de::DeserializeOwned>(json: Option<Value>) -> Result<Option<T>, ApiError> {
-    json.map(serde_json::from_value).transpose().map_err(ApiError::malformed_content)
+fn field<T: serde::de::DeserializeOwned>(json: Option<&RawValue>) -> Result<Option<T>, ApiError> {
+    let read = |json: &RawValue| serde_json::from_str(json.get());
+    json.map(read).transpose().map_err(ApiError::malformed_content)
+}
+
+/// How deeply the JSON of a PUT may be nested: what readers of JSON take by default.
+const DEPTH_MAX: usize = 127;
+
+/// How deeply a well-formed JSON text is nested.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string) = (0_usize, 0, false);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match (byte, in_string) {
+            (b'\\', true) => drop(bytes.next()),
+            (b'"', _) => in_string = !in_string,
+            (b'[' | b'{', false) => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (b']' | b'}', false) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn check_size(field: &str, bytes: u64, max: u64) -> Result<(), ApiError> {
@@ -297,8 +348,9 @@ fn is_binary(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::name::EntityName;
     use crate::runtimes::Runtime;
 
     fn runtimes() -> Runtimes {
@@ -334,7 +386,7 @@ mod tests {
             "parameters": [{"key": "a", "value": 1}],
         }));
         assert_eq!(
-            action.to_json(Some("function main(){}")),
+            serde_json::from_str::<Value>(&action.to_json(Some("function main(){}"))).unwrap(),
             json!({
                 "annotations": [{"key": "provide-api-key", "value": false}, {"key": "exec", "value": "nodejs:20"}],
                 "exec": {"binary": false, "code": "function main(){}", "kind": "nodejs:20"},
@@ -380,6 +432,37 @@ mod tests {
         let undefined =
             put(json!({})).unwrap().create(name, hash("h"), &SystemLimits::default(), 0).unwrap_err();
         assert_eq!(undefined.message, "exec undefined");
+    }
+
+    #[test]
+    fn values_keep_their_text_from_put_to_answer() {
+        let body = br#"{"exec":{"kind":"nodejs:20","code":"x"},
+            "parameters":[{"key":"p","value":12345678901234567890123}],"annotations":[{"key":"a","value":1.50}]}"#;
+        let put = ActionPut::parse(body, &runtimes(), &SystemLimits::default()).unwrap();
+        let name = FullName::new(EntityName::namespace("guest").unwrap(), EntityName::entity("a").unwrap());
+        let action = put.create(name, hash("h"), &SystemLimits::default(), 0).unwrap();
+        let shown = action.to_json(None);
+        assert!(shown.contains(r#"{"key":"p","value":12345678901234567890123}"#), "{shown}");
+        assert!(action.to_summary().contains(r#"{"key":"a","value":1.50}"#), "{shown}");
+    }
+
+    #[test]
+    fn a_body_nested_too_deeply_is_refused() {
+        let nested =
+            |levels| format!(r#"{{"x":{}"[[\"[["{}}}"#, "[".repeat(levels), "]".repeat(levels)).into_bytes();
+        let parse = |body: Vec<u8>| ActionPut::parse(&body, &runtimes(), &SystemLimits::default());
+        assert!(parse(nested(DEPTH_MAX - 1)).is_ok());
+        assert_eq!(parse(nested(DEPTH_MAX)).unwrap_err().status, 400);
+        assert_eq!(parse(nested(1_000_000)).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn a_bad_version_is_refused_once() {
+        let refused = put(json!({"version": "0.0.0"})).unwrap_err();
+        assert_eq!(
+            refused.message,
+            "The request content was malformed:\nrequirement failed: bad semantic version 0.0.0"
+        );
     }
 
     #[test]
