@@ -128,11 +128,6 @@ impl Default for ActivationsConfig {
 }
 
 impl Config {
-    /// The address of this platform as actions and users see it.
-    pub(crate) fn api_host(&self) -> String {
-        self.api_host.clone().unwrap_or_else(|| format!("http://{}", self.listen))
-    }
-
     /// Refuses what would be dangerous or cannot work.
     fn check(self) -> anyhow::Result<Self> {
         anyhow::ensure!(
@@ -220,7 +215,8 @@ mod tests {
     #[test]
     fn flags_win_over_the_environment_and_the_environment_over_the_file() {
         let file = "listen = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"\n[pool]\nidle_seconds = 1\nwait_seconds = 1";
-        let environment = [("TRIPLANE__LISTEN", "127.0.0.1:2"), ("TRIPLANE__POOL__IDLE_SECONDS", "2"), ("HOME", "/")];
+        let environment =
+            [("TRIPLANE__LISTEN", "127.0.0.1:2"), ("TRIPLANE__POOL__IDLE_SECONDS", "2"), ("HOME", "/")];
         let options = ServeOptions { listen: Some(([127, 0, 0, 1], 3).into()), ..ServeOptions::default() };
         let config = merged(file, &environment, &options).unwrap();
         assert_eq!(config.listen.port(), 3);

@@ -1,14 +1,21 @@
 //! The `triplane` binary: roles, configuration, command line. It joins the planes and holds no logic of theirs.
 
 mod admin;
+mod admin_listener;
 mod cli;
 mod config;
+mod contact;
 mod epoch;
+mod follow;
 mod ports;
+mod recover;
+mod settings;
 mod simulate;
 mod standalone;
 mod telemetry;
+mod well_known;
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -19,12 +26,23 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     // The spawner must be a tiny process with one thread: it is taken care of before anything else exists.
     if std::env::args_os().nth(1).is_some_and(|role| role == cli::SPAWNER_ROLE) {
-        return triplane_node::spawner::main();
+        return spawner();
     }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("triplane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The role of the process that starts sandboxes: its orders come through standard input, a socket.
+fn spawner() -> ExitCode {
+    match std::io::stdin().as_fd().try_clone_to_owned() {
+        Ok(orders) => triplane_node::spawner::run(orders),
+        Err(error) => {
+            eprintln!("triplane: the spawner has no orders: {error}");
             ExitCode::FAILURE
         }
     }

@@ -1,0 +1,82 @@
+//! What the configuration means for each plane.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use triplane_core::id::RouterId;
+use triplane_management::AdminToken;
+use triplane_model::runtimes::Runtimes;
+use triplane_node::{NodeOptions, SpawnerCommand};
+
+use crate::config::Config;
+
+/// The store: its own bounds.
+pub(crate) fn store(_config: &Config) -> triplane_store::Options {
+    triplane_store::Options::default()
+}
+
+/// The control plane.
+pub(crate) fn control(config: &Config) -> triplane_control::Settings {
+    let pool = triplane_core::pool::Settings {
+        idle_ms_max: config.pool.idle_seconds.saturating_mul(1000),
+        room_ms_max: config.pool.wait_seconds.saturating_mul(1000),
+        ..triplane_core::pool::Settings::default()
+    };
+    triplane_control::Settings { pool, ..triplane_control::Settings::default() }
+}
+
+/// The management plane.
+pub(crate) fn management(config: &Config, runtimes: Runtimes, token: &str) -> triplane_management::Settings {
+    triplane_management::Settings {
+        limits: config.limits.clone(),
+        runtimes,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        build_number: env!("CARGO_PKG_VERSION").to_owned(),
+        admin_token: AdminToken::new(token),
+        retention: triplane_management::Retention {
+            age_max: Duration::from_secs(config.activations.retention_hours.saturating_mul(3600)),
+            namespace_bytes_max: config.activations.namespace_bytes_max,
+            ..triplane_management::Retention::default()
+        },
+        ..triplane_management::Settings::default()
+    }
+}
+
+/// The router.
+pub(crate) fn router(config: &Config, router: RouterId) -> triplane_router::Settings {
+    let http = triplane_net::Options {
+        drain_time_max: Duration::from_secs(config.drain_seconds),
+        ..triplane_net::Options::default()
+    };
+    triplane_router::Settings {
+        router,
+        limits: config.limits.clone(),
+        http,
+        ..triplane_router::Settings::default()
+    }
+}
+
+/// The proxies.
+pub(crate) fn proxy(config: &Config, listen: SocketAddr) -> triplane_proxy::Settings {
+    let api_host = config.api_host.clone().unwrap_or_else(|| format!("http://{listen}"));
+    triplane_proxy::Settings {
+        api_host,
+        limits: config.limits.clone(),
+        ..triplane_proxy::Settings::default()
+    }
+}
+
+/// The node, whose spawner is this program in another role.
+pub(crate) fn node(config: &Config) -> anyhow::Result<NodeOptions> {
+    let spawner = SpawnerCommand {
+        program: std::env::current_exe()?,
+        arguments: vec![crate::cli::SPAWNER_ROLE.into()],
+        environment: Vec::new(),
+    };
+    let mut options = NodeOptions::new(&config.data_dir, spawner);
+    options.memory_mb = config.pool.memory_mb;
+    if let Some(nodejs) = &config.node.nodejs {
+        options.nodejs = vec![nodejs.clone()];
+    }
+    Ok(options)
+}

@@ -1,0 +1,217 @@
+//! The role `standalone`: every plane in one process, the spawner beside it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use triplane_control::{Control, Handle};
+use triplane_core::id::{Epoch, RouterId};
+use triplane_management::Management;
+use triplane_net::Shutdown;
+use triplane_node::Node;
+use triplane_proxy::Shared;
+use triplane_proxy::spool::{Spool, SpoolOptions};
+use triplane_router::Router;
+use triplane_store::{DirLock, Sqlite, Stores};
+
+use crate::admin_listener::{self, AdminListener};
+use crate::config::Config;
+use crate::contact::Contact;
+use crate::ports::{CodePort, ManagementPort, NodePort, PropagationPort, QueuePort, SpoolPort, UploadPort};
+use crate::{epoch, follow, recover, settings, well_known};
+
+/// The one router of standalone.
+const ROUTER: RouterId = RouterId(0);
+/// What the router says that may wait for the control plane.
+const SAID_MAX: usize = 8_192;
+
+/// Serves until SIGINT or SIGTERM.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let platform = Platform::start(&config).await?;
+    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    info!(listen = %platform.listen, admin = %platform.admin, ms, "ready");
+    eprintln!("triplane serves on http://{} (admin on http://{})", platform.listen, platform.admin);
+    wait_for_signal().await?;
+    info!("shutting down");
+    platform.stop(Duration::from_secs(config.drain_seconds)).await;
+    Ok(())
+}
+
+/// Everything that runs, in the order in which it was started.
+struct Platform {
+    listen: std::net::SocketAddr,
+    admin: std::net::SocketAddr,
+    shutdown: Shutdown,
+    /// The public listener and the dispatchers: they end when all that they carry has ended.
+    front: Vec<JoinHandle<()>>,
+    /// What may be cut off when the front is gone.
+    background: Vec<JoinHandle<()>>,
+    control: Control,
+    node: Arc<Node>,
+    spool: Arc<Spool>,
+    stores: Stores,
+    contact: Contact,
+    _lock: DirLock,
+}
+
+impl Platform {
+    async fn start(config: &Config) -> anyhow::Result<Self> {
+        let data_dir = &config.data_dir;
+        create_private(data_dir)?;
+        let lock = DirLock::acquire(data_dir)?;
+        let (public, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
+        let (listen, admin_address) = (public.local_addr()?, admin.local_addr()?);
+        let stores = Sqlite::open(data_dir, settings::store(config)).await?;
+        well_known::create(&*stores.entities, &config.guest).await?;
+        let epoch = epoch::next(data_dir)?;
+        let spool = open_spool(data_dir, &stores, epoch).await?;
+
+        let shutdown = Shutdown::new();
+        let proxies = triplane_proxy::Shared::new(settings::proxy(config, listen), spool.clone());
+        let node = start_node(config, &stores, &proxies).await?;
+        let (control, handle) = Control::start(settings::control(config), epoch, node.clone());
+        let contact = Contact::write(data_dir, admin_address)?;
+        let management = start_management(config, &contact, &stores, &spool, &node, &handle);
+        let (router, said) = start_router(config, &stores, &spool, &node, &management, epoch);
+
+        let mut background = vec![
+            tokio::spawn(follow::said(said, handle.clone())),
+            tokio::spawn(follow::pool(router.clone(), ROUTER, handle.clone(), shutdown.clone())),
+            spawn(&router, &shutdown, |router, shutdown| async move { router.report(shutdown).await }),
+            spawn(&management, &shutdown, |management, shutdown| async move {
+                management.retention(shutdown.wait()).await;
+            }),
+        ];
+        let mut registry = Registry::default();
+        router.metrics().register(&mut registry);
+        proxies.metrics().register(&mut registry);
+        handle.register(&mut registry);
+        let shown = AdminListener::new(registry, management, router.clone(), node.clone(), handle);
+        background.push(tokio::spawn(admin_listener::serve(admin, shown, shutdown.clone())));
+        let front = vec![
+            spawn(&router, &shutdown, |router, shutdown| async move { router.serve(public, shutdown).await }),
+            spawn(&router, &shutdown, |router, shutdown| async move { router.dispatch(shutdown).await }),
+        ];
+        Ok(Self {
+            listen,
+            admin: admin_address,
+            shutdown,
+            front,
+            background,
+            control,
+            node,
+            spool,
+            stores,
+            contact,
+            _lock: lock,
+        })
+    }
+
+    /// Lets what is in flight end, then ends everything in the opposite order of its start.
+    async fn stop(self, drain: Duration) {
+        self.shutdown.trigger();
+        let front = futures_util::future::join_all(self.front);
+        if tokio::time::timeout(drain + Duration::from_secs(1), front).await.is_err() {
+            warn!("some requests did not end in time");
+        }
+        self.control.stop().await;
+        self.node.shut_down().await;
+        for task in self.background {
+            task.abort();
+        }
+        if let Err(error) = self.spool.close().await {
+            warn!(%error, "what was not uploaded stays in the spool until the next start");
+        }
+        self.stores.close().await;
+        self.contact.remove();
+    }
+}
+
+async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Makes the data directory, readable by its owner only.
+fn create_private(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("cannot make the data directory {}", path.display()))
+}
+
+/// Opens the spool, waits until what an earlier start left in it is in the store, and settles that start's calls.
+async fn open_spool(data_dir: &Path, stores: &Stores, epoch: Epoch) -> anyhow::Result<Arc<Spool>> {
+    let uploader = Arc::new(UploadPort(stores.activations.clone()));
+    let spool = Spool::open(data_dir.join("spool"), uploader, SpoolOptions::default()).await?;
+    spool.flush().await.context("records of an earlier start cannot be stored")?;
+    recover::calls(&*stores.calls, &*stores.activations, epoch)
+        .await
+        .context("cannot settle queued calls")?;
+    Ok(spool)
+}
+
+async fn start_node(config: &Config, stores: &Stores, proxies: &Arc<Shared>) -> anyhow::Result<Arc<Node>> {
+    let code = Arc::new(CodePort(stores.entities.clone()));
+    Node::start(settings::node(config)?, code, proxies.clone()).await.context("cannot start the node")
+}
+
+/// Runs a part of a plane in a task that the shutdown ends.
+fn spawn<T, F>(part: &Arc<T>, shutdown: &Shutdown, run: impl FnOnce(Arc<T>, Shutdown) -> F) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(run(part.clone(), shutdown.clone()))
+}
+
+fn start_management(
+    config: &Config,
+    contact: &Contact,
+    stores: &Stores,
+    spool: &Arc<Spool>,
+    node: &Arc<Node>,
+    control: &Handle,
+) -> Arc<Management> {
+    let ports = triplane_management::Ports {
+        entities: stores.entities.clone(),
+        activations: stores.activations.clone(),
+        propagation: Arc::new(PropagationPort(control.clone())),
+        records: Arc::new(SpoolPort(spool.clone())),
+    };
+    Arc::new(Management::new(settings::management(config, node.runtimes(), contact.token()), ports))
+}
+
+fn start_router(
+    config: &Config,
+    stores: &Stores,
+    spool: &Arc<Spool>,
+    node: &Arc<Node>,
+    management: &Arc<Management>,
+    epoch: Epoch,
+) -> (Arc<Router>, mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>) {
+    let (say, said) = mpsc::channel(SAID_MAX);
+    let ports = triplane_router::Ports {
+        directory: Arc::new(ManagementPort(management.clone())),
+        upstream: Arc::new(NodePort(node.clone())),
+        queue: Arc::new(QueuePort { calls: stores.calls.clone(), owner: epoch }),
+        records: Arc::new(SpoolPort(spool.clone())),
+        management: Arc::new(ManagementPort(management.clone())),
+    };
+    (Router::new(settings::router(config, ROUTER), ports, say), said)
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! kill -9 of the server, and what must be there afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Mutex;
+use triplane_testkit::json::{at, text};
+
+use crate::platform::{Guest, Platform};
+
+/// What was acknowledged.
+#[derive(Default)]
+struct Acknowledged {
+    actions: Vec<String>,
+    blocking: Vec<String>,
+    queued: Vec<String>,
+}
+
+/// Writes and calls without pause until told to stop; remembers what was acknowledged.
+async fn work(guest: Guest, worker: usize, stop: Arc<AtomicBool>, acknowledged: Arc<Mutex<Acknowledged>>) {
+    let body = json!({"exec": {"kind": "nodejs:default", "code": "function main() { return {} }"}});
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let name = format!("kept-{worker}-{n}");
+        let path = format!("/api/v1/namespaces/_/actions/{name}");
+        if guest.0.try_request(http::Method::PUT, &path, Some(&body)).await.is_ok_and(|put| put.status == 200)
+        {
+            acknowledged.lock().await.actions.push(name);
+        }
+        let blocking = "/api/v1/namespaces/_/actions/steady?blocking=true";
+        if let Ok(answer) = guest.0.try_request(http::Method::POST, blocking, Some(&json!({}))).await
+            && answer.status == 200
+        {
+            acknowledged.lock().await.blocking.push(text(&answer.json(), "activationId").to_owned());
+        }
+        let queued = "/api/v1/namespaces/_/actions/steady";
+        if let Ok(answer) = guest.0.try_request(http::Method::POST, queued, Some(&json!({}))).await
+            && answer.status == 202
+        {
+            acknowledged.lock().await.queued.push(text(&answer.json(), "activationId").to_owned());
+        }
+    }
+}
+
+/// Kills the server after a while of work, and holds what is left against what was acknowledged.
+async fn nothing_acknowledged_is_lost(rounds: u64, seed: u64) {
+    let mut platform = Platform::start().await;
+    platform.guest().create_with("steady", "function main() { return {} }", json!({"memory": 128})).await;
+    for round in 0..rounds {
+        let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
+        let workers = (0..4).map(|worker| {
+            let worker = usize::try_from(round).unwrap() * 4 + worker;
+            tokio::spawn(work(platform.guest(), worker, stop.clone(), acknowledged.clone()))
+        });
+        let workers: Vec<_> = workers.collect();
+        // A different moment in every round; what the moment hits differs in every run.
+        let millis =
+            300 + (seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round * 7919) >> 7) % 900;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        platform.server.process.kill();
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.await.unwrap();
+        }
+        platform = platform.kill_and_restart().await;
+        check(&platform.guest(), &*acknowledged.lock().await, round).await;
+    }
+}
+
+async fn check(guest: &Guest, acknowledged: &Acknowledged, round: u64) {
+    for name in &acknowledged.actions {
+        let _ = guest.0.get(&format!("/api/v1/namespaces/_/actions/{name}")).await.expect(200);
+    }
+    for id in &acknowledged.blocking {
+        let record = guest.record(id).await;
+        assert_eq!(text(&record, "response.status"), "success", "round {round}");
+    }
+    for id in &acknowledged.queued {
+        let record = guest.record(id).await;
+        assert!(["success", "whisk internal error"].contains(&text(&record, "response.status")), "{record}");
+    }
+    println!(
+        "round {round}: {} actions, {} blocking calls, {} queued calls acknowledged and there",
+        acknowledged.actions.len(),
+        acknowledged.blocking.len(),
+        acknowledged.queued.len()
+    );
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_by_kills_at_random_moments() {
+    let rounds = if std::env::var_os("TRIPLANE_SOAK").is_some() { 100 } else { 4 };
+    nothing_acknowledged_is_lost(rounds, u64::from(std::process::id())).await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_running_at_a_kill_is_not_run_again_and_gets_a_record() {
+    let platform = Platform::start().await;
+    let guest = platform.guest();
+    guest.create("hangs", "function main() { return new Promise(() => {}) }").await;
+    let id = guest.fire("hangs", json!({})).await;
+    triplane_testkit::wait_until(crate::platform::SOON, "the call is running", async || {
+        let metrics = platform.server.admin.get("/metrics").await.text();
+        metrics
+            .lines()
+            .any(|line| line.starts_with("triplane_router_runs_in_flight ") && !line.ends_with(" 0"))
+    })
+    .await;
+    let platform = platform.kill_and_restart().await;
+    let record = platform.guest().record(&id).await;
+    assert_eq!(text(&record, "response.status"), "whisk internal error");
+}
+
+#[tokio::test]
+async fn everything_survives_an_orderly_restart() {
+    let mut platform = Platform::start().await;
+    platform.guest().create("stays", "function main() { return { a: 1 } }").await;
+    let record = platform.guest().invoke("stays", json!({})).await.expect(200).json();
+    platform.server.process.signal(triplane_testkit::Signal::TERM);
+    triplane_testkit::wait_until(crate::platform::SOON, "the server ended", async || {
+        !platform.server.process.is_running()
+    })
+    .await;
+    let platform = platform.kill_and_restart().await;
+    let kept = platform.guest().record(text(&record, "activationId")).await;
+    assert_eq!(at(&kept, "response"), at(&record, "response"));
+    assert_eq!(platform.guest().result("stays", json!({})).await, json!({"a": 1}));
+}

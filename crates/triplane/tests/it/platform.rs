@@ -1,0 +1,89 @@
+//! A platform of its own for each test.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use triplane_testkit::{Answer, Client, Server, ServerSettings, TempDir, wait_for};
+
+/// How long a state may take to come about on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// A running platform in a directory that goes with it.
+pub(crate) struct Platform {
+    pub(crate) server: Server,
+    pub(crate) data: TempDir,
+}
+
+impl Platform {
+    /// A platform with default settings.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A platform with further arguments.
+    pub(crate) async fn with(arguments: &[&str]) -> Self {
+        let data = TempDir::new("platform");
+        let mut settings = ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), data.path());
+        settings.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { server: settings.start().await, data }
+    }
+
+    /// Kills the server with SIGKILL and starts it again on the same data.
+    pub(crate) async fn kill_and_restart(self) -> Self {
+        Self { server: self.server.restart().await, data: self.data }
+    }
+
+    /// The guest.
+    pub(crate) fn guest(&self) -> Guest {
+        Guest(self.server.guest.clone())
+    }
+}
+
+/// What the guest does, as short sentences.
+#[derive(Clone)]
+pub(crate) struct Guest(pub(crate) Client);
+
+impl Guest {
+    /// Creates an action from JavaScript.
+    pub(crate) async fn create(&self, name: &str, code: &str) {
+        self.create_with(name, code, json!({})).await;
+    }
+
+    /// Creates an action with limits.
+    pub(crate) async fn create_with(&self, name: &str, code: &str, limits: Value) {
+        let body = json!({"exec": {"kind": "nodejs:default", "code": code}, "limits": limits});
+        let _ = self.0.put(&format!("/api/v1/namespaces/_/actions/{name}"), &body).await.expect(200);
+    }
+
+    /// Invokes an action, blocking, and answers whatever comes.
+    pub(crate) async fn invoke(&self, name: &str, payload: Value) -> Answer {
+        self.0.post(&format!("/api/v1/namespaces/_/actions/{name}?blocking=true"), &payload).await
+    }
+
+    /// Invokes an action, blocking, and answers its result.
+    pub(crate) async fn result(&self, name: &str, payload: Value) -> Value {
+        let path = format!("/api/v1/namespaces/_/actions/{name}?blocking=true&result=true");
+        self.0.post(&path, &payload).await.expect(200).json()
+    }
+
+    /// Invokes an action without waiting, and answers the id of the activation.
+    pub(crate) async fn fire(&self, name: &str, payload: Value) -> String {
+        let answer = self.0.post(&format!("/api/v1/namespaces/_/actions/{name}"), &payload).await.expect(202);
+        answer.json()["activationId"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until an activation has a record.
+    pub(crate) async fn record(&self, id: &str) -> Value {
+        let path = format!("/api/v1/namespaces/_/activations/{id}");
+        wait_for(SOON, "the activation has a record", async || {
+            let answer = self.0.get(&path).await;
+            (answer.status == 200).then(|| answer.json())
+        })
+        .await
+    }
+}
+
+/// Whether the run of a blocking call was cold: only then was there an init.
+pub(crate) fn was_cold(record: &Value) -> bool {
+    triplane_testkit::json::keyed(&record["annotations"], "initTime").is_some()
+}

@@ -1,0 +1,75 @@
+//! A pool that is full, and one that is idle.
+
+use serde_json::json;
+use triplane_testkit::json::text;
+use triplane_testkit::wait_until;
+
+use crate::platform::{Platform, SOON, was_cold};
+
+const QUICK: &str = "function main() { return {} }";
+
+#[tokio::test]
+async fn a_full_pool_evicts_an_idle_container_of_another_action() {
+    let platform = Platform::with(&["--memory-mb", "256"]).await;
+    let guest = platform.guest();
+    for name in ["one", "two", "three", "four"] {
+        guest.create_with(name, QUICK, json!({"memory": 128})).await;
+    }
+    for name in ["one", "two", "three", "four", "one"] {
+        let record = guest.invoke(name, json!({})).await.expect(200).json();
+        assert!(was_cold(&record), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_fits_nowhere_in_time_is_told_so() {
+    let data_wait = [("TRIPLANE__POOL__WAIT_SECONDS", "1")];
+    let platform = with_environment(&["--memory-mb", "128"], &data_wait).await;
+    let guest = platform.guest();
+    let endless = "function main() { return new Promise(() => {}) }";
+    guest.create_with("holds", endless, json!({"memory": 128, "timeout": 60000})).await;
+    guest.create_with("waits", QUICK, json!({"memory": 128})).await;
+    let _ = guest.fire("holds", json!({})).await;
+    wait_until(SOON, "the pool is full", async || {
+        platform
+            .server
+            .admin
+            .get("/metrics")
+            .await
+            .text()
+            .contains("triplane_control_containers{state=\"ready\"} 1")
+    })
+    .await;
+    let answer = guest.invoke("waits", json!({})).await.expect(500);
+    assert_eq!(
+        text(&answer.json(), "response.result.error"),
+        "Failed to provision resources to run the action."
+    );
+    assert!(answer.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn an_idle_action_is_scaled_to_zero() {
+    let platform = with_environment(&[], &[("TRIPLANE__POOL__IDLE_SECONDS", "1")]).await;
+    let guest = platform.guest();
+    guest.create("rests", QUICK).await;
+    let _ = guest.result("rests", json!({})).await;
+    wait_until(SOON, "no container is left", async || {
+        let metrics = platform.server.admin.get("/metrics").await.text();
+        ["starting", "ready", "marked", "stopping"]
+            .iter()
+            .all(|state| metrics.contains(&format!("triplane_control_containers{{state=\"{state}\"}} 0")))
+    })
+    .await;
+    let record = guest.invoke("rests", json!({})).await.expect(200).json();
+    assert!(was_cold(&record));
+}
+
+async fn with_environment(arguments: &[&str], environment: &[(&str, &str)]) -> Platform {
+    let data = triplane_testkit::TempDir::new("pool");
+    let mut settings = triplane_testkit::ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), data.path());
+    settings.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    settings.environment =
+        environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Platform { server: settings.start().await, data }
+}
