@@ -74,11 +74,11 @@ async fn copy_checked(source: &Path, staging: &Path, name: &str, sha256: &str) -
 /// Removes calls that have a record: they ran while the backup was made, or before.
 async fn drop_recorded(staging: &Path) -> Result<u64, BackupError> {
     let options = Options::default();
-    let (recorded, _) = File::new(ACTIVATIONS, staging, &options).open().await?;
+    let recorded = File::new(ACTIVATIONS, staging, &options).open().await?;
     let activations = staging.join(ACTIVATIONS.name);
     recorded.close().await.map_err(|error| BackupError::io(&activations, &error))?;
     let queue = staging.join(QUEUE.name);
-    let (mut connection, _) = File::new(QUEUE, staging, &options).open().await?;
+    let mut connection = File::new(QUEUE, staging, &options).open().await?;
     let dropped = delete_recorded(&mut connection, &activations).await;
     let closed = connection.close().await;
     let dropped = dropped.map_err(|error| BackupError::io(&queue, &error))?;

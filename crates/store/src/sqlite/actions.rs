@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 use triplane_model::{Action, CodeHash, EntityName, FullName, Revision};
 
-use super::convert::{int, uint, unavailable};
+use super::convert::{int, readable, uint, unavailable};
 use super::entities::{Failure, Written, log, next_sequence};
 use super::options::Options;
 use crate::{Changed, Expected, StoreError};
@@ -200,7 +200,7 @@ pub(crate) async fn list(
     skip: u64,
     limit: u64,
 ) -> Result<Vec<Action>, StoreError> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
+    let rows = sqlx::query(
         "SELECT name, document FROM entities WHERE namespace = ? AND type = ?
          ORDER BY updated_ms DESC, name DESC LIMIT ? OFFSET ?",
     )
@@ -211,14 +211,14 @@ pub(crate) async fn list(
     .fetch_all(&readers)
     .await
     .map_err(|error| unavailable(&error))?;
-    let readable = |(name, document): (String, String)| match parse(&name, &document) {
+    let action = |(name, document): (String, String)| match parse(&name, &document) {
         Ok(action) => Some(action),
         Err(error) => {
             tracing::error!(%error, "left out of a list; delete it to be rid of it");
             None
         }
     };
-    Ok(rows.into_iter().filter_map(readable).collect())
+    Ok(readable(rows).filter_map(action).collect())
 }
 
 /// How many actions a namespace has.

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, SqliteConnection};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{ActivationId, EntityName};
 
-use super::convert::{id_bytes, id_from, int, uint, unavailable};
+use super::convert::{id_bytes, id_from, int, readable, uint, unavailable};
 use super::file::{ACTIVATIONS, File, OpenError, scalar};
 use super::options::Options;
 use super::purge::Purge;
@@ -30,7 +30,7 @@ pub(crate) struct SqliteActivations {
 impl SqliteActivations {
     pub(crate) async fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
         let file = File::new(ACTIVATIONS, dir, options);
-        let (connection, _) = file.open().await?;
+        let connection = file.open().await?;
         let readers = file.readers();
         let work = Work { inserts: insert_rows(), purge: Purge::new(options) };
         Ok(Self { writer: Writer::start(file, connection, work, options), readers })
@@ -126,9 +126,11 @@ impl Work {
             }
             query.execute(&mut *connection).await?;
         }
-        // What was there already got no new number and does not count twice.
+        // What was there already got no new number and does not count twice. NOT INDEXED: only the new numbers are read,
+        // not the whole index by namespace.
         let counted = "INSERT INTO usage (namespace, records, bytes)
-             SELECT namespace, COUNT(*), SUM(bytes) FROM activations WHERE number > ? GROUP BY namespace
+             SELECT namespace, COUNT(*), SUM(bytes) FROM activations NOT INDEXED
+             WHERE number > ? GROUP BY namespace
              ON CONFLICT (namespace) DO UPDATE
              SET records = records + excluded.records, bytes = bytes + excluded.bytes";
         sqlx::query(counted).bind(last).execute(connection).await.map(drop)
@@ -183,9 +185,8 @@ impl Activations for SqliteActivations {
             condition(&mut sql, &query);
             sql.push(" ORDER BY start_ms DESC, number DESC LIMIT ").push_bind(int(limit));
             sql.push(" OFFSET ").push_bind(int(skip));
-            let rows: Vec<Row> =
-                sql.build_query_as().fetch_all(&readers).await.map_err(|error| unavailable(&error))?;
-            Ok(rows.into_iter().filter_map(|row| entry(&query.namespace, row)).collect())
+            let rows = sql.build().fetch_all(&readers).await.map_err(|error| unavailable(&error))?;
+            Ok(readable(rows).filter_map(|row| entry(&query.namespace, row)).collect())
         }
         .boxed()
     }

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use sqlx::sqlite::SqlitePool;
 use triplane_model::{ActivationId, EntityName};
 
-use super::convert::{full_name, id_from, int, uint, unavailable};
+use super::convert::{full_name, id_from, int, readable, uint, unavailable};
 use super::file::{File, OpenError, QUEUE};
 use super::options::Options;
 use super::queue::{Operation, Work};
@@ -23,7 +23,7 @@ pub(crate) struct SqliteCalls {
 impl SqliteCalls {
     pub(crate) async fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
         let file = File::new(QUEUE, dir, options);
-        let (connection, _) = file.open().await?;
+        let connection = file.open().await?;
         let readers = file.readers();
         let work = Work::new(options);
         Ok(Self { writer: Writer::start(file, connection, work, options), readers })
@@ -72,7 +72,7 @@ impl Calls for SqliteCalls {
     fn orphans(&self, owner: u64, now_ms: u64, limit: u64) -> Future<Vec<Call>> {
         let readers = self.readers.clone();
         async move {
-            let rows: Vec<CallRow> = sqlx::query_as(
+            let rows = sqlx::query(
                 "SELECT id, namespace, action, payload, transaction_id, traceparent, accepted_ms, not_before_ms,
                         attempt, partition, state, calls.place
                  FROM calls JOIN payloads USING (place)
@@ -85,7 +85,7 @@ impl Calls for SqliteCalls {
             .fetch_all(&readers)
             .await
             .map_err(|error| unavailable(&error))?;
-            Ok(rows.into_iter().filter_map(call).collect())
+            Ok(readable(rows).filter_map(call).collect())
         }
         .boxed()
     }
@@ -97,8 +97,10 @@ impl Calls for SqliteCalls {
     fn depth(&self) -> Future<[u64; 3]> {
         let readers = self.readers.clone();
         async move {
-            let sql = "SELECT COUNT(*) FILTER (WHERE state = 0), COUNT(*) FILTER (WHERE state = 1),
-                              COUNT(*) FILTER (WHERE state = 2) FROM calls";
+            // Both by their partial indexes: most calls wait, and those are only counted.
+            let sql = "SELECT (SELECT COUNT(*) FROM calls WHERE state = 0),
+                              COUNT(*) FILTER (WHERE state = 1), COUNT(*) FILTER (WHERE state = 2)
+                       FROM calls WHERE state > 0";
             let (accepted, leased, running): (i64, i64, i64) =
                 sqlx::query_as(sql).fetch_one(&readers).await.map_err(|error| unavailable(&error))?;
             Ok([uint(accepted), uint(leased), uint(running)])
@@ -108,7 +110,7 @@ impl Calls for SqliteCalls {
 }
 
 /// id, namespace, action, payload, transaction id, trace parent, accepted, not before, attempt, partition, state, place
-pub(crate) type CallRow =
+type CallRow =
     (Vec<u8>, String, String, Vec<u8>, String, Option<String>, i64, i64, i64, Option<String>, i64, i64);
 
 /// A call as it is stored; one that cannot be read is logged and left out.

@@ -1,5 +1,7 @@
 //! Between our types and SQLite's: 64-bit signed integers, texts, blobs.
 
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
 use triplane_model::{ActivationId, EntityName, FullName};
 
 use crate::StoreError;
@@ -35,6 +37,20 @@ pub(crate) fn full_name(text: &str) -> Option<FullName> {
         None => (None, second),
     };
     segments.next().is_none().then_some(FullName { namespace, package, name })
+}
+
+/// The rows that can be read; the others are logged and left out, so that one of them does not hide all.
+pub(crate) fn readable<T>(rows: Vec<SqliteRow>) -> impl Iterator<Item = T>
+where
+    T: for<'r> FromRow<'r, SqliteRow>,
+{
+    rows.into_iter().filter_map(|row| match T::from_row(&row) {
+        Ok(read) => Some(read),
+        Err(error) => {
+            tracing::error!(%error, "a stored row cannot be read; it is left out");
+            None
+        }
+    })
 }
 
 /// What a failed statement means to the caller.

@@ -69,11 +69,13 @@ impl From<StoreError> for Failure {
 impl SqliteEntities {
     pub(crate) async fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
         let file = File::new(ENTITIES, dir, options);
-        let (mut connection, created) = file.open().await?;
-        if created && key_file(dir).exists() {
+        // Asked before the file is created, so that every further start is refused too.
+        let lost = std::fs::metadata(file.path()).map_or(true, |found| found.len() == 0);
+        if lost && key_file(dir).exists() {
             let detail = "it is empty or missing, but there is a key file beside it".to_owned();
             return Err(OpenError::Corrupt { path: file.path().to_owned(), detail });
         }
+        let mut connection = file.open().await?;
         let sealed = subjects::sealed_sample(&mut connection)
             .await
             .map_err(|error| OpenError::io(file.path(), &error))?;
@@ -200,18 +202,22 @@ async fn compact(connection: &mut SqliteConnection, kept: u64) -> Result<(), sql
         .map(drop)
 }
 
+/// The most changes that one answer has.
+const CHANGES_MAX: u64 = 100_000;
+
 /// last sequence, and a change if there is one: sequence, type, name, revision
 type ChangeRow = (i64, Option<i64>, Option<String>, Option<String>, Option<i64>);
 
 async fn changes(readers: SqlitePool, after: u64, limit: u64) -> Result<Option<Vec<Change>>, StoreError> {
-    // One statement, so that the last sequence and the changes are of one moment.
+    // One statement, so that the last sequence and the changes are of one moment. Sequences have no gaps, so that a
+    // limit is a range of them.
     let rows: Vec<ChangeRow> = sqlx::query_as(
         "SELECT counters.sequence, changes.sequence, changes.type, changes.name, changes.revision
-         FROM counters LEFT JOIN changes ON changes.sequence > ?
-         ORDER BY changes.sequence LIMIT ?",
+         FROM counters LEFT JOIN changes ON changes.sequence > ?1 AND changes.sequence <= ?1 + ?2
+         ORDER BY changes.sequence",
     )
     .bind(int(after))
-    .bind(int(limit.max(1)))
+    .bind(int(limit.clamp(1, CHANGES_MAX)))
     .fetch_all(&readers)
     .await
     .map_err(|error| unavailable(&error))?;

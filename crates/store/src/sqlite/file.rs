@@ -160,9 +160,8 @@ impl File {
         &self.path
     }
 
-    /// Opens the file, creates it if it is not there, checks it and brings it to the current schema. Says whether it
-    /// was created.
-    pub(crate) async fn open(&self) -> Result<(SqliteConnection, bool), OpenError> {
+    /// Opens the file, creates it if it is not there, checks it and brings it to the current schema.
+    pub(crate) async fn open(&self) -> Result<SqliteConnection, OpenError> {
         let failed = |error: sqlx::Error| OpenError::sqlite(&self.path, &error);
         let mut connection = self.connect(true).await.map_err(failed)?;
         let found = self.version(&mut connection).await?;
@@ -174,7 +173,7 @@ impl File {
         }
         execute(&mut connection, "PRAGMA journal_mode = WAL").await.map_err(failed)?;
         self.migrate(&mut connection, found).await.map_err(failed)?;
-        Ok((connection, found == 0))
+        Ok(connection)
     }
 
     /// A further connection for the writer, after it lost the first.

@@ -21,6 +21,8 @@ pub struct Options {
     pub changes_kept: u64,
     /// The most records that one purge removes.
     pub purge_records_max: u64,
+    /// The most bytes of records that one purge removes, but always one record.
+    pub purge_bytes_max: u64,
     /// How many writes wait for the writer of a file before the next one has to wait for a place.
     pub waiting_max: usize,
     /// How many writes share one commit at most.
@@ -44,6 +46,7 @@ impl Default for Options {
             calls_bytes_max: 4 << 30,
             changes_kept: 10_000,
             purge_records_max: 1_000,
+            purge_bytes_max: 64 << 20,
             waiting_max: 4_096,
             batch_max: 512,
             wait_max: Duration::from_secs(30),

@@ -7,10 +7,14 @@ use super::file::execute;
 use super::options::Options;
 use super::rows::Rows;
 
+/// Pages that a round gives back to the file system at most: 8 MiB.
+const FREED_PAGES_MAX: &str = "PRAGMA incremental_vacuum(2048)";
+
 /// Removes activations; see [`crate::Activations::purge`].
 #[derive(Debug)]
 pub(crate) struct Purge {
     records_max: u64,
+    bytes_max: i64,
     deletes: Rows,
 }
 
@@ -20,7 +24,7 @@ type Candidate = (i64, i64, i64);
 impl Purge {
     pub(crate) fn new(options: &Options) -> Self {
         let deletes = Rows::new("DELETE FROM activations WHERE number IN (VALUES", "(?)", ")");
-        Self { records_max: options.purge_records_max, deletes }
+        Self { records_max: options.purge_records_max, bytes_max: int(options.purge_bytes_max), deletes }
     }
 
     /// One round, in the open transaction; says how many records went.
@@ -30,9 +34,9 @@ impl Purge {
         before_ms: u64,
         namespace_bytes_max: u64,
     ) -> Result<u64, sqlx::Error> {
-        let (before_ms, bytes_max) = (int(before_ms), int(namespace_bytes_max));
-        let mut left = self.records_max;
-        for (namespace, bytes) in due(connection, before_ms, bytes_max).await? {
+        let (before_ms, kept_max) = (int(before_ms), int(namespace_bytes_max));
+        let (mut left, mut left_bytes) = (self.records_max, self.bytes_max);
+        for (namespace, bytes) in due(connection, before_ms, kept_max).await? {
             let oldest: Vec<Candidate> = sqlx::query_as(
                 "SELECT number, start_ms, bytes FROM activations WHERE namespace = ?
                  ORDER BY start_ms, number LIMIT ?",
@@ -41,16 +45,16 @@ impl Purge {
             .bind(int(left))
             .fetch_all(&mut *connection)
             .await?;
-            let doomed = doomed(&oldest, before_ms, bytes - bytes_max);
+            let doomed = within(doomed(&oldest, before_ms, bytes - kept_max), left_bytes);
             self.remove(connection, &namespace, doomed).await?;
             left -= doomed.len() as u64;
-            if left == 0 {
+            left_bytes -= total(doomed);
+            if left == 0 || left_bytes <= 0 {
                 break;
             }
         }
-        if left < self.records_max {
-            execute(connection, "PRAGMA incremental_vacuum(1024)").await?;
-        }
+        // Also when nothing went: earlier rounds may have left free pages.
+        execute(connection, FREED_PAGES_MAX).await?;
         Ok(self.records_max - left)
     }
 
@@ -67,10 +71,9 @@ impl Purge {
             }
             query.execute(&mut *connection).await?;
         }
-        let bytes: i64 = doomed.iter().map(|(_, _, bytes)| bytes).sum();
         sqlx::query("UPDATE usage SET records = records - ?, bytes = bytes - ? WHERE namespace = ?")
             .bind(int(doomed.len() as u64))
-            .bind(bytes)
+            .bind(total(doomed))
             .bind(namespace)
             .execute(&mut *connection)
             .await?;
@@ -104,6 +107,21 @@ fn doomed(oldest: &[Candidate], before_ms: i64, mut excess: i64) -> &[Candidate]
     &oldest[..kept.unwrap_or(oldest.len())]
 }
 
+/// As many of the first as come to so many bytes, and one more.
+fn within(rows: &[Candidate], bytes_max: i64) -> &[Candidate] {
+    let mut sum = 0_i64;
+    let beyond = rows.iter().position(|(_, _, bytes)| {
+        let enough = sum >= bytes_max;
+        sum = sum.saturating_add(*bytes);
+        enough
+    });
+    &rows[..beyond.unwrap_or(rows.len())]
+}
+
+fn total(rows: &[Candidate]) -> i64 {
+    rows.iter().map(|(_, _, bytes)| bytes).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +145,14 @@ mod tests {
         assert_eq!(numbers(0, 100), [1]);
         assert_eq!(numbers(0, 101), [1, 2]);
         assert_eq!(numbers(0, 10_000), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_round_is_bounded_by_bytes_but_makes_progress() {
+        assert_eq!(within(&ROWS, 1).len(), 1);
+        assert_eq!(within(&ROWS, 100).len(), 1);
+        assert_eq!(within(&ROWS, 101).len(), 2);
+        assert_eq!(within(&ROWS, 10_000).len(), 4);
     }
 
     #[test]

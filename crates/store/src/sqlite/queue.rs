@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use triplane_model::{ActivationId, EntityName};
 
-use super::calls::{CallRow, call};
-use super::convert::{id_bytes, id_from, int, uint};
+use super::calls::call;
+use super::convert::{id_bytes, id_from, int, readable, uint};
 use super::options::Options;
 use super::rows::Rows;
 use super::writer::{Apply, Outcomes};
@@ -275,7 +275,7 @@ impl Work {
         lease: Lease,
         limit: u64,
     ) -> Result<Vec<Call>, sqlx::Error> {
-        let rows: Vec<CallRow> = sqlx::query_as(
+        let rows = sqlx::query(
             "SELECT id, namespace, action, payload, transaction_id, traceparent, accepted_ms, not_before_ms,
                     attempt, partition, state, place
              FROM (SELECT place AS chosen FROM calls WHERE state = 0 AND not_before_ms <= ?
@@ -287,7 +287,8 @@ impl Work {
         .bind(int(limit))
         .fetch_all(&mut *connection)
         .await?;
-        let places: Vec<i64> = rows.iter().map(|row| row.11).collect();
+        // Also of those that cannot be read: leased, they are out of the way of the others.
+        let places: Vec<i64> = rows.iter().filter_map(|row| row.try_get("place").ok()).collect();
         for (sql, chunk) in self.leases.statements(&places) {
             let mut query = sqlx::query(AssertSqlSafe(sql));
             query = query.bind(lease.owner.cast_signed()).bind(int(lease.until_ms));
@@ -298,7 +299,7 @@ impl Work {
         }
         let leased =
             |call: Call| Call { state: CallState::Leased, attempt: call.attempt.saturating_add(1), ..call };
-        Ok(rows.into_iter().filter_map(call).map(leased).collect())
+        Ok(readable(rows).filter_map(call).map(leased).collect())
     }
 
     async fn renew(

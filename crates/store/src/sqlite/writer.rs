@@ -162,47 +162,49 @@ impl<W: Apply> Task<W> {
             Err(error) => error,
         };
         tracing::warn!(file = self.file.name(), writes = operations.len(), %error, "transaction failed");
-        if operations.len() == 1 || self.connection.is_none() {
-            return operations.iter().map(|_| Err(error.clone())).collect();
+        if operations.len() == 1 {
+            return vec![Err(error)];
         }
         let mut outcomes = Vec::with_capacity(operations.len());
         for operation in operations {
+            // Without a connection, asking for one again and again would keep everyone waiting.
+            if let Err(error) = self.connected().await {
+                outcomes.resize_with(operations.len(), || Err(error.clone()));
+                break;
+            }
             let alone = self.transaction(std::slice::from_ref(operation)).await;
-            let outcome = alone.and_then(|mut one| one.pop().unwrap_or_else(|| Err(closed())));
-            outcomes.push(outcome);
+            outcomes.push(alone.and_then(|mut one| one.pop().unwrap_or_else(|| Err(closed()))));
         }
         outcomes
     }
 
+    async fn connected(&mut self) -> Result<(), StoreError> {
+        if self.connection.is_none() {
+            self.connection = Some(self.file.reconnect().await.map_err(|error| unavailable(&error))?);
+        }
+        Ok(())
+    }
+
     /// One transaction. After an error nothing of it is in the file; a panic costs the connection.
     async fn transaction(&mut self, operations: &[W::Operation]) -> Result<Outcomes<W::Answer>, StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.file.reconnect().await.map_err(|error| unavailable(&error))?,
-        };
+        self.connected().await?;
+        let Some(mut connection) = self.connection.take() else { return Err(closed()) };
         let work = commit(&mut connection, &mut self.work, operations);
-        let outcome = AssertUnwindSafe(work).catch_unwind().await;
-        if let Ok(Ok(outcomes)) = outcome {
-            self.connection = Some(connection);
-            return Ok(outcomes);
-        }
-        self.work.reset();
-        let rolled_back = execute(&mut connection, "ROLLBACK").await;
-        match outcome {
-            // SQLite may have rolled back by itself; then there is nothing left to do.
-            Ok(Err(error)) if rolled_back.is_ok() || scalar(&mut connection, "SELECT 1").await.is_ok() => {
+        let (error, sound) = match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(outcomes)) => {
                 self.connection = Some(connection);
-                Err(unavailable(&error))
+                return Ok(outcomes);
             }
-            Ok(Err(error)) => {
-                close(connection).await;
-                Err(unavailable(&error))
-            }
-            _ => {
-                close(connection).await;
-                Err(StoreError::Unavailable("the writer failed; it was started again".into()))
-            }
+            Ok(Err(error)) => (unavailable(&error), execute(&mut connection, "ROLLBACK").await.is_ok()),
+            Err(_) => (StoreError::Unavailable("the writer failed and was started again".into()), false),
+        };
+        self.work.reset();
+        // A connection in doubt is not used again; closing it rolls back.
+        match sound {
+            true => self.connection = Some(connection),
+            false => close(connection).await,
         }
+        Err(error)
     }
 
     /// Says whether there is more to tidy.
@@ -249,5 +251,171 @@ async fn close(connection: SqliteConnection) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "a connection did not close well"),
         Err(_) => tracing::warn!("a connection did not close in time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use futures_util::future::join_all;
+
+    use super::super::file::QUEUE;
+    use super::*;
+
+    /// Stores numbers; some operations fail in the ways in which operations can fail.
+    #[derive(Debug, Default)]
+    struct Numbers {
+        transactions: i64,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Operation {
+        Store(i64),
+        Refuse,
+        BreakTransaction,
+        Panic,
+        Stall,
+    }
+
+    impl Apply for Numbers {
+        type Operation = Operation;
+        type Answer = i64;
+
+        fn apply<'a>(
+            &'a mut self,
+            connection: &'a mut SqliteConnection,
+            operations: &'a [Operation],
+        ) -> BoxFuture<'a, Result<Outcomes<i64>, sqlx::Error>> {
+            async move {
+                self.transactions += 1;
+                let mut outcomes = Vec::new();
+                for operation in operations {
+                    outcomes.push(match operation {
+                        Operation::Store(number) => {
+                            let sql = "INSERT INTO payloads (place, payload) VALUES (?, x'00')";
+                            sqlx::query(sql).bind(number).execute(&mut *connection).await?;
+                            Ok(self.transactions)
+                        }
+                        Operation::Refuse => Err(StoreError::Conflict),
+                        Operation::BreakTransaction => return Err(sqlx::Error::WorkerCrashed),
+                        Operation::Panic => panic!("as the test wants it"),
+                        Operation::Stall => std::future::pending().await,
+                    });
+                }
+                Ok(outcomes)
+            }
+            .boxed()
+        }
+    }
+
+    struct Dir(PathBuf);
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    async fn writer(options: Options) -> (Dir, File, Writer<Numbers>) {
+        let thread = format!("{:?}", std::thread::current().id());
+        let path = std::env::temp_dir().join(format!("triplane-writer-{}-{thread}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let file = File::new(QUEUE, &path, &options);
+        let connection = file.open().await.unwrap();
+        let writer = Writer::start(file.clone(), connection, Numbers::default(), &options);
+        (Dir(path), file, writer)
+    }
+
+    async fn stored(file: &File) -> Vec<i64> {
+        let readers = file.readers();
+        let sql = "SELECT place FROM payloads ORDER BY place";
+        let stored = sqlx::query_scalar(sql).fetch_all(&readers).await.unwrap();
+        readers.close().await;
+        stored
+    }
+
+    async fn all(writer: &Writer<Numbers>, operations: &[Operation]) -> Vec<Result<i64, StoreError>> {
+        join_all(operations.iter().map(|operation| writer.write(*operation))).await
+    }
+
+    fn unavailable(outcome: &Result<i64, StoreError>) -> bool {
+        matches!(outcome, Err(StoreError::Unavailable(_)))
+    }
+
+    #[tokio::test]
+    async fn writes_that_wait_share_a_transaction() {
+        let (_dir, file, writer) = writer(Options::default()).await;
+        let outcomes = all(&writer, &[1, 2, 3, 4].map(Operation::Store)).await;
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(1))), "{outcomes:?}");
+        assert_eq!(stored(&file).await, [1, 2, 3, 4]);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_a_bound() {
+        let (_dir, file, writer) = writer(Options { batch_max: 2, ..Options::default() }).await;
+        let outcomes = all(&writer, &[1, 2, 3].map(Operation::Store)).await;
+        assert!(matches!(outcomes[..], [Ok(1), Ok(1), Ok(2)]), "{outcomes:?}");
+        assert_eq!(stored(&file).await, [1, 2, 3]);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_refusal_touches_no_other_write() {
+        let (_dir, file, writer) = writer(Options::default()).await;
+        let outcomes = all(&writer, &[Operation::Store(1), Operation::Refuse, Operation::Store(2)]).await;
+        assert!(matches!(outcomes[..], [Ok(1), Err(StoreError::Conflict), Ok(1)]), "{outcomes:?}");
+        assert_eq!(stored(&file).await, [1, 2]);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_write_that_breaks_its_transaction_fails_alone() {
+        let (_dir, file, writer) = writer(Options::default()).await;
+        let steps = [Operation::Store(1), Operation::BreakTransaction, Operation::Store(2)];
+        let outcomes = all(&writer, &steps).await;
+        assert!(matches!(outcomes[..], [Ok(_), Err(StoreError::Unavailable(_)), Ok(_)]), "{outcomes:?}");
+        assert_eq!(stored(&file).await, [1, 2]);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_costs_no_other_write() {
+        let (_dir, file, writer) = writer(Options::default()).await;
+        let outcomes = all(&writer, &[Operation::Store(1), Operation::Panic, Operation::Store(2)]).await;
+        assert!(matches!(outcomes[..], [Ok(_), Err(StoreError::Unavailable(_)), Ok(_)]), "{outcomes:?}");
+        assert!(unavailable(&writer.write(Operation::Panic).await));
+        writer.write(Operation::Store(3)).await.unwrap();
+        assert_eq!(stored(&file).await, [1, 2, 3]);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_write_waits_no_longer_than_its_bound_even_for_a_place() {
+        let options = Options { wait_max: Duration::from_millis(50), waiting_max: 1, ..Options::default() };
+        let (_dir, _, writer) = writer(options).await;
+        let outcomes = all(&writer, &[Operation::Stall, Operation::Store(1), Operation::Store(2)]).await;
+        assert!(outcomes.iter().all(unavailable), "{outcomes:?}");
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_caller_has_gone_is_written_all_the_same() {
+        let (_dir, file, writer) = writer(Options::default()).await;
+        let gone = Box::pin(writer.write(Operation::Store(1))).now_or_never();
+        assert!(gone.is_none(), "it was sent, and nobody waits for it");
+        writer.write(Operation::Store(2)).await.unwrap();
+        assert_eq!(stored(&file).await, [1, 2]);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn closing_writes_what_waits_and_refuses_what_comes_later() {
+        let (_dir, file, writer) = writer(Options::default()).await;
+        let (outcome, ()) = tokio::join!(writer.write(Operation::Store(1)), writer.close());
+        outcome.unwrap();
+        assert!(unavailable(&writer.write(Operation::Store(2)).await));
+        writer.close().await;
+        assert_eq!(stored(&file).await, [1]);
     }
 }

@@ -1,6 +1,12 @@
 //! The store on real files.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 mod actions;
 mod activations;
+mod backups;
 mod calls;
+mod durability;
+mod files;
+mod subjects;
 mod support;

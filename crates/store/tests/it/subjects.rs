@@ -1,0 +1,125 @@
+//! Subjects, namespaces and credentials.
+
+use triplane_model::{Credential, Identity};
+use triplane_store::{Changed, Options, Sqlite, StoreError, Stores};
+
+use crate::support::{TempDir, credential, namespace_limits, ns, open};
+
+async fn create(stores: &Stores, subject: &str, namespace: &str, number: u64) -> Result<Changed, StoreError> {
+    let created =
+        stores.entities.create_subject(subject.into(), ns(namespace), credential(number), namespace_limits());
+    created.await.map(|change| change.subject)
+}
+
+async fn identity(stores: &Stores, credential: Credential) -> Option<Identity> {
+    stores.entities.identity(credential).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_credential_stands_for_its_subject_also_after_a_restart() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    let changed = create(&stores, "alice", "alice-space", 1).await.unwrap();
+    assert_eq!(changed, Changed::Identity(credential(1).uuid.into()));
+    stores.close().await;
+    let stores = open(dir.path()).await;
+    let found = identity(&stores, credential(1)).await.unwrap();
+    assert_eq!((&*found.subject, &found.namespace), ("alice", &ns("alice-space")));
+    assert_eq!((&*found.namespace_uuid, &found.limits), (&*credential(1).uuid, &namespace_limits()));
+    assert_eq!(found.credential, credential(1));
+    assert_eq!(stores.entities.owner(ns("alice-space")).await.unwrap(), Some(found));
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn an_unknown_uuid_or_a_wrong_key_stands_for_nobody() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "alice-space", 1).await.unwrap();
+    assert_eq!(identity(&stores, credential(2)).await, None);
+    let wrong = Credential { key: credential(2).key, ..credential(1) };
+    assert_eq!(identity(&stores, wrong).await, None);
+    assert_eq!(stores.entities.owner(ns("bob-space")).await.unwrap(), None);
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn a_namespace_and_a_uuid_belong_to_one_subject() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "space", 1).await.unwrap();
+    assert!(matches!(create(&stores, "bobby", "space", 2).await, Err(StoreError::Conflict)));
+    assert!(matches!(create(&stores, "bobby", "other", 1).await, Err(StoreError::Conflict)));
+    let left = stores.entities.subject("bobby".into()).await.unwrap();
+    assert_eq!(left, None, "a refused creation leaves no subject behind");
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn a_subject_has_its_namespaces_in_order_with_their_keys() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "second-by-name", 1).await.unwrap();
+    create(&stores, "alice", "first-by-name", 2).await.unwrap();
+    let (info, credentials) = stores.entities.subject("alice".into()).await.unwrap().unwrap();
+    let names: Vec<&str> = info.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
+    assert_eq!(names, ["second-by-name", "first-by-name"]);
+    assert_eq!(credentials, [credential(1), credential(2)]);
+    assert!(!info.blocked);
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn a_blocked_subject_is_refused_until_it_is_unblocked() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "one", 1).await.unwrap();
+    create(&stores, "alice", "two", 2).await.unwrap();
+    let changes = stores.entities.block_subject("alice".into(), true).await.unwrap();
+    let told: Vec<Changed> = changes.into_iter().map(|change| change.subject).collect();
+    assert_eq!(told, [1, 2].map(|number| Changed::Identity(credential(number).uuid.into())));
+    assert_eq!(identity(&stores, credential(2)).await, None);
+    assert_eq!(stores.entities.owner(ns("one")).await.unwrap(), None);
+    assert!(stores.entities.subject("alice".into()).await.unwrap().unwrap().0.blocked);
+    stores.entities.block_subject("alice".into(), false).await.unwrap();
+    assert!(identity(&stores, credential(2)).await.is_some());
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn a_deleted_subject_is_gone_and_its_namespace_free() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "space", 1).await.unwrap();
+    let changes = stores.entities.delete_subject("alice".into()).await.unwrap();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(stores.entities.changes(1, 9).await.unwrap(), Some(changes));
+    assert_eq!(identity(&stores, credential(1)).await, None);
+    let again = stores.entities.delete_subject("alice".into()).await;
+    assert!(matches!(again, Err(StoreError::Conflict)));
+    let blocked = stores.entities.block_subject("alice".into(), true).await;
+    assert!(matches!(blocked, Err(StoreError::Conflict)));
+    create(&stores, "bobby", "space", 1).await.unwrap();
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn namespaces_have_a_bound() {
+    let dir = TempDir::new();
+    let options = Options { namespaces_max: 1, ..Options::default() };
+    let stores = Sqlite::open(dir.path(), options).await.unwrap();
+    create(&stores, "alice", "one", 1).await.unwrap();
+    assert!(matches!(create(&stores, "alice", "two", 2).await, Err(StoreError::Full(_))));
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn no_file_of_the_store_has_a_key_in_the_clear() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "space", 123_456).await.unwrap();
+    stores.close().await;
+    let bytes = std::fs::read(dir.join("entities.db")).unwrap();
+    let key = credential(123_456).key.into_bytes();
+    assert!(!bytes.windows(key.len()).any(|window| window == key));
+}
