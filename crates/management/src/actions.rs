@@ -12,9 +12,10 @@ use triplane_store::{Expected, StoreError};
 
 use crate::answer::{self, Answer, Failure};
 use crate::app::{App, now_ms, off_thread};
+use crate::body::{self, Share, Upload};
 use crate::caller::{Names, Scope};
+use crate::code;
 use crate::query::Query;
-use crate::{body, code};
 
 /// `GET /namespaces/{ns}/actions`.
 pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> Answer {
@@ -44,21 +45,23 @@ pub(crate) async fn get(scope: Scope, names: Names, query: Query, State(app): St
     let name = scope.own_entity(names)?;
     let with_code = query.flag("code", true)?;
     let action = stored(&app, name).await?.ok_or_else(ApiError::not_found)?;
-    let code = match with_code {
-        true => Some(stored_code(&app, &action).await?),
-        false => None,
-    };
-    Ok(answer::json_bytes(entity(action, code).await?))
+    if !with_code {
+        return entity(action, None, Share::default()).await;
+    }
+    let share = body::share(&app, action.exec.code_bytes).await?;
+    let code = stored_code(&app, &action).await?;
+    entity(action, Some(code), share).await
 }
 
 /// `DELETE /namespaces/{ns}/actions/{name}`: answers what was deleted.
 pub(crate) async fn delete(scope: Scope, names: Names, State(app): State<App>) -> Answer {
     let name = scope.own_entity(names)?;
     let action = stored(&app, name).await?.ok_or_else(ApiError::not_found)?;
+    let share = body::share(&app, action.exec.code_bytes).await?;
     let code = stored_code(&app, &action).await?;
     let deletion = app.ports.entities.delete_action(action.name.clone(), action.revision);
     app.commit(async { Ok::<_, StoreError>(((), vec![deletion.await?])) }).await?;
-    Ok(answer::json_bytes(entity(action, Some(code)).await?))
+    entity(action, Some(code), share).await
 }
 
 /// `PUT /namespaces/{ns}/actions/{name}`: creates, or with `overwrite=true` updates.
@@ -71,8 +74,8 @@ pub(crate) async fn put(
 ) -> Answer {
     let name = scope.own_entity(names)?;
     let overwrite = query.flag("overwrite", false)?;
-    let upload = body::read(&app, request).await?;
-    let put = Put::read(&app, upload.bytes.clone()).await?;
+    let Upload { bytes, share } = body::read(&app, request).await?;
+    let put = Put::read(&app, bytes).await?;
     check_instances(&put.fields, &scope.identity)?;
     if name.package.is_some() {
         return Err(ApiError::not_found().into());
@@ -84,9 +87,10 @@ pub(crate) async fn put(
     };
     let code = match code {
         Some(code) => code,
+        // The write is done, so that its answer is not refused for want of memory.
         None => stored_code(&app, &action).await?,
     };
-    Ok(answer::json_bytes(entity(action, Some(code)).await?))
+    entity(action, Some(code), share).await
 }
 
 /// A POST that is no invocation of the router's: it takes those of actions that are in no package.
@@ -178,8 +182,9 @@ async fn stored_code(app: &App, action: &Action) -> Result<Arc<str>, StoreError>
     code.ok_or_else(|| StoreError::Corrupt(format!("{} has lost its code", action.name)))
 }
 
-/// The JSON of an action.
-async fn entity(action: Action, code: Option<Arc<str>>) -> Result<String, Failure> {
+/// 200 with an action.
+async fn entity(action: Action, code: Option<Arc<str>>, share: Share) -> Answer {
     let bytes = action.exec.code_bytes + action.parameters.size_bytes() + action.annotations.size_bytes();
-    off_thread(bytes, move || action.to_json(code.as_deref())).await
+    let json = off_thread(bytes, move || action.to_json(code.as_deref())).await?;
+    Ok(answer::json_bytes(share.hold(json)))
 }

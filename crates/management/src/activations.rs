@@ -1,9 +1,9 @@
 //! Activations: list, read, result, logs (openwhisk-api.md 7).
 
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde_json::json;
 use triplane_model::activation::ActivationEntry;
-use triplane_model::{ActivationRecord, ApiError, EntityName};
+use triplane_model::{ApiError, EntityName};
 use triplane_store::{ActivationQuery, StoreError};
 
 use crate::answer::{self, Answer, Failure};
@@ -31,18 +31,13 @@ pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> 
         let total = app.ports.activations.count(wanted).await?;
         return Ok(answer::json(&json!({ "activations": page.counted(total) })));
     }
-    if docs {
-        return documents::list(&app, wanted, page).await;
-    }
-    let entries = app.ports.activations.list(wanted, page.skip, page.limit, false).await?;
-    let bytes = entries.iter().map(|entry| entry.record.len() as u64).sum();
-    Ok(answer::json_bytes(off_thread(bytes, move || summaries(&entries)).await??))
+    documents::list(&app, wanted, page, docs).await
 }
 
 /// `GET /namespaces/{ns}/activations/{id}`: the whole record.
 pub(crate) async fn get(scope: Scope, id: Id, State(app): State<App>) -> Answer {
     let entry = entry(&app, &scope, id).await?;
-    Ok(answer::json_bytes(documents::whole(entry).await?))
+    Ok(answer::json_bytes(documents::print(entry, true).await?))
 }
 
 /// `GET /namespaces/{ns}/activations/{id}/result`.
@@ -64,12 +59,6 @@ async fn entry(app: &App, scope: &Scope, Id(id): Id) -> Result<ActivationEntry, 
     app.flush().await;
     let entry = app.ports.activations.get(namespace, id).await?;
     Ok(entry.ok_or_else(ApiError::not_found)?)
-}
-
-fn summaries(entries: &[ActivationEntry]) -> Result<String, StoreError> {
-    let summary = |entry| documents::record(entry).map(|record| ActivationRecord::to_summary(&record));
-    let summaries = entries.iter().map(summary).collect::<Result<Vec<Value>, _>>()?;
-    Ok(Value::Array(summaries).to_string())
 }
 
 fn json_text(value: &impl serde::Serialize) -> Result<String, StoreError> {

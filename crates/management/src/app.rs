@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use triplane_store::Change;
 
 use crate::answer::Failure;
@@ -59,13 +60,14 @@ impl Shared {
         E: Into<Failure> + Send + 'static,
     {
         let app = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        let task = async move {
             let (written, changes) = write.await?;
             for change in changes {
                 app.publish(change).await;
             }
             Ok::<T, E>(written)
-        });
+        };
+        let task = tokio::spawn(task.in_current_span());
         task.await.map_err(Failure::internal)?.map_err(Into::into)
     }
 }

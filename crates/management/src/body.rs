@@ -14,12 +14,33 @@ use triplane_net::TooLarge;
 
 use crate::app::App;
 
+/// A share of the memory for bodies, given back on drop; nothing for a body that is small or none.
+#[derive(Debug, Default)]
+pub(crate) struct Share(Option<OwnedSemaphorePermit>);
+
 /// A body that was read whole, with its share of the memory for bodies.
 #[derive(Debug)]
 pub(crate) struct Upload {
     /// The bytes; empty when the client sent no body.
     pub(crate) bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+    /// To be held until the answer, which may be as large as the body, is sent.
+    pub(crate) share: Share,
+}
+
+impl Share {
+    /// Text whose memory stays counted until the last of it is sent.
+    pub(crate) fn hold(self, text: String) -> Bytes {
+        struct Held(String, #[allow(dead_code, reason = "held for its drop")] Share);
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+        }
+        match self.0 {
+            None => text.into(),
+            Some(_) => Bytes::from_owner(Held(text, self)),
+        }
+    }
 }
 
 /// Reads a JSON body.
@@ -34,7 +55,7 @@ pub(crate) async fn read(app: &App, request: Request) -> Result<Upload, ApiError
         return Err(ApiError::too_large("Request", declared, bodies.bytes_max as u64));
     }
     if declared == Some(0) {
-        return Ok(Upload { bytes: Bytes::new(), _share: None });
+        return Ok(Upload { bytes: Bytes::new(), share: Share::default() });
     }
     if !is_json(request.headers()) {
         return Err(ApiError::unsupported_media_type());
@@ -42,7 +63,7 @@ pub(crate) async fn read(app: &App, request: Request) -> Result<Upload, ApiError
     let share = share(app, declared.unwrap_or(bodies.bytes_max as u64)).await?;
     let body = triplane_net::collect(request.into_body(), bodies.bytes_max);
     match timeout(bodies.read_wait_max, body).await {
-        Ok(Ok(bytes)) => Ok(Upload { bytes, _share: Some(share) }),
+        Ok(Ok(bytes)) => Ok(Upload { bytes, share }),
         Ok(Err(TooLarge::Larger { max })) => Err(ApiError::too_large("Request", max as u64 + 1, max as u64)),
         Ok(Err(TooLarge::Broken(_))) => Err(ApiError::malformed_content("the body ended early")),
         Err(_) => Err(ApiError::new(408, "the body was not sent in time; a retry is safe")),
@@ -62,13 +83,23 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.trim().eq_ignore_ascii_case("application/json")
 }
 
+/// Bodies up to this are not counted: they are bounded by the connections, and must not wait behind large ones that slow
+/// clients send.
+const UNCOUNTED_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Waits, for a bounded time, for memory.
-async fn share(app: &App, bytes: u64) -> Result<OwnedSemaphorePermit, ApiError> {
+///
+/// # Errors
+/// 503 when there is none in time.
+pub(crate) async fn share(app: &App, bytes: u64) -> Result<Share, ApiError> {
+    if bytes <= UNCOUNTED_BYTES_MAX {
+        return Ok(Share::default());
+    }
     let bodies = &app.settings.bodies;
     let kib = bytes.min(bodies.total_bytes_max as u64).div_ceil(1024);
     let kib = u32::try_from(kib).unwrap_or(u32::MAX);
     match timeout(bodies.share_wait_max, Arc::clone(&app.body_kib).acquire_many_owned(kib)).await {
-        Ok(Ok(share)) => Ok(share),
+        Ok(Ok(share)) => Ok(Share(Some(share))),
         _ => Err(ApiError::unavailable().retry_after_ms(1000)),
     }
 }

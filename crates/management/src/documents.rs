@@ -1,4 +1,4 @@
-//! Whole activation records: put together from what is stored, and streamed when there are many.
+//! Activations as clients read them: put together from what is stored, and streamed when they are many.
 
 use std::collections::HashSet;
 
@@ -16,19 +16,25 @@ use crate::answer::{self, Answer, Failure};
 use crate::app::{App, off_thread};
 use crate::query::Page;
 
-/// How many records are in memory at a time while a list of whole ones is sent: each may have 10 MB of logs, so that a
-/// list of 200 at once would be 2 GB.
-const CHUNK: u64 = 8;
+/// How many records are in memory at a time while a list of whole ones is sent: each may have 1 MB of result and 10 MB of
+/// logs, so that a list of 200 at once would be 2 GB.
+const DOCS_CHUNK: u64 = 8;
+/// The same for summaries, which leave both out, but are made of records with results.
+const SUMMARIES_CHUNK: u64 = 50;
 
 /// Reads the record of an entry, without its logs.
 pub(crate) fn record(entry: &ActivationEntry) -> Result<ActivationRecord, StoreError> {
     serde_json::from_str(&entry.record).map_err(|error| corrupt(entry.id, &error))
 }
 
-/// The record of an entry with its logs, as JSON.
-pub(crate) async fn whole(entry: ActivationEntry) -> Result<String, Failure> {
+/// The JSON of an entry: the whole record with its logs, or its summary.
+pub(crate) async fn print(entry: ActivationEntry, whole: bool) -> Result<String, Failure> {
     let bytes = (entry.record.len() + entry.logs.len()) as u64;
-    Ok(off_thread(bytes, move || with_logs(&entry)).await??)
+    let print = move || match whole {
+        true => with_logs(&entry),
+        false => Ok(record(&entry)?.to_summary().to_string()),
+    };
+    Ok(off_thread(bytes, print).await??)
 }
 
 fn with_logs(entry: &ActivationEntry) -> Result<String, StoreError> {
@@ -41,9 +47,9 @@ fn corrupt(id: ActivationId, error: &serde_json::Error) -> StoreError {
     StoreError::Corrupt(format!("activation {id}: {error}"))
 }
 
-/// Answers a list of whole records: at once when they are few, else as a stream.
-pub(crate) async fn list(app: &App, query: ActivationQuery, page: Page) -> Answer {
-    let mut documents = Documents::new(App::clone(app), query, page);
+/// Answers a list of whole records, or of summaries: at once when they are few, else as a stream.
+pub(crate) async fn list(app: &App, query: ActivationQuery, page: Page, whole: bool) -> Answer {
+    let mut documents = Documents::new(App::clone(app), query, page, whole);
     // The first records are read before the status is sent, so that a store that is away is an error and not a list
     // that breaks off.
     let first = documents.next().await?.unwrap_or_default();
@@ -60,8 +66,9 @@ pub(crate) async fn list(app: &App, query: ActivationQuery, page: Page) -> Answe
     Ok(response)
 }
 
-/// A list of whole records in pieces of JSON.
+/// A list in pieces of JSON.
 struct Documents {
+    whole: bool,
     app: App,
     query: ActivationQuery,
     skip: u64,
@@ -73,9 +80,9 @@ struct Documents {
 }
 
 impl Documents {
-    fn new(app: App, query: ActivationQuery, page: Page) -> Self {
+    fn new(app: App, query: ActivationQuery, page: Page, whole: bool) -> Self {
         let (skip, remaining) = (page.skip, page.limit);
-        Self { app, query, skip, remaining, seen: HashSet::new(), started: false, ended: false }
+        Self { whole, app, query, skip, remaining, seen: HashSet::new(), started: false, ended: false }
     }
 
     /// The next piece; nothing after the last one.
@@ -83,8 +90,9 @@ impl Documents {
         if self.ended {
             return Ok(None);
         }
-        let asked = self.remaining.min(CHUNK);
-        let entries = self.app.ports.activations.list(self.query.clone(), self.skip, asked, true).await?;
+        let asked = self.remaining.min(if self.whole { DOCS_CHUNK } else { SUMMARIES_CHUNK });
+        let entries =
+            self.app.ports.activations.list(self.query.clone(), self.skip, asked, self.whole).await?;
         let got = entries.len() as u64;
         self.skip += got;
         self.remaining -= got.min(self.remaining);
@@ -100,7 +108,7 @@ impl Documents {
             if self.seen.len() > 1 {
                 piece.push(',');
             }
-            piece.push_str(&whole(entry).await?);
+            piece.push_str(&print(entry, self.whole).await?);
         }
         if self.ended {
             piece.push(']');

@@ -146,6 +146,14 @@ async fn answer_by(router: &Router, request: http::Request<Body>) -> http::Respo
 mod tests {
     use super::*;
 
+    /// The callers run these on any thread.
+    #[allow(dead_code, reason = "compiling it is the test")]
+    fn futures_are_send(management: &Management, request: http::Request<Body>) {
+        fn is_send(_: impl Send) {}
+        is_send(management.handle(request));
+        is_send(management.retention(std::future::pending()));
+    }
+
     #[test]
     fn options_are_answered_under_the_api_only() {
         for path in ["/api/v1", "/api/v1/", "/api/v1/namespaces/_/actions", "/api/v1/nothing"] {

@@ -9,7 +9,8 @@ use triplane_store::{Activations, Change, Entities};
 /// How changes reach the routers.
 pub trait Propagation: Send + Sync + Debug + 'static {
     /// Ends when every connected router has applied a committed change. It is awaited, for a bounded time, before the
-    /// write is answered.
+    /// write is answered. Writes that are made at the same time may be published in another order than they were
+    /// committed in: `change.sequence` tells.
     fn published(&self, change: Change) -> BoxFuture<'static, ()>;
 }
 

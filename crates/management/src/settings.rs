@@ -42,7 +42,8 @@ pub struct Settings {
 pub struct Bodies {
     /// The largest body, in bytes. More than the 48 MB of code, because JSON escapes and base64 of attachments add to it.
     pub bytes_max: usize,
-    /// The memory that all bodies together may take while they are read, parsed and stored, in bytes.
+    /// How many bytes all bodies together may have that are read, parsed, stored or answered. Their parsed forms come on
+    /// top: at the worst three times as much.
     pub total_bytes_max: usize,
     /// The longest wait for a share of that memory.
     pub share_wait_max: Duration,
@@ -54,7 +55,7 @@ impl Default for Bodies {
     fn default() -> Self {
         Self {
             bytes_max: 64 * MB,
-            total_bytes_max: 256 * MB,
+            total_bytes_max: 128 * MB,
             share_wait_max: Duration::from_secs(10),
             read_wait_max: Duration::from_secs(60),
         }

@@ -215,6 +215,18 @@ async fn docs_are_full_records_and_not_permitted_with_count() {
 }
 
 #[tokio::test]
+async fn a_long_list_is_whole_and_in_order() {
+    let platform = with_activations(210).await;
+    for (query, expected) in [
+        ("limit=0", (11..=210).rev().collect::<Vec<u128>>()),
+        ("limit=50", (161..=210).rev().collect()),
+        ("limit=120&skip=100", (1..=110).rev().collect()),
+    ] {
+        assert_eq!(ids(&platform.get(&format!("{LIST}?{query}")).await.ok()), expected, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_long_list_of_docs_is_whole_and_in_order() {
     let platform = with_activations(50).await;
     for (query, expected) in [
@@ -296,22 +308,44 @@ async fn activations_of_others_are_not_seen() {
     own.refused(404, "The requested resource does not exist.");
 }
 
-#[tokio::test]
-async fn retention_removes_what_is_too_old_and_ends_when_told() {
-    let platform = Platform::start().await;
+/// The number of now in [`record`]s.
+fn number_of_now() -> u128 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let mut young = record(2, "hello");
-    young.start = u64::try_from(now.as_millis()).unwrap();
-    platform.management.ingest(vec![entry(&record(1, "hello"), &[]), entry(&young, &[])]).await.unwrap();
+    now.as_millis() - u128::from(START)
+}
+
+/// Runs the retention until only these are left, and then until it ends.
+async fn retain(platform: &Platform, left: &[u128]) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let management = platform.management.clone();
     let task = tokio::spawn(async move { management.retention(async { drop(stopped.await) }).await });
     let removed = async {
-        while ids(&platform.get(LIST).await.ok()) != [2] {
+        while ids(&platform.get(LIST).await.ok()) != left {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), removed).await.expect("the old record is removed");
+    tokio::time::timeout(Duration::from_secs(10), removed).await.expect("the others are removed");
     stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(10), task).await.expect("retention ends").unwrap();
+}
+
+#[tokio::test]
+async fn retention_removes_what_is_too_old_and_ends_when_told() {
+    let platform = Platform::start().await;
+    let young = number_of_now();
+    let entries = [1, young].map(|number| entry(&record(number, "hello"), &[]));
+    platform.management.ingest(entries.to_vec()).await.unwrap();
+    retain(&platform, &[young]).await;
+}
+
+#[tokio::test]
+async fn retention_removes_the_oldest_of_a_namespace_beyond_its_bytes() {
+    let mut settings = crate::platform::settings();
+    settings.retention.namespace_bytes_max = 100_000;
+    let platform = Platform::start_with(settings).await;
+    let now = number_of_now();
+    let line = "x".repeat(60_000);
+    let entries = (0..5).map(|age| entry(&record(now - age, "hello"), &[&line])).collect();
+    platform.management.ingest(entries).await.unwrap();
+    retain(&platform, &[now]).await;
 }

@@ -122,10 +122,7 @@ async fn code_and_main_count_together_and_may_be_as_large_as_the_limit() {
 #[tokio::test]
 async fn a_body_that_says_it_is_too_large_is_413_before_it_is_read() {
     let platform = Platform::start().await;
-    let never = StreamBody::new(futures_util::stream::pending::<
-        Result<http_body::Frame<Bytes>, triplane_net::BodyError>,
-    >());
-    let call = json_put(HELLO).header("content-length", "67108865").body(never.boxed_unsync());
+    let call = json_put(HELLO).header("content-length", "67108865").body(never());
     platform.send(call).await.refused(413, "Request larger than allowed: 67108865 > 67108864 bytes.");
 }
 
@@ -148,10 +145,7 @@ async fn a_client_that_does_not_send_its_body_is_not_waited_for() {
     let mut settings = settings();
     settings.bodies.read_wait_max = Duration::from_millis(20);
     let platform = Platform::start_with(settings).await;
-    let never = StreamBody::new(futures_util::stream::pending::<
-        Result<http_body::Frame<Bytes>, triplane_net::BodyError>,
-    >());
-    let answer = platform.send(json_put(HELLO).body(never.boxed_unsync())).await;
+    let answer = platform.send(json_put(HELLO).body(never())).await;
     answer.refused(408, "the body was not sent in time; a retry is safe");
 }
 
@@ -167,28 +161,53 @@ async fn a_body_that_breaks_off_is_malformed() {
     assert_eq!(platform.get(HELLO).await.status, 404);
 }
 
-#[tokio::test]
-async fn bodies_beyond_their_memory_are_503_and_a_client_that_leaves_gives_its_share_back() {
+/// A platform that has memory for one large body at a time.
+async fn cramped() -> Platform {
     let mut settings = settings();
-    settings.bodies.bytes_max = MB;
-    settings.bodies.total_bytes_max = MB;
+    settings.bodies.bytes_max = 2 * MB;
+    settings.bodies.total_bytes_max = 2 * MB;
     settings.bodies.share_wait_max = Duration::from_millis(20);
-    let platform = Platform::start_with(settings).await;
-    let never = StreamBody::new(futures_util::stream::pending::<
-        Result<http_body::Frame<Bytes>, triplane_net::BodyError>,
-    >());
-    let slow = json_put(HELLO).body(never.boxed_unsync()).request();
+    Platform::start_with(settings).await
+}
+
+fn never() -> triplane_net::Body {
+    let frames = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, triplane_net::BodyError>>();
+    StreamBody::new(frames).boxed_unsync()
+}
+
+#[tokio::test]
+async fn large_bodies_beyond_their_memory_are_503_and_a_client_that_leaves_gives_its_share_back() {
+    let platform = cramped().await;
+    let slow = json_put(HELLO).body(never()).request();
     let mut slow = Box::pin(platform.management.handle(slow));
-    // The slow client has its share of the memory once it waits for its body: the next one finds none.
-    loop {
+    // The slow client has its share of the memory once it waits for its body: the next large one finds none.
+    let large = || json_put(UPDATE).body(chunked(node("x").to_string().into_bytes(), 1));
+    let refused = loop {
         assert!(slow.as_mut().now_or_never().is_none());
-        let answer = platform.send(put(HELLO, node("x").to_string())).await;
-        if answer.status == 503 {
-            assert_eq!(answer.headers["retry-after"], "1");
-            break;
+        let answer = platform.send(large()).await;
+        if answer.status != 200 {
+            break answer;
         }
-        platform.guest("DELETE", HELLO, None).await.ok();
-    }
+    };
+    refused.refused(
+        503,
+        "The server is currently unavailable (because it is overloaded or down for maintenance).",
+    );
+    assert_eq!(refused.headers["retry-after"], "1");
+    platform.send(put(UPDATE, node("small").to_string())).await.ok();
     drop(slow);
-    platform.send(put(HELLO, node("x").to_string())).await.ok();
+    platform.send(large()).await.ok();
+}
+
+#[tokio::test]
+async fn an_answer_counts_until_it_is_sent() {
+    let platform = cramped().await;
+    let code = "x".repeat(MB + MB / 2);
+    platform.send(put(HELLO, node(&code).to_string())).await.ok();
+    let unsent = platform.management.handle(Call::new("GET", HELLO).auth(GUEST).request()).await;
+    assert_eq!(platform.get(HELLO).await.status, 503);
+    assert_eq!(platform.guest("DELETE", HELLO, None).await.status, 503);
+    platform.get(&format!("{HELLO}?code=false")).await.ok();
+    drop(unsent);
+    assert!(platform.get(HELLO).await.ok()["exec"]["code"] == code);
 }
