@@ -8,7 +8,9 @@
 //! thread; the one task of the container (the pump) reads the answer, writes the record, hands the permit on and
 //! completes the caller's future. Dropping that future therefore cancels nothing.
 
+mod answers;
 mod calls;
+mod container;
 mod frame;
 mod logs;
 mod message;

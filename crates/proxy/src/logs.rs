@@ -1,5 +1,8 @@
 //! The logs of one activation: lines with time and stream, up to a limit (openwhisk-api.md 7, 11.5).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use triplane_model::activation::text;
 
 use crate::record::{push_escaped, put};
@@ -20,9 +23,45 @@ impl Output {
     }
 }
 
-/// Takes what was written and makes lines of it. Holds at most a multiple of its limit, whatever comes.
+/// The last line of logs that were cut although they are within their limit (openwhisk-api.md 11.5).
+const COLLECTION_FAILED: &str = "There was an issue while collecting your logs. Data might be missing.";
+/// Memory is taken from the budget in such steps, so that calls that write little take one step at most.
+const STEP_BYTES: u64 = 16 << 10;
+
+/// The memory that logs of all containers may take before they are written to the spool.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes_max: u64,
+    bytes: AtomicU64,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self { bytes_max, bytes: AtomicU64::new(0) })
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let taken = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.bytes_max;
+        if !taken {
+            self.give(bytes);
+        }
+        taken
+    }
+
+    fn give(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Takes what was written and makes lines of it. Holds at most a multiple of its limit, whatever comes, and what the
+/// budget of all collectors allows.
 #[derive(Debug)]
 pub(crate) struct Collector {
+    budget: Arc<Budget>,
+    /// Of the budget.
+    taken: u64,
+    /// The budget had no more.
+    starved: bool,
     /// Bytes of text, each line with its end, that are kept. OpenWhisk counts so.
     bytes_max: u64,
     bytes: u64,
@@ -35,8 +74,11 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Nothing is collected with a limit of 0.
-    pub(crate) fn new(bytes_max: u64) -> Self {
+    pub(crate) fn new(bytes_max: u64, budget: Arc<Budget>) -> Self {
         Self {
+            budget,
+            taken: 0,
+            starved: false,
             bytes_max,
             bytes: 0,
             truncated: false,
@@ -45,11 +87,17 @@ impl Collector {
         }
     }
 
+    /// Bytes that are held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.lines.len() + self.partial.iter().map(Vec::len).sum::<usize>()
+    }
+
     /// Takes in what was read at this time.
     pub(crate) fn push(&mut self, output: Output, bytes: &[u8], now: &Stamp) {
         if self.bytes_max == 0 {
             return;
         }
+        self.reserve(bytes.len());
         let mut rest = bytes;
         while !self.truncated && !rest.is_empty() {
             let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
@@ -75,7 +123,8 @@ impl Collector {
         if nothing && !self.truncated && !(failed && self.bytes_max > 0) {
             return "[]".to_owned();
         }
-        std::mem::replace(self, Self::new(self.bytes_max)).finish(failed, &Stamp::now())
+        let fresh = Self::new(self.bytes_max, Arc::clone(&self.budget));
+        std::mem::replace(self, fresh).finish(failed, &Stamp::now())
     }
 
     fn finish(mut self, failed: bool, now: &Stamp) -> String {
@@ -86,7 +135,8 @@ impl Collector {
             }
         }
         if self.truncated {
-            self.put_line(Output::Stderr, &text::logs_truncated(self.bytes_max), now);
+            let why = text::logs_truncated(self.bytes_max);
+            self.put_line(Output::Stderr, if self.starved { COLLECTION_FAILED } else { &why }, now);
         }
         if failed && self.bytes_max > 0 {
             self.put_line(Output::Stderr, text::LOGS_MIGHT_BE_MISSING, now);
@@ -94,9 +144,24 @@ impl Collector {
         if self.lines.is_empty() {
             return "[]".to_owned();
         }
-        self.lines.insert(0, '[');
-        self.lines.push(']');
-        self.lines
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.insert(0, '[');
+        lines.push(']');
+        lines
+    }
+
+    /// Sees to it that the budget covers what is held and `more`; else nothing more is kept.
+    fn reserve(&mut self, more: usize) {
+        let needed = (self.held_bytes() + more) as u64;
+        if needed <= self.taken || self.truncated {
+            return;
+        }
+        let step = (needed - self.taken).next_multiple_of(STEP_BYTES);
+        if self.budget.take(step) {
+            self.taken += step;
+        } else {
+            (self.truncated, self.starved) = (true, true);
+        }
     }
 
     /// Keeps the start of a line, but no more than the limit leaves room for.
@@ -135,6 +200,12 @@ impl Collector {
     }
 }
 
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.budget.give(self.taken);
+    }
+}
+
 /// A time as log lines have it: 30 characters, nanoseconds, UTC.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp(String);
@@ -154,7 +225,7 @@ mod tests {
     }
 
     fn logs(bytes_max: u64, failed: bool, pieces: &[(Output, &[u8])]) -> Vec<String> {
-        let mut collector = Collector::new(bytes_max);
+        let mut collector = Collector::new(bytes_max, Budget::new(u64::MAX));
         pieces.iter().for_each(|(output, bytes)| collector.push(*output, bytes, &stamp()));
         serde_json::from_str(&collector.take(failed)).unwrap()
     }
@@ -204,7 +275,7 @@ mod tests {
 
     #[test]
     fn one_endless_line_is_cut_and_not_held() {
-        let mut collector = Collector::new(100);
+        let mut collector = Collector::new(100, Budget::new(u64::MAX));
         for _ in 0..1000 {
             collector.push(Output::Stdout, &[b'x'; 64], &stamp());
         }
@@ -216,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_empty_lines_is_bounded_in_memory() {
-        let mut collector = Collector::new(10 << 20);
+        let mut collector = Collector::new(10 << 20, Budget::new(u64::MAX));
         for _ in 0..10 {
             collector.push(Output::Stdout, &vec![b'\n'; 1 << 20], &stamp());
         }
@@ -234,8 +305,22 @@ mod tests {
     }
 
     #[test]
+    fn the_budget_of_all_collectors_is_kept_and_given_back() {
+        let budget = Budget::new(20_000);
+        let mut first = Collector::new(1 << 20, Arc::clone(&budget));
+        let mut second = Collector::new(1 << 20, Arc::clone(&budget));
+        first.push(Output::Stdout, &b"0123456\n".repeat(2_000), &stamp());
+        first.push(Output::Stdout, b"one more\n", &stamp());
+        second.push(Output::Stdout, b"too late\n", &stamp());
+        let lines: Vec<String> = serde_json::from_str(&second.take(false)).unwrap();
+        assert_eq!(texts(&lines), [format!("stderr: {COLLECTION_FAILED}")]);
+        assert!(first.take(false).ends_with("Data might be missing.\"]"));
+        assert_eq!(budget.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn taking_starts_afresh() {
-        let mut collector = Collector::new(100);
+        let mut collector = Collector::new(100, Budget::new(u64::MAX));
         collector.push(Output::Stdout, b"a", &stamp());
         collector.take(false);
         assert_eq!(collector.take(false), "[]");

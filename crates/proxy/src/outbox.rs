@@ -31,28 +31,30 @@ impl Outbox {
         Self { socket, waiting: Mutex::default(), has_waiting: AtomicBool::new(false) }
     }
 
-    /// Writes a frame, behind what waits. On an error the launcher has not got the whole frame.
-    pub(crate) fn send<const N: usize>(&self, parts: [Bytes; N]) -> io::Result<Written> {
+    /// Writes a frame of these parts, behind what waits. On an error the launcher has not got the whole frame.
+    pub(crate) fn send(&self, head: &[u8], mut body: Bytes, tail: &[u8]) -> io::Result<Written> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut written = 0;
         if waiting.is_empty() {
-            written = match self.socket.try_write_vectored(&parts.each_ref().map(|part| IoSlice::new(part))) {
+            let parts = [IoSlice::new(head), IoSlice::new(&body), IoSlice::new(tail)];
+            written = match self.socket.try_write_vectored(&parts) {
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error),
             };
         }
-        for mut part in parts {
-            let skip = written.min(part.len());
-            written -= skip;
-            part.advance(skip);
-            if !part.is_empty() {
-                waiting.push_back(part);
-            }
-        }
-        if waiting.is_empty() {
+        if written == head.len() + body.len() + tail.len() {
             return Ok(Written::All);
         }
+        let mut skip = |length: usize| {
+            let skipped = written.min(length);
+            written -= skipped;
+            skipped
+        };
+        let head = Bytes::copy_from_slice(&head[skip(head.len())..]);
+        body.advance(skip(body.len()));
+        let tail = Bytes::copy_from_slice(&tail[skip(tail.len())..]);
+        waiting.extend([head, body, tail].into_iter().filter(|part| !part.is_empty()));
         self.has_waiting.store(true, Ordering::Release);
         Ok(Written::Part)
     }

@@ -10,7 +10,7 @@ use triplane_core::id::{ContainerId, Secret};
 use triplane_core::pool::message::ContainerSpec;
 use triplane_wire::run::{NotStarted, RunReply, RunRequest, Target};
 
-use crate::calls::Container;
+use crate::container::Container;
 use crate::metrics::Metrics;
 use crate::pump::Pump;
 use crate::runtime::{Exit, Runtime};

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::{OwnedReadHalf, pipe};
@@ -16,17 +16,20 @@ use tokio::time::Sleep;
 use triplane_model::activation::text;
 use triplane_wire::framed::{FrameType, Header, Hello, PROTOCOL};
 
-use crate::calls::{Call, Container, is_large};
+use crate::container::{Call, Container};
 use crate::frame::{Decoder, Piece};
 use crate::logs::{Collector, Output, Stamp};
 use crate::outcome::{self, Outcome, Payload};
 use crate::proxy::StartFailed;
 use crate::runtime::Exit;
+use crate::spool::Spool;
 
 /// What is read from the socket at once.
-const SOCKET_READ_BYTES: usize = 64 << 10;
+const SOCKET_READ_BYTES: usize = 16 << 10;
+/// The same, once a read filled the buffer: this container's answers are large.
+const SOCKET_READ_BYTES_MAX: usize = 128 << 10;
 /// What is read from a pipe at once.
-const PIPE_READ_BYTES: usize = 16 << 10;
+const PIPE_READ_BYTES: usize = 8 << 10;
 /// What a pipe holds when the kernel does not say.
 const PIPE_BYTES: usize = 64 << 10;
 /// The longest `HELLO`.
@@ -108,7 +111,7 @@ impl Pump {
             Pipe { receiver, open: true, bytes_max, output }
         };
         Self {
-            console: Collector::new(container.logs_bytes_max()),
+            console: container.collector(),
             container,
             socket,
             socket_buffer: vec![0; SOCKET_READ_BYTES].into(),
@@ -173,6 +176,9 @@ impl Pump {
             Poll::Pending => false,
             Poll::Ready(Ok(())) if !read.filled().is_empty() => {
                 self.read_frames(read.filled());
+                if read.remaining() == 0 && buffer.len() < SOCKET_READ_BYTES_MAX {
+                    buffer = vec![0; SOCKET_READ_BYTES_MAX].into();
+                }
                 true
             }
             Poll::Ready(_) => {
@@ -289,17 +295,15 @@ impl Pump {
                 return Ok(());
             };
             self.drain_pipes();
-            let outcome = outcome::of_run(failed, payload, &self.container.shared.settings.limits);
-            self.conclude(call, stream, outcome);
+            self.conclude(call, stream, Ending::Answered { failed, payload });
         } else if failed {
             let Some(call) = self.container.take_initialising() else { return Ok(()) };
             self.drain_pipes();
-            self.conclude(call, 0, outcome::of_failed_init(&payload));
+            self.conclude(call, 0, Ending::Known(outcome::of_failed_init(&payload)));
         } else {
             self.drain_pipes();
-            let init_console = (self.container.concurrency > 1).then(|| {
-                std::mem::replace(&mut self.console, Collector::new(self.container.logs_bytes_max()))
-            });
+            let init_console = (self.container.concurrency > 1)
+                .then(|| std::mem::replace(&mut self.console, self.container.collector()));
             if let (Some(stream), Some(console)) = (self.container.initialised(), init_console) {
                 self.consoles.insert(stream, console);
             }
@@ -367,7 +371,7 @@ impl Pump {
         } else if self.container.concurrency == 1 || (stream == 0 && self.container.is_initialising()) {
             self.console.push(output, bytes, &Stamp::now());
         } else if self.container.is_running(stream) {
-            let mut console = Collector::new(self.container.logs_bytes_max());
+            let mut console = self.container.collector();
             console.push(output, bytes, &Stamp::now());
             self.consoles.insert(stream, console);
         } else {
@@ -414,7 +418,7 @@ impl Pump {
         let limit_ms = self.container.timeout_ms();
         for (stream, call) in late {
             let text = if stream == 0 { text::init_timed_out(limit_ms) } else { text::timed_out(limit_ms) };
-            self.conclude(call, stream, Outcome::timed_out(&text));
+            self.conclude(call, stream, Ending::Known(Outcome::timed_out(&text)));
         }
     }
 
@@ -440,7 +444,7 @@ impl Pump {
         }
         for (stream, call) in self.container.take_all() {
             let outcome = self.container.outcome_of_exit(stream, exit);
-            self.conclude(call, stream, outcome);
+            self.conclude(call, stream, Ending::Known(outcome));
         }
     }
 
@@ -456,26 +460,52 @@ impl Pump {
         self.socket_buffer = buffer;
     }
 
-    /// Gives a call its logs, its record and its answer.
-    fn conclude(&mut self, call: Call, stream: u32, outcome: Outcome) {
-        let failed = !outcome.is_reusable();
-        let console = if self.container.concurrency == 1 || stream == 0 {
-            Some(&mut self.console)
-        } else {
-            self.consoles.get_mut(&stream)
+    /// Gives a call its logs, its record and its answer. What is large takes too long for an async thread.
+    fn conclude(&mut self, call: Call, stream: u32, ending: Ending) {
+        let ended = Instant::now();
+        let mut logs = match self.consoles.remove(&stream) {
+            Some(console) => console,
+            // Above concurrency 1, a call without a console wrote nothing, unless it was init's.
+            None if self.container.concurrency > 1 && stream != 0 => self.container.collector(),
+            None => std::mem::replace(&mut self.console, self.container.collector()),
         };
-        let logs = match console {
-            Some(console) => console.take(failed),
-            None => Collector::new(self.container.logs_bytes_max()).take(failed),
-        };
-        self.consoles.remove(&stream);
-        if !is_large(&outcome, &logs) {
-            return self.container.conclude(call, stream, &outcome, &logs);
-        }
-        self.large.retain(|task| !task.is_finished());
+        let large = ending.bytes() + logs.held_bytes() > Spool::LARGE_BYTES;
         let container = Arc::clone(&self.container);
-        self.large
-            .push(tokio::task::spawn_blocking(move || container.conclude(call, stream, &outcome, &logs)));
+        let conclude = move || {
+            let outcome = ending.outcome(&container);
+            let logs = logs.take(!outcome.is_reusable());
+            container.conclude(call, stream, ended, &outcome, &logs);
+        };
+        if large {
+            self.large.retain(|task| !task.is_finished());
+            self.large.push(tokio::task::spawn_blocking(conclude));
+        } else {
+            conclude();
+        }
+    }
+}
+
+/// How a call ended: what the platform says, or what is to be read from the launcher's answer.
+enum Ending {
+    Known(Outcome),
+    Answered { failed: bool, payload: Payload },
+}
+
+impl Ending {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Known(outcome) => outcome.result.len(),
+            Self::Answered { payload, .. } => payload.bytes.len(),
+        }
+    }
+
+    fn outcome(self, container: &Container) -> Outcome {
+        match self {
+            Self::Known(outcome) => outcome,
+            Self::Answered { failed, payload } => {
+                outcome::of_run(failed, payload, &container.shared.settings.limits)
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use triplane_model::limits::SystemLimits;
 
+use crate::logs::Budget;
 use crate::metrics::Metrics;
 use crate::spool::Spool;
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub hello_timeout_ms: u64,
     /// How long a runtime whose connection is lost may take to be gone before its calls are answered, milliseconds.
     pub exit_grace_ms: u64,
+    /// Memory for the logs of all calls until they are spooled, bytes; beyond it logs are cut.
+    pub logs_bytes_max: u64,
     /// Sizes of results.
     pub limits: SystemLimits,
 }
@@ -30,6 +33,7 @@ impl Default for Settings {
             buffer_max: 8,
             hello_timeout_ms: 10_000,
             exit_grace_ms: 5_000,
+            logs_bytes_max: 256 << 20,
             limits: SystemLimits::default(),
         }
     }
@@ -41,6 +45,7 @@ pub struct Shared {
     pub(crate) settings: Settings,
     pub(crate) spool: Arc<Spool>,
     pub(crate) metrics: Metrics,
+    pub(crate) logs: Arc<Budget>,
     origin: Instant,
 }
 
@@ -48,7 +53,8 @@ impl Shared {
     /// Everything that a proxy needs beside its container.
     #[must_use]
     pub fn new(settings: Settings, spool: Arc<Spool>) -> Arc<Self> {
-        Arc::new(Self { settings, spool, metrics: Metrics::default(), origin: Instant::now() })
+        let logs = Budget::new(settings.logs_bytes_max);
+        Arc::new(Self { settings, spool, metrics: Metrics::default(), logs, origin: Instant::now() })
     }
 
     /// Counters over all proxies.
