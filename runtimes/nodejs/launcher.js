@@ -25,7 +25,8 @@ const fs = require('fs');
   const STDOUT = 1;
   const STDERR = 2;
   const HEADER_BYTES = 9;
-  // What follows the length in a header: type and stream.
+  // A header is the length, then type and stream, which the length counts.
+  const LENGTH_BYTES = 4;
   const HEAD_TAIL_BYTES = 5;
   // A payload may be 48 MB (OpenWhisk's limit of a body); JSON escapes and the context of the call come on top.
   const PAYLOAD_BYTES_MAX = 128 * 1024 * 1024;
@@ -105,6 +106,9 @@ const fs = require('fs');
     queue(bytes === scratch ? bufferFrom(rest) : rest);
   };
 
+  const u32 = (bytes, at) =>
+    (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
+
   const writeHead = (bytes, kind, stream, payloadBytes) => {
     const length = payloadBytes + HEAD_TAIL_BYTES;
     bytes[0] = length;
@@ -118,15 +122,20 @@ const fs = require('fs');
     bytes[8] = stream >>> 24;
   };
 
-  // A frame with a text after one byte, which is a status or the number of an output.
-  const sendText = (kind, stream, first, text) => {
+  // A frame with a text after one byte, which is a status or the number of an output; the bytes may be more than that.
+  const encodeText = (kind, stream, first, text) => {
     // No UTF-16 unit needs more than three bytes of UTF-8.
     const small = text.length * 3 + HEADER_BYTES + 1 <= SCRATCH_BYTES;
     const bytes = small ? scratch : allocate(HEADER_BYTES + 1 + byteLength(text));
     const textBytes = apply(utf8Write, bytes, [text, HEADER_BYTES + 1]);
     writeHead(bytes, kind, stream, textBytes + 1);
     bytes[HEADER_BYTES] = first;
-    send(bytes, HEADER_BYTES + 1 + textBytes);
+    return bytes;
+  };
+
+  const sendText = (kind, stream, first, text) => {
+    const bytes = encodeText(kind, stream, first, text);
+    send(bytes, u32(bytes, 0) + LENGTH_BYTES);
   };
 
   const sendHello = () => {
@@ -260,8 +269,8 @@ const fs = require('fs');
 
   const compile = (code, file) => {
     const vm = require('vm');
-    if (dynamicImport === undefined && vm.constants) {
-      dynamicImport = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+    if (dynamicImport === undefined) {
+      dynamicImport = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER ?? ((specifier) => import(specifier));
       hushLoaderWarning();
     }
     return vm.compileFunction(code, SCOPE, { filename: file, importModuleDynamically: dynamicImport });
@@ -531,9 +540,6 @@ const fs = require('fs');
   let payloadBytes = 0;
   const readBuffer = allocate(READ_BUFFER_BYTES);
 
-  const u32 = (bytes, at) =>
-    (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
-
   const payloadLength = (bytes, at) => {
     const length = u32(bytes, at) - HEAD_TAIL_BYTES;
     if (length < 0 || length > PAYLOAD_BYTES_MAX) die(EXIT_BAD_FRAME, `launcher: frame length ${length} is out of range`);
@@ -591,15 +597,21 @@ const fs = require('fs');
     socket.on('error', () => die(EXIT_LOST));
   };
 
-  // Touches what the first action will need, while no one waits for it.
+  // Walks the way of a first action, which is then neither loaded nor compiled any more, while no one waits for it.
   const warmUp = async () => {
     if (status !== READY || userMain !== undefined) return;
     prepareOutput();
-    const script = compileScript('function main(value) { return value; }', '/warm/up.js', 'main');
-    const main = runScript(script, '/warm/up.js', 'main');
-    const { value } = parse('{"value":{"a":"b"}}');
-    stringify(await main(value));
-    require('util').format('warm', value, 1);
+    // A frame that is passed over.
+    writeHead(scratch, CANCEL, 0, 0);
+    onRead(HEADER_BYTES, scratch);
+    readScript(__filename);
+    const file = '/warm/up.js';
+    const main = runScript(compileScript('function main(value) { return value; }', file, 'main'), file, 'main');
+    const body = parse('{"value":{"a":"b"},"warm":"up"}');
+    setCallEnv(body);
+    setCallEnv({});
+    encodeText(RESULT, 0, STATUS_OK, stringify(await main(body.value)));
+    require('util').format('warm', body, 1);
     process.stdout.write('');
   };
 
