@@ -160,12 +160,11 @@ impl Router {
     /// Waits for the calls that run. One that is cut off keeps its lease until that ends.
     async fn finish(&self, mut holding: Holding) {
         let deadline = Instant::now() + self.settings.http.drain_time_max;
-        loop {
+        while !holding.tasks.is_empty() && Instant::now() < deadline {
             tokio::select! {
-                true = holding.ended() => {}
+                _ = holding.ended() => {}
                 () = tokio::time::sleep(RENEW_PERIOD) => self.renew(&holding).await,
-                () = tokio::time::sleep_until(deadline) => break,
-                else => break,
+                () = tokio::time::sleep_until(deadline) => {}
             }
         }
         holding.tasks.shutdown().await;

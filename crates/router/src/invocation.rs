@@ -1,6 +1,7 @@
 //! The life of an invocation, phase by phase: identity, name check, limits, entitlement, body size, query, body, action,
 //! then either the run or the queue. The order is OpenWhisk's: it decides which error wins (openwhisk-api.md 1.3).
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +23,15 @@ use crate::route::ActionPath;
 use crate::router::Router;
 use crate::run::{Call, Unstarted};
 use crate::{admission, payload, reply, trace};
+
+/// A request that was let in.
+#[derive(Debug)]
+struct Entered {
+    caller: Known,
+    name: FullName,
+    guard: InFlightGuard,
+    query: Query,
+}
 
 /// How a call that a client waits for ended.
 #[derive(Debug)]
@@ -51,32 +61,51 @@ impl Router {
     {
         let arrived_ms = epoch_ms();
         let limits = &self.settings.limits;
+        let entered = match self.enter(path, parts, &body, arrived_ms).await {
+            Ok(entered) => entered,
+            Err(refused) => {
+                payload::discard(&parts.headers, pin!(body)).await;
+                return Err(refused);
+            }
+        };
+        let payload =
+            payload::read(&parts.headers, body, limits.payload_bytes_max, self.settings.body_time_max)
+                .await?;
+        let call = self.prepare(&entered, payload, parts, transaction_id, arrived_ms).await?;
+        match entered.query.is_blocking {
+            true => self.run_and_wait(call, entered.guard, entered.query).await,
+            false => self.enqueue(call, entered.guard).await,
+        }
+    }
+
+    /// The phases before the body is read.
+    async fn enter(
+        &self,
+        path: ActionPath<'_>,
+        parts: &Parts,
+        body: &impl http_body::Body,
+        arrived_ms: u64,
+    ) -> Result<Entered, ApiError> {
+        let limits = &self.settings.limits;
         let caller = self.identities.caller(parts.headers.get(AUTHORIZATION)).await?;
         let name = path.check(&caller.identity)?;
         let guard = admission::admit(&caller, arrived_ms)?;
         admission::entitle(&caller.identity, &name)?;
-        payload::check_size(&body, limits.payload_bytes_max)?;
+        payload::check_size(body, limits.payload_bytes_max)?;
         let query = Query::parse(parts.uri.query(), limits.blocking_wait_ms_max)?;
-        let payload =
-            payload::read(&parts.headers, body, limits.payload_bytes_max, self.settings.body_time_max)
-                .await?;
-        let call = self.prepare(&caller, &name, payload, parts, transaction_id, arrived_ms).await?;
-        match query.is_blocking {
-            true => self.run_and_wait(call, guard, query).await,
-            false => self.enqueue(call, guard).await,
-        }
+        Ok(Entered { caller, name, guard, query })
     }
 
     async fn prepare(
         &self,
-        caller: &Known,
-        name: &FullName,
+        entered: &Entered,
         payload: Bytes,
         parts: &Parts,
         transaction_id: &TransactionId,
         arrived_ms: u64,
     ) -> Result<Call, ApiError> {
-        let found = self.actions.target(name, &self.lines).await;
+        let caller = &entered.caller;
+        let found = self.actions.target(&entered.name, &self.lines).await;
         let target = found.map_err(|_| overloaded(1000))?.ok_or_else(ApiError::not_found)?;
         Ok(Call {
             id: trace::activation_id(),

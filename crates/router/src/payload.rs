@@ -1,12 +1,19 @@
 //! Phases "body size" and "body": the payload of a call, within its limit.
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, EXPECT};
+use http_body_util::BodyExt;
 use triplane_model::ApiError;
 use triplane_net::{BodyError, TooLarge};
+
+/// What is read of the body of a request that is refused, in bytes and in time: a client that still sends would see its
+/// connection reset, and not the answer.
+const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
+const DISCARDED_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Refuses a body whose announced length is beyond the limit, before any of it is read.
 pub(crate) fn check_size<B: http_body::Body>(body: &B, max: u64) -> Result<(), ApiError> {
@@ -31,10 +38,14 @@ where
         return Ok(Bytes::new());
     }
     let limit = usize::try_from(max).unwrap_or(usize::MAX);
-    let read = tokio::time::timeout(time_max, triplane_net::collect(body, limit));
+    let mut body = pin!(body);
+    let read = tokio::time::timeout(time_max, triplane_net::collect(body.as_mut(), limit));
     let payload = match read.await {
         Ok(Ok(payload)) => payload,
-        Ok(Err(TooLarge::Larger { .. })) => return Err(ApiError::too_large("Request", max + 1, max)),
+        Ok(Err(TooLarge::Larger { .. })) => {
+            discard(headers, body).await;
+            return Err(ApiError::too_large("Request", max + 1, max));
+        }
         Ok(Err(TooLarge::Broken(error))) => return Err(ApiError::malformed_content(error)),
         Err(_) => return Err(ApiError::new(408, "The request took too long to arrive.")),
     };
@@ -42,6 +53,27 @@ where
         return Err(ApiError::unsupported_media_type());
     }
     Ok(payload)
+}
+
+/// Reads what a client still sends, within limits. One that waits to be told to send is not told.
+pub(crate) async fn discard<B>(headers: &HeaderMap, mut body: Pin<&mut B>)
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    if body.is_end_stream() || headers.contains_key(EXPECT) {
+        return;
+    }
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > DISCARDED_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // Whoever is slower than that will see a reset.
+    let _ = tokio::time::timeout(DISCARDED_TIME_MAX, reading).await;
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -1,0 +1,14 @@
+//! The router over real HTTP on loopback, with the other planes played by scripts.
+
+#![allow(clippy::unwrap_used, reason = "clippy spares the tests themselves, but not their helpers")]
+
+mod answers;
+mod caches;
+mod cancelled;
+mod limits;
+mod planes;
+mod queued;
+mod refusals;
+mod stream;
+mod waiting;
+mod world;

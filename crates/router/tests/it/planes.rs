@@ -1,0 +1,315 @@
+//! The other planes, played by scripts that the tests change and look into.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+use triplane_core::id::ContainerId;
+use triplane_model::activation::ActivationEntry;
+use triplane_model::{
+    Action, ActivationId, Credential, EntityName, FullName, Identity, Status, TransactionId,
+};
+use triplane_net::Body;
+use triplane_router::ports::{
+    Directory, Future, Management, Queue, QueuedCall, Records, Unavailable, Upstream,
+};
+use triplane_wire::run::{Finished, RunReply, RunRequest};
+
+/// Locks; a test that panics with a lock held fails anyway.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}
+
+/// A gate that is open, or lets single passers through.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    closed: AtomicBool,
+    passes: Semaphore,
+    at: AtomicUsize,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { closed: AtomicBool::new(false), passes: Semaphore::new(0), at: AtomicUsize::new(0) }
+    }
+}
+
+impl Gate {
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+        self.passes.add_permits(1_000_000);
+    }
+
+    pub(crate) fn let_through(&self, count: usize) {
+        self.passes.add_permits(count);
+    }
+
+    /// Those who stand at the gate.
+    pub(crate) fn at(&self) -> usize {
+        self.at.load(Ordering::SeqCst)
+    }
+
+    async fn pass(&self) {
+        if self.closed.load(Ordering::SeqCst) {
+            self.at.fetch_add(1, Ordering::SeqCst);
+            self.passes.acquire().await.unwrap().forget();
+            self.at.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// What the management plane knows.
+#[derive(Debug, Default)]
+pub(crate) struct Knowledge {
+    identities: Mutex<Vec<Arc<Identity>>>,
+    actions: Mutex<HashMap<FullName, Arc<Action>>>,
+    pub(crate) identity_asked: AtomicUsize,
+    pub(crate) action_asked: AtomicUsize,
+    /// The answer is made before the gate and given after it.
+    pub(crate) gate: Gate,
+    pub(crate) is_away: AtomicBool,
+}
+
+impl Knowledge {
+    pub(crate) fn put_identity(&self, identity: Identity) {
+        let mut identities = lock(&self.identities);
+        identities.retain(|known| known.namespace != identity.namespace);
+        identities.push(Arc::new(identity));
+    }
+
+    pub(crate) fn forget_identity(&self, namespace: &str) {
+        lock(&self.identities).retain(|known| known.namespace.as_str() != namespace);
+    }
+
+    pub(crate) fn put_action(&self, action: Action) {
+        lock(&self.actions).insert(action.name.clone(), Arc::new(action));
+    }
+
+    pub(crate) fn forget_action(&self, name: &FullName) {
+        lock(&self.actions).remove(name);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ScriptedDirectory(pub(crate) Arc<Knowledge>);
+
+impl ScriptedDirectory {
+    fn answer<T: Send + 'static>(&self, value: T) -> Future<T> {
+        let knowledge = Arc::clone(&self.0);
+        Box::pin(async move {
+            knowledge.gate.pass().await;
+            match knowledge.is_away.load(Ordering::SeqCst) {
+                true => Err(Unavailable("away".to_owned())),
+                false => Ok(value),
+            }
+        })
+    }
+
+    fn find(&self, is_it: impl Fn(&Identity) -> bool) -> Option<Arc<Identity>> {
+        lock(&self.0.identities).iter().find(|identity| is_it(identity)).cloned()
+    }
+}
+
+impl Directory for ScriptedDirectory {
+    fn identity(&self, credential: Credential) -> Future<Option<Arc<Identity>>> {
+        self.0.identity_asked.fetch_add(1, Ordering::SeqCst);
+        self.answer(self.find(|identity| identity.credential == credential))
+    }
+
+    fn owner(&self, namespace: EntityName) -> Future<Option<Arc<Identity>>> {
+        self.answer(self.find(|identity| identity.namespace == namespace))
+    }
+
+    fn action(&self, name: FullName) -> Future<Option<Arc<Action>>> {
+        self.0.action_asked.fetch_add(1, Ordering::SeqCst);
+        let action = lock(&self.0.actions).get(&name).cloned();
+        self.answer(action)
+    }
+}
+
+/// What a scripted container answers.
+pub(crate) type Behaviour = dyn Fn(&RunRequest) -> RunReply + Send + Sync;
+
+/// The containers: they note who came, and answer as told.
+#[derive(Default)]
+pub(crate) struct Containers {
+    pub(crate) gate: Gate,
+    behaviour: Mutex<Option<Arc<Behaviour>>>,
+    pub(crate) requests: Mutex<Vec<RunRequest>>,
+    inside: Mutex<HashMap<ContainerId, usize>>,
+    most_inside: Mutex<HashMap<ContainerId, usize>>,
+}
+
+impl fmt::Debug for Containers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Containers")
+    }
+}
+
+impl Containers {
+    pub(crate) fn answer(&self, behaviour: impl Fn(&RunRequest) -> RunReply + Send + Sync + 'static) {
+        *lock(&self.behaviour) = Some(Arc::new(behaviour));
+    }
+
+    /// The most calls that were in one container at once.
+    pub(crate) fn most_inside(&self) -> usize {
+        lock(&self.most_inside).values().copied().max().unwrap_or(0)
+    }
+
+    pub(crate) fn request_count(&self) -> usize {
+        lock(&self.requests).len()
+    }
+
+    /// The parameters of all calls, in the order in which they came.
+    pub(crate) fn parameters(&self) -> Vec<String> {
+        let text = |request: &RunRequest| String::from_utf8(request.parameters.to_vec()).unwrap();
+        lock(&self.requests).iter().map(text).collect()
+    }
+
+    fn enter(&self, request: &RunRequest) {
+        let container = request.target.container;
+        let mut inside = lock(&self.inside);
+        let now = inside.entry(container).or_default();
+        *now += 1;
+        let mut most = lock(&self.most_inside);
+        let most = most.entry(container).or_default();
+        *most = (*most).max(*now);
+        lock(&self.requests).push(request.clone());
+    }
+
+    fn leave(&self, container: ContainerId) {
+        *lock(&self.inside).get_mut(&container).unwrap() -= 1;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ScriptedUpstream(pub(crate) Arc<Containers>);
+
+impl Upstream for ScriptedUpstream {
+    fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
+        let containers = Arc::clone(&self.0);
+        Box::pin(async move {
+            containers.enter(&request);
+            containers.gate.pass().await;
+            tokio::task::yield_now().await;
+            let behaviour = lock(&containers.behaviour).clone();
+            let reply = behaviour.map_or_else(|| echo(&request), |behaviour| behaviour(&request));
+            containers.leave(request.target.container);
+            reply
+        })
+    }
+}
+
+/// The call succeeds with its parameters as the result.
+pub(crate) fn echo(request: &RunRequest) -> RunReply {
+    done(request, Status::Success, &String::from_utf8_lossy(&request.parameters))
+}
+
+pub(crate) fn done(request: &RunRequest, status: Status, result: &str) -> RunReply {
+    RunReply::Done(Finished {
+        status,
+        result: result.to_owned().into(),
+        record: format!(r#"{{"activationId":"{}","result":{result}}}"#, request.activation_id).into(),
+        service_us: 1000,
+        reusable: true,
+    })
+}
+
+/// The queue in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) due: Mutex<VecDeque<QueuedCall>>,
+    leased: Mutex<HashMap<ActivationId, QueuedCall>>,
+    pub(crate) running: Mutex<HashSet<ActivationId>>,
+    pub(crate) done: Mutex<Vec<ActivationId>>,
+    pub(crate) released: AtomicUsize,
+    pub(crate) is_broken: AtomicBool,
+    pub(crate) gate: Gate,
+}
+
+#[derive(Debug)]
+pub(crate) struct ScriptedQueue(pub(crate) Arc<Waiting>);
+
+impl ScriptedQueue {
+    fn change<T: Send + 'static>(&self, change: impl FnOnce(&Waiting) -> T + Send + 'static) -> Future<T> {
+        let waiting = Arc::clone(&self.0);
+        Box::pin(async move {
+            waiting.gate.pass().await;
+            match waiting.is_broken.load(Ordering::SeqCst) {
+                true => Err(Unavailable("broken".to_owned())),
+                false => Ok(change(&waiting)),
+            }
+        })
+    }
+}
+
+impl Queue for ScriptedQueue {
+    fn accept(&self, call: QueuedCall) -> Future<()> {
+        self.change(move |waiting| lock(&waiting.due).push_back(call))
+    }
+
+    fn lease(&self, limit: usize) -> Future<Vec<QueuedCall>> {
+        self.change(move |waiting| {
+            let mut due = lock(&waiting.due);
+            let count = limit.min(due.len());
+            let leased: Vec<_> = due.drain(..count).collect();
+            lock(&waiting.leased).extend(leased.iter().map(|call| (call.id, call.clone())));
+            leased
+        })
+    }
+
+    fn running(&self, id: ActivationId) -> Future<()> {
+        self.change(move |waiting| {
+            lock(&waiting.running).insert(id);
+        })
+    }
+
+    fn release(&self, id: ActivationId, _after_ms: u64) -> Future<()> {
+        self.change(move |waiting| {
+            let call = lock(&waiting.leased).remove(&id).expect("only leased calls are released");
+            lock(&waiting.due).push_back(call);
+            waiting.released.fetch_add(1, Ordering::SeqCst);
+        })
+    }
+
+    fn done(&self, id: ActivationId) -> Future<()> {
+        self.change(move |waiting| {
+            lock(&waiting.leased).remove(&id).expect("only leased calls are done");
+            lock(&waiting.done).push(id);
+        })
+    }
+
+    fn renew(&self, _ids: Vec<ActivationId>) -> Future<()> {
+        self.change(|_| ())
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ScriptedRecords(pub(crate) Arc<Mutex<Vec<ActivationEntry>>>);
+
+impl Records for ScriptedRecords {
+    fn record(&self, entry: ActivationEntry) -> Future<()> {
+        lock(&self.0).push(entry);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Answers with the method, the path, and the transaction id that it was given.
+#[derive(Debug)]
+pub(crate) struct ScriptedManagement;
+
+impl Management for ScriptedManagement {
+    fn handle(&self, request: http::Request<Body>) -> BoxFuture<'static, http::Response<Body>> {
+        let id = request.extensions().get::<TransactionId>().unwrap().to_string();
+        let logged = request.headers().contains_key("x-ow-extra-logging");
+        let text = format!("{} {} {id} {logged}", request.method(), request.uri());
+        Box::pin(async move { http::Response::new(triplane_net::full(text)) })
+    }
+}
