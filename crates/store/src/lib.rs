@@ -1,7 +1,17 @@
 //! Entities, subjects, activations, change log and asynchronous queue, behind one trait for each store file.
 //!
-//! A write that returned has survived: it is synced (STORE-1), but for activations, whose records the node's spool
-//! holds until they are here. The store knows nothing of HTTP and starts nothing.
+//! [`Sqlite::open`] gives the three traits on a data directory, whose [`DirLock`] the caller holds. Each is a file with one
+//! writer, which commits together all that waits, and a few readers beside it.
+//!
+//! What holds:
+//! - A write that returned has survived: it is synced (STORE-1), but for activations, whose records the node's spool holds
+//!   until they are here.
+//! - A write that was refused left nothing behind, and touched no other write of its batch.
+//! - Sequences of changes have no gaps and are in the order of the commits; revisions of a name grow for ever.
+//! - Everything has a bound, see [`Options`].
+//!
+//! The store knows nothing of HTTP, starts nothing, and decides nothing about calls but what
+//! `triplane_core::call` says.
 
 mod backup;
 mod keys;

@@ -50,7 +50,7 @@ impl Default for Options {
             waiting_max: 4_096,
             batch_max: 512,
             wait_max: Duration::from_secs(30),
-            cache_kib: 1_024,
+            cache_kib: 2_048,
             file_pages_max: None,
         }
     }

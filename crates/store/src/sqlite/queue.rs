@@ -1,5 +1,5 @@
 //! The writes of the queue: every batch of one kind is one statement, and every transition names the state that it
-//! leaves, and the owner, in SQL.
+//! leaves, and the owner, in SQL. They mirror `triplane_core::call`; a test drives both with the same steps.
 
 use std::collections::{HashMap, HashSet};
 
@@ -343,7 +343,8 @@ async fn reclaim(
     id: ActivationId,
 ) -> Result<Result<Vec<Call>, StoreError>, sqlx::Error> {
     let reclaimed = sqlx::query(
-        "UPDATE calls SET state = 0, owner = NULL, lease_until_ms = NULL WHERE state > 0 AND id = ?",
+        "UPDATE calls SET state = 0, owner = NULL, lease_until_ms = NULL, not_before_ms = 0
+         WHERE state > 0 AND id = ?",
     )
     .bind(id_bytes(id))
     .execute(connection)

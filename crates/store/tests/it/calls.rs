@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
-use proptest::prelude::{Just, Strategy, prop};
+use proptest::prelude::{Strategy, prop};
 use proptest::test_runner::{Config, TestRunner};
-use triplane_model::ActivationId;
+use triplane_core::call::{self, Event, Lease, Outcome, Owner, State};
 use triplane_store::{Call, CallState, Calls, Options, Sqlite, StoreError};
 
-use crate::support::{TempDir, call, id, ns, numbers, open, raw};
+use crate::support::{TempDir, call as stored, id, ns, numbers, open, raw};
 
 const LATER: u64 = 1_000_000;
 
@@ -17,8 +17,8 @@ async fn a_call_is_accepted_leased_run_and_done() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
     let calls = &stores.calls;
-    calls.accept(call(1)).await.unwrap();
-    calls.accept(call(2)).await.unwrap();
+    calls.accept(stored(1)).await.unwrap();
+    calls.accept(stored(2)).await.unwrap();
     let leased = calls.lease(7, 5_000, 6_000, 10).await.unwrap();
     assert_eq!(numbers(&leased), [1, 2]);
     assert_eq!((leased[0].attempt, leased[0].state), (1, CallState::Leased));
@@ -40,7 +40,7 @@ async fn a_call_is_leased_as_it_was_accepted() {
         traceparent: Some("00-trace".into()),
         partition: Some("orders".into()),
         payload: vec![0, 159, 146, 150],
-        ..call(1)
+        ..stored(1)
     };
     stores.calls.accept(accepted.clone()).await.unwrap();
     let leased = stores.calls.lease(u64::MAX, LATER, LATER, 1).await.unwrap().remove(0);
@@ -55,7 +55,7 @@ async fn the_oldest_that_are_due_are_leased_first() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
     for (number, accepted_ms, not_before_ms) in [(1, 30, 30), (2, 10, 10), (3, 20, 500), (4, 40, 40)] {
-        stores.calls.accept(Call { accepted_ms, not_before_ms, ..call(number) }).await.unwrap();
+        stores.calls.accept(Call { accepted_ms, not_before_ms, ..stored(number) }).await.unwrap();
     }
     assert_eq!(numbers(&stores.calls.lease(1, 100, 200, 2).await.unwrap()), [2, 1]);
     assert_eq!(numbers(&stores.calls.lease(1, 100, 200, 9).await.unwrap()), [4]);
@@ -68,7 +68,7 @@ async fn the_oldest_that_are_due_are_leased_first() {
 async fn a_call_is_leased_to_one_of_many_dispatchers() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
-    for accepted in join_all((0..100).map(|number| stores.calls.accept(call(number)))).await {
+    for accepted in join_all((0..100).map(|number| stores.calls.accept(stored(number)))).await {
         accepted.unwrap();
     }
     let leases = join_all((0..20).map(|owner| stores.calls.lease(owner, LATER, LATER, 7))).await;
@@ -84,7 +84,7 @@ async fn transitions_of_calls_that_are_not_held_are_refused() {
     let stores = open(dir.path()).await;
     let calls = &stores.calls;
     let refused = |outcome: Result<(), StoreError>| matches!(outcome, Err(StoreError::Conflict));
-    calls.accept(call(1)).await.unwrap();
+    calls.accept(stored(1)).await.unwrap();
     assert!(refused(calls.running(7, id(1)).await), "nobody leased it");
     assert!(refused(calls.release(7, id(1), 0).await), "nobody holds it");
     assert!(refused(calls.reclaim(id(1)).await), "it waits already");
@@ -104,7 +104,7 @@ async fn a_released_call_waits_for_its_time_and_counts_its_attempts() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
     let calls = &stores.calls;
-    calls.accept(call(1)).await.unwrap();
+    calls.accept(stored(1)).await.unwrap();
     calls.lease(7, LATER, LATER, 1).await.unwrap();
     calls.release(7, id(1), LATER + 10).await.unwrap();
     assert!(calls.lease(8, LATER, LATER, 1).await.unwrap().is_empty());
@@ -122,7 +122,7 @@ async fn orphans_are_what_others_hold_or_whose_lease_lapsed() {
     let stores = open(dir.path()).await;
     let calls = &stores.calls;
     for number in 1..=4 {
-        calls.accept(call(number)).await.unwrap();
+        calls.accept(stored(number)).await.unwrap();
     }
     calls.lease(7, LATER, 100, 2).await.unwrap();
     calls.lease(8, LATER, 300, 1).await.unwrap();
@@ -145,14 +145,14 @@ async fn an_accept_that_is_repeated_changes_nothing() {
     let options = Options { calls_max: 2, ..Options::default() };
     let stores = Sqlite::open(dir.path(), options).await.unwrap();
     let calls = &stores.calls;
-    for accepted in join_all((0..1).chain(0..1).map(|number| calls.accept(call(number)))).await {
+    for accepted in join_all((0..1).chain(0..1).map(|number| calls.accept(stored(number)))).await {
         accepted.unwrap();
     }
-    calls.accept(Call { payload: b"other".to_vec(), ..call(0) }).await.unwrap();
-    calls.accept(call(1)).await.unwrap();
+    calls.accept(Call { payload: b"other".to_vec(), ..stored(0) }).await.unwrap();
+    calls.accept(stored(1)).await.unwrap();
     let leased = calls.lease(1, LATER, LATER, 9).await.unwrap();
     assert_eq!(numbers(&leased), [0, 1], "and it does not count against the bound");
-    assert_eq!(leased[0].payload, call(0).payload);
+    assert_eq!(leased[0].payload, stored(0).payload);
     stores.close().await;
 }
 
@@ -161,8 +161,8 @@ async fn the_queue_is_bounded_and_has_room_again_when_calls_are_done() {
     let dir = TempDir::new();
     let options = Options { calls_per_namespace_max: 2, calls_max: 3, ..Options::default() };
     let stores = Sqlite::open(dir.path(), options.clone()).await.unwrap();
-    let of = |number, namespace| Call { namespace: ns(namespace), ..call(number) };
-    let outcomes = join_all((0..3).map(|number| stores.calls.accept(call(number)))).await;
+    let of = |number, namespace| Call { namespace: ns(namespace), ..stored(number) };
+    let outcomes = join_all((0..3).map(|number| stores.calls.accept(stored(number)))).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2, "the namespace has two");
     assert!(matches!(outcomes[2], Err(StoreError::Full(_))));
     stores.calls.accept(of(10, "other")).await.unwrap();
@@ -170,9 +170,9 @@ async fn the_queue_is_bounded_and_has_room_again_when_calls_are_done() {
     stores.close().await;
 
     let stores = Sqlite::open(dir.path(), options).await.unwrap();
-    assert!(matches!(stores.calls.accept(call(20)).await, Err(StoreError::Full(_))), "after a restart too");
+    assert!(matches!(stores.calls.accept(stored(20)).await, Err(StoreError::Full(_))), "after a restart too");
     stores.calls.done(id(0)).await.unwrap();
-    stores.calls.accept(call(20)).await.unwrap();
+    stores.calls.accept(stored(20)).await.unwrap();
     stores.close().await;
 }
 
@@ -181,7 +181,7 @@ async fn the_bytes_of_the_queue_are_bounded() {
     let dir = TempDir::new();
     let options = Options { calls_bytes_max: 100, ..Options::default() };
     let stores = Sqlite::open(dir.path(), options).await.unwrap();
-    let of = |number, bytes| Call { payload: vec![b'x'; bytes], ..call(number) };
+    let of = |number, bytes| Call { payload: vec![b'x'; bytes], ..stored(number) };
     stores.calls.accept(of(1, 60)).await.unwrap();
     assert!(matches!(stores.calls.accept(of(2, 41)).await, Err(StoreError::Full(_))));
     stores.calls.accept(of(3, 40)).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_call_that_cannot_be_read_does_not_hold_up_the_others() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
     for number in 1..=3 {
-        stores.calls.accept(call(number)).await.unwrap();
+        stores.calls.accept(stored(number)).await.unwrap();
     }
     let mut file = raw(&dir.join("queue.db")).await;
     for spoil in [
@@ -214,110 +214,111 @@ async fn a_call_that_cannot_be_read_does_not_hold_up_the_others() {
 #[derive(Clone, Debug)]
 enum Step {
     Accept(u64),
-    Lease { owner: u64, limit: u64 },
-    Running { owner: u64, id: u64 },
-    Release { owner: u64, id: u64 },
+    Lease { lease: Lease, now_ms: u64, limit: u64 },
+    Renew { lease: Lease, id: u64 },
+    Running { owner: Owner, id: u64 },
+    Release { owner: Owner, id: u64, not_before_ms: u64 },
     Reclaim(u64),
     Done(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (owner, number) = (0..3_u64, 0..12_u64);
-    let held = (owner.clone(), number.clone());
+    let (owner, id, time) = (|| (0..3_u64).prop_map(Owner), || 0..12_u64, || 0..50_u64);
+    let lease = || (owner(), time()).prop_map(|(owner, until_ms)| Lease { owner, until_ms });
     proptest::prop_oneof![
-        3 => number.clone().prop_map(Step::Accept),
-        2 => (owner, 0..4_u64).prop_map(|(owner, limit)| Step::Lease { owner, limit }),
-        2 => held.clone().prop_map(|(owner, id)| Step::Running { owner, id }),
-        1 => held.prop_map(|(owner, id)| Step::Release { owner, id }),
-        1 => number.clone().prop_map(Step::Reclaim),
-        1 => number.prop_map(Step::Done),
-        1 => Just(Step::Lease { owner: 0, limit: 100 }),
+        3 => id().prop_map(Step::Accept),
+        3 => (lease(), time(), 0..9_u64)
+            .prop_map(|(lease, now_ms, limit)| Step::Lease { lease, now_ms, limit }),
+        1 => (lease(), id()).prop_map(|(lease, id)| Step::Renew { lease, id }),
+        2 => (owner(), id()).prop_map(|(owner, id)| Step::Running { owner, id }),
+        1 => (owner(), id(), time())
+            .prop_map(|(owner, id, not_before_ms)| Step::Release { owner, id, not_before_ms }),
+        1 => id().prop_map(Step::Reclaim),
+        1 => id().prop_map(Step::Done),
     ]
 }
 
-/// A queue as a plain map: by number the state, the owner and the attempts.
-#[derive(Debug, Default)]
-struct Model(BTreeMap<u64, (CallState, u64, u32)>);
+/// The machine of every call that is not done, by number.
+type Machines = BTreeMap<u64, call::Call>;
 
-impl Model {
-    fn transit(&mut self, id: u64, from: impl Fn(CallState, u64) -> bool, to: CallState) -> bool {
-        match self.0.get_mut(&id) {
-            Some((state, owner, _)) if from(*state, *owner) => {
-                *state = to;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn lease(&mut self, by: u64, limit: u64) -> Vec<u128> {
-        let waiting = self.0.iter_mut().filter(|(_, (state, ..))| *state == CallState::Accepted);
-        let mut leased = Vec::new();
-        for (id, call) in waiting.take(usize::try_from(limit).unwrap()) {
-            *call = (CallState::Leased, by, call.2 + 1);
-            leased.push(u128::from(*id));
-        }
-        leased
-    }
-
-    fn depth(&self) -> [u64; 3] {
-        [CallState::Accepted, CallState::Leased, CallState::Running]
-            .map(|wanted| self.0.values().filter(|(state, ..)| *state == wanted).count() as u64)
-    }
+/// Tells one machine; says whether that changed it.
+fn tell(machines: &mut Machines, id: u64, event: Event) -> bool {
+    let changed = machines.get_mut(&id).is_some_and(|machine| machine.take_in(event) == Outcome::Changed);
+    machines.retain(|_, machine| machine.state != State::Done);
+    changed
 }
 
-fn held(state: CallState) -> bool {
-    state != CallState::Accepted
-}
-
-async fn apply(calls: &dyn Calls, model: &mut Model, step: Step) {
-    let number = |id: u64| -> ActivationId { crate::support::id(id) };
+/// The queue takes a step; the outcome is the one of the machines.
+async fn take(calls: &dyn Calls, machines: &mut Machines, step: Step) {
     let (outcome, expected) = match step {
         Step::Accept(id) => {
-            model.0.entry(id).or_insert((CallState::Accepted, 0, 0));
-            (calls.accept(call(id)).await, true)
+            machines.entry(id).or_insert(call::Call::accepted(id * 4));
+            let accepted = Call { accepted_ms: id, not_before_ms: id * 4, ..stored(id) };
+            (calls.accept(accepted).await, true)
         }
-        Step::Lease { owner, limit } => {
-            let leased = calls.lease(owner, LATER, LATER, limit).await.unwrap();
-            assert_eq!(numbers(&leased), model.lease(owner, limit));
-            for call in leased {
-                let id = u64::try_from(call.id.bits()).unwrap();
-                assert_eq!(call.attempt, model.0[&id].2);
+        Step::Lease { lease, now_ms, limit } => {
+            let leased = calls.lease(lease.owner.0, now_ms, lease.until_ms, limit).await.unwrap();
+            let mut expected = Vec::new();
+            for id in machines.keys().copied().collect::<Vec<_>>() {
+                if (expected.len() as u64) < limit && tell(machines, id, Event::Leased { now_ms, lease }) {
+                    expected.push((u128::from(id), machines[&id].attempt));
+                }
             }
+            let leased: Vec<_> = leased.iter().map(|call| (call.id.bits(), call.attempt)).collect();
+            assert_eq!(leased, expected);
             return;
         }
+        Step::Renew { lease, id } => {
+            tell(machines, id, Event::Renewed(lease));
+            (calls.renew(lease.owner.0, vec![self::id(id)], lease.until_ms).await, true)
+        }
         Step::Running { owner, id } => {
-            let from = |state, holder| state == CallState::Leased && holder == owner;
-            (calls.running(owner, number(id)).await, model.transit(id, from, CallState::Running))
+            (calls.running(owner.0, self::id(id)).await, tell(machines, id, Event::SendingRun(owner)))
         }
-        Step::Release { owner, id } => {
-            let from = |state, holder| held(state) && holder == owner;
-            (calls.release(owner, number(id), 0).await, model.transit(id, from, CallState::Accepted))
+        Step::Release { owner, id, not_before_ms } => {
+            let released = calls.release(owner.0, self::id(id), not_before_ms).await;
+            (released, tell(machines, id, Event::Released { owner, not_before_ms }))
         }
-        Step::Reclaim(id) => {
-            let from = |state, _| held(state);
-            (calls.reclaim(number(id)).await, model.transit(id, from, CallState::Accepted))
-        }
+        Step::Reclaim(id) => (calls.reclaim(self::id(id)).await, tell(machines, id, Event::NeverSent)),
         Step::Done(id) => {
-            model.0.remove(&id);
-            (calls.done(number(id)).await, true)
+            tell(machines, id, Event::Finished);
+            (calls.done(self::id(id)).await, true)
         }
     };
     assert_eq!(outcome.is_ok(), expected, "{outcome:?}");
 }
 
+/// Depth and orphans are what the machines say.
+async fn agrees(calls: &dyn Calls, machines: &Machines) {
+    let count =
+        |wanted: fn(State) -> bool| machines.values().filter(|call| wanted(call.state)).count() as u64;
+    let depth = [
+        count(|state| matches!(state, State::Accepted { .. })),
+        count(|state| matches!(state, State::Leased(_))),
+        count(|state| matches!(state, State::Running(_))),
+    ];
+    assert_eq!(calls.depth().await.unwrap(), depth);
+    let is_orphan = |lease: Lease| lease.owner != Owner(1) || lease.until_ms < 25;
+    let orphan = |(id, call): (&u64, &call::Call)| match call.state {
+        State::Leased(lease) | State::Running(lease) => is_orphan(lease).then_some(u128::from(*id)),
+        State::Accepted { .. } | State::Done => None,
+    };
+    let orphans: Vec<u128> = machines.iter().filter_map(orphan).collect();
+    assert_eq!(numbers(&calls.orphans(1, 25, 99).await.unwrap()), orphans);
+}
+
 #[test]
-fn any_steps_follow_a_plain_model() {
+fn any_steps_agree_with_the_machine_of_a_call() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new(Config { cases: 32, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&prop::collection::vec(step(), 1..60), |steps| {
         runtime.block_on(async {
             let dir = TempDir::new();
             let stores = open(dir.path()).await;
-            let mut model = Model::default();
+            let mut machines = Machines::new();
             for step in steps {
-                apply(&*stores.calls, &mut model, step).await;
-                assert_eq!(stores.calls.depth().await.unwrap(), model.depth());
+                take(&*stores.calls, &mut machines, step).await;
+                agrees(&*stores.calls, &machines).await;
             }
             stores.close().await;
         });
