@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use triplane_testkit::json::{at, text};
 
-use crate::platform::{Guest, Platform};
+use crate::platform::{Guest, Platform, process_titled};
 
 /// What was acknowledged.
 #[derive(Default)]
@@ -102,15 +102,11 @@ async fn nothing_acknowledged_is_lost_by_kills_at_random_moments() {
 async fn a_call_that_was_running_at_a_kill_is_not_run_again_and_gets_a_record() {
     let platform = Platform::start().await;
     let guest = platform.guest();
-    guest.create("hangs", "function main() { return new Promise(() => {}) }").await;
+    let title = format!("hanging-{}", std::process::id());
+    let code = format!("function main() {{ process.title = '{title}'; return new Promise(() => {{}}) }}");
+    guest.create("hangs", &code).await;
     let id = guest.fire("hangs", json!({})).await;
-    triplane_testkit::wait_until(crate::platform::SOON, "the call is running", async || {
-        let metrics = platform.server.admin.get("/metrics").await.text();
-        metrics
-            .lines()
-            .any(|line| line.starts_with("triplane_router_runs_in_flight ") && !line.ends_with(" 0"))
-    })
-    .await;
+    let _ = process_titled(&title).await;
     let platform = platform.kill_and_restart().await;
     let record = platform.guest().record(&id).await;
     assert_eq!(text(&record, "response.status"), "whisk internal error");

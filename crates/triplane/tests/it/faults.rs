@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use triplane_testkit::json::{keyed, text};
 use triplane_testkit::wait_until;
 
-use crate::platform::{Guest, Platform, SOON, was_cold};
+use crate::platform::{Guest, Platform, SOON, process_titled, was_cold};
 
 /// What it says in a metric without labels.
 async fn metric(platform: &Platform, name: &str) -> u64 {
@@ -52,20 +52,10 @@ async fn an_action_whose_process_is_killed_from_outside_mid_call_is_reported() {
         let guest = guest.clone();
         tokio::spawn(async move { error_of(&guest, "killed", 502).await.0 })
     };
-    let pid =
-        triplane_testkit::wait_for(SOON, "the action's process is there", async || find_process(&marker))
-            .await;
+    let pid = process_titled(&marker).await;
     let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(killed.success());
     assert_eq!(call.await.unwrap(), "The action did not produce a valid response and exited unexpectedly.");
-}
-
-fn find_process(title: &str) -> Option<u32> {
-    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let cmdline = std::fs::read(entry.path().join("cmdline")).ok()?;
-        cmdline.starts_with(title.as_bytes()).then_some(pid)
-    })
 }
 
 #[tokio::test]

@@ -34,12 +34,8 @@ async fn a_line_belongs_to_the_call_that_wrote_it_also_when_calls_overlap() {
     let guest = platform.guest();
     let code = "async function main(p) { console.log('begin', p.n); await new Promise(r => setTimeout(r, 50)); console.log('end', p.n); return { n: p.n } }";
     guest.create_with("overlaps", code, json!({"concurrency": 10})).await;
-    let calls = (0..20).map(|n| {
-        let guest = guest.clone();
-        tokio::spawn(async move { (n, logs_of(&guest, "overlaps", json!({"n": n})).await) })
-    });
-    for call in calls.collect::<Vec<_>>() {
-        let (n, lines) = call.await.unwrap();
+    let calls = (0..20).map(async |n| (n, logs_of(&guest, "overlaps", json!({"n": n})).await));
+    for (n, lines) in futures_util::future::join_all(calls).await {
         let texts: Vec<&str> = lines.iter().map(|line| &line[31..]).collect();
         assert_eq!(texts, [format!("stdout: begin {n}"), format!("stdout: end {n}")]);
     }

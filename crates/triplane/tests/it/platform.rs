@@ -87,3 +87,15 @@ impl Guest {
 pub(crate) fn was_cold(record: &Value) -> bool {
     triplane_testkit::json::keyed(&record["annotations"], "initTime").is_some()
 }
+
+/// The process of an action that set its own title, as the host sees it.
+pub(crate) async fn process_titled(title: &str) -> u32 {
+    wait_for(SOON, "the action's process is there", async || {
+        std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let cmdline = std::fs::read(entry.path().join("cmdline")).ok()?;
+            cmdline.starts_with(title.as_bytes()).then_some(pid)
+        })
+    })
+    .await
+}
