@@ -109,6 +109,12 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     dir.parent().map_or(Ok(()), sync_dir)
 }
 
+/// Creates an empty file that only its owner reads, if it is not there. An empty file is an empty database, and what
+/// SQLite writes beside it gets the same mode.
+pub(crate) fn create_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
 /// Creates a directory, with those above it, that only its owner reads.
 pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)

@@ -19,7 +19,7 @@ pub use manifest::{FileEntry, Manifest};
 pub use restore::{Restored, restore};
 
 use crate::OpenError;
-use crate::keys::{create_dir, key_file, sync_dir, write_secret};
+use crate::keys::{create_dir, create_private, key_file, sync_dir, write_secret};
 use crate::sqlite::{ACTIVATIONS, ENTITIES, File, Kind, QUEUE, RESTORING};
 
 /// The files of a store in the order in which they are copied.
@@ -99,6 +99,7 @@ async fn copy_file(dir: &Path, part: &Path, kind: Kind) -> Result<FileEntry, Bac
         let detail = format!("it has no complete {}", kind.name);
         return Err(BackupError::Unusable { path: dir.to_owned(), detail });
     }
+    create_private(&copy).map_err(|error| BackupError::io(&copy, &error))?;
     let schema = vacuum_into(&source, &copy).await.map_err(|error| BackupError::io(&source, &error))?;
     let (bytes, sha256) = in_background(copy, |copy| {
         fs::File::open(copy)?.sync_all()?;

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSy
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
 use super::options::Options;
+use crate::keys::create_private;
 
 /// Readers beside the one writer of a file. They are opened when they are needed and closed when they are idle.
 const READERS_MAX: u32 = 2;
@@ -18,7 +19,7 @@ const WAL_BYTES_KEPT: u64 = 16 << 20;
 /// The log is copied back every so many pages (16 MiB): a page that is written again and again, such as those of an index
 /// of random ids, is then copied once. After a kill so much is read again at the start.
 const CHECKPOINT_PAGES: u32 = 4_000;
-/// How long a connection waits for another process's lock, such as that of a backup that starts.
+/// How long a connection waits for another process's lock, unless a write may not wait that long.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// Why the store could not be opened.
@@ -166,7 +167,8 @@ impl File {
     /// Opens the file, creates it if it is not there, checks it and brings it to the current schema.
     pub(crate) async fn open(&self) -> Result<SqliteConnection, OpenError> {
         let failed = |error: sqlx::Error| OpenError::sqlite(&self.path, &error);
-        let mut connection = self.connect(true).await.map_err(failed)?;
+        create_private(&self.path).map_err(|error| OpenError::io(&self.path, &error))?;
+        let mut connection = self.connect().await.map_err(failed)?;
         let found = self.version(&mut connection).await?;
         if found == 0 {
             // Before the first table, or it has no effect.
@@ -181,7 +183,7 @@ impl File {
 
     /// A further connection for the writer, after it lost the first.
     pub(crate) async fn reconnect(&self) -> Result<SqliteConnection, sqlx::Error> {
-        self.connect(false).await
+        self.connect().await
     }
 
     /// The readers; connects when they are needed.
@@ -195,8 +197,8 @@ impl File {
             .connect_lazy_with(self.connect_options().read_only(true))
     }
 
-    async fn connect(&self, create: bool) -> Result<SqliteConnection, sqlx::Error> {
-        let mut options = self.connect_options().create_if_missing(create);
+    async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
+        let mut options = self.connect_options();
         if let Some(pages) = self.options.file_pages_max {
             options = options.pragma("max_page_count", pages.to_string());
         }
@@ -209,7 +211,7 @@ impl File {
         SqliteConnectOptions::new()
             .filename(&self.path)
             .synchronous(synchronous)
-            .busy_timeout(BUSY_MAX)
+            .busy_timeout(BUSY_MAX.min(self.options.wait_max / 2))
             .statement_cache_capacity(32)
             .pragma("cache_size", format!("-{}", self.options.cache_kib))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())

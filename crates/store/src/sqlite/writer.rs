@@ -97,6 +97,13 @@ fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".into())
 }
 
+/// A transaction that is void.
+struct Failed {
+    error: StoreError,
+    /// Whether it was begun: if so, a write in it may be at fault, else the file is.
+    begun: bool,
+}
+
 struct Task<W> {
     file: File,
     connection: Option<SqliteConnection>,
@@ -157,38 +164,33 @@ impl<W: Apply> Task<W> {
     }
 
     async fn write(&mut self, operations: &[W::Operation]) -> Outcomes<W::Answer> {
-        let error = match self.transaction(operations).await {
+        let failed = match self.transaction(operations).await {
             Ok(outcomes) => return outcomes,
-            Err(error) => error,
+            Err(failed) => failed,
         };
-        tracing::warn!(file = self.file.name(), writes = operations.len(), %error, "transaction failed");
-        if operations.len() == 1 {
-            return vec![Err(error)];
+        let (file, writes, error) = (self.file.name(), operations.len(), failed.error.clone());
+        tracing::warn!(file, writes, %error, "transaction failed");
+        if !failed.begun || operations.len() == 1 {
+            return operations.iter().map(|_| Err(error.clone())).collect();
         }
         let mut outcomes = Vec::with_capacity(operations.len());
         for operation in operations {
-            // Without a connection, asking for one again and again would keep everyone waiting.
-            if let Err(error) = self.connected().await {
-                outcomes.resize_with(operations.len(), || Err(error.clone()));
+            match self.transaction(std::slice::from_ref(operation)).await {
+                Ok(one) => outcomes.extend(one),
+                Err(failed) if failed.begun => outcomes.push(Err(failed.error)),
+                // Trying each of the rest too would keep everyone waiting.
+                Err(failed) => outcomes.resize_with(operations.len(), || Err(failed.error.clone())),
+            }
+            if outcomes.len() == operations.len() {
                 break;
             }
-            let alone = self.transaction(std::slice::from_ref(operation)).await;
-            outcomes.push(alone.and_then(|mut one| one.pop().unwrap_or_else(|| Err(closed()))));
         }
         outcomes
     }
 
-    async fn connected(&mut self) -> Result<(), StoreError> {
-        if self.connection.is_none() {
-            self.connection = Some(self.file.reconnect().await.map_err(|error| unavailable(&error))?);
-        }
-        Ok(())
-    }
-
     /// One transaction. After an error nothing of it is in the file; a panic costs the connection.
-    async fn transaction(&mut self, operations: &[W::Operation]) -> Result<Outcomes<W::Answer>, StoreError> {
-        self.connected().await?;
-        let Some(mut connection) = self.connection.take() else { return Err(closed()) };
+    async fn transaction(&mut self, operations: &[W::Operation]) -> Result<Outcomes<W::Answer>, Failed> {
+        let mut connection = self.begin().await.map_err(|error| Failed { error, begun: false })?;
         let work = commit(&mut connection, &mut self.work, operations);
         let (error, sound) = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(outcomes)) => {
@@ -204,7 +206,22 @@ impl<W: Apply> Task<W> {
             true => self.connection = Some(connection),
             false => close(connection).await,
         }
-        Err(error)
+        Err(Failed { error, begun: true })
+    }
+
+    /// A connection with an open transaction.
+    async fn begin(&mut self) -> Result<SqliteConnection, StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.file.reconnect().await.map_err(|error| unavailable(&error))?,
+        };
+        match execute(&mut connection, "BEGIN IMMEDIATE").await {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                close(connection).await;
+                Err(unavailable(&error))
+            }
+        }
     }
 
     /// Says whether there is more to tidy.
@@ -239,7 +256,6 @@ async fn commit<W: Apply>(
     work: &mut W,
     operations: &[W::Operation],
 ) -> Result<Outcomes<W::Answer>, sqlx::Error> {
-    execute(connection, "BEGIN IMMEDIATE").await?;
     let outcomes = work.apply(connection, operations).await?;
     execute(connection, "COMMIT").await?;
     Ok(outcomes)
@@ -388,6 +404,23 @@ mod tests {
         assert!(unavailable(&writer.write(Operation::Panic).await));
         writer.write(Operation::Store(3)).await.unwrap();
         assert_eq!(stored(&file).await, [1, 2, 3]);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_held_by_another_program_fails_writes_until_it_is_free() {
+        let options = Options { wait_max: Duration::from_millis(100), ..Options::default() };
+        let (_dir, file, writer) = writer(options).await;
+        let mut other = file.reconnect().await.unwrap();
+        execute(&mut other, "BEGIN IMMEDIATE").await.unwrap();
+        let outcomes = all(&writer, &[1, 2, 3].map(Operation::Store)).await;
+        assert!(outcomes.iter().all(unavailable), "{outcomes:?}");
+        other.close().await.unwrap();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while writer.write(Operation::Store(4)).await.is_err() {
+            assert!(tokio::time::Instant::now() < deadline);
+        }
+        assert_eq!(stored(&file).await.last(), Some(&4));
         writer.close().await;
     }
 

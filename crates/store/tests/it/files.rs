@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use sqlx::{AssertSqlSafe, Connection};
-use triplane_store::{DirLock, Expected, LockError, OpenError, Options, Sqlite, StoreError};
+use triplane_store::{DirLock, Expected, LockError, OpenError, Options, Sqlite, StoreError, backup};
 
 use crate::support::{
     TempDir, action, call, credential, entry, id, named, namespace_limits, ns, numbers, open, raw,
@@ -151,6 +151,25 @@ async fn the_key_file_is_private_and_needed_once_keys_are_sealed() {
     assert!(matches!(refusal(&dir).await, OpenError::KeyUnfit { .. }), "a short key");
     std::fs::write(&key, bytes).unwrap();
     open(dir.path()).await.close().await;
+}
+
+#[tokio::test]
+async fn only_the_owner_reads_the_files() {
+    let dir = TempDir::new();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let stores = open(&dir.join("data")).await;
+    stores.calls.accept(call(1)).await.unwrap();
+    let mode = |name: &str| std::fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("data"), 0o700);
+    for file in FILES {
+        assert_eq!(mode(&format!("data/{file}")), 0o600, "{file}");
+    }
+    assert_eq!(mode("data/queue.db-wal"), 0o600);
+    stores.close().await;
+    backup(&dir.join("data"), &dir.join("copy"), true).await.unwrap();
+    for file in ["queue.db", "activations.db", "entities.db", "seal.key"] {
+        assert_eq!(mode(&format!("copy/{file}")), 0o600, "{file}");
+    }
 }
 
 #[test]
