@@ -120,8 +120,8 @@ describe('an action', () => {
   test('may be created, read and deleted by several names at once', async (t) => {
     const ow = client();
     const names = [await createAction(t, HELLO), await createAction(t, HELLO)];
-    assert.deepEqual((await ow.actions.get(names)).map((action) => action.name), names);
-    assert.deepEqual((await ow.actions.delete(names)).map((action) => action.name), names);
+    assert.deepEqual((await ow.actions.get([...names])).map((action) => action.name), names);
+    assert.deepEqual((await ow.actions.delete([...names])).map((action) => action.name), names);
   });
 });
 

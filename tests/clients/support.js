@@ -137,7 +137,7 @@ const request = (method, target, { auth = AUTH, headers = {}, body } = {}) => ne
     response.on('error', reject);
     response.on('end', () => {
       const answer = Buffer.concat(pieces).toString();
-      const isJson = /^application\/json/.test(response.headers['content-type'] ?? '');
+      const isJson = answer !== '' && /^application\/json/.test(response.headers['content-type'] ?? '');
       resolve({
         status: response.statusCode,
         headers: response.headers,
