@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use bytes::Bytes;
 use serde_json::json;
+use tokio::time::timeout;
 use triplane_model::action::{ActionPut, exec_undefined};
 use triplane_model::runtimes::Runtimes;
 use triplane_model::{Action, ApiError, CodeHash, FullName, Identity};
@@ -25,13 +26,18 @@ pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> 
         let total = app.ports.entities.count_actions(namespace).await?;
         return Ok(answer::json(&json!({ "actions": page.counted(total) })));
     }
+    let list = timeout(app.settings.bodies.share_wait_max, app.lists.acquire()).await;
+    let list = list.map_err(|_| ApiError::unavailable().retry_after_ms(1000))?;
     let actions = app.ports.entities.list_actions(namespace, page.skip, page.limit).await?;
     let bytes = actions.iter().map(|action| action.annotations.size_bytes()).sum();
     let summaries = move || {
         let summaries: Vec<String> = actions.iter().map(Action::to_summary).collect();
         format!("[{}]", summaries.join(","))
     };
-    Ok(answer::json_bytes(off_thread(bytes, summaries).await?))
+    let summaries = off_thread(bytes, summaries).await?;
+    let share = body::share(&app, summaries.len() as u64).await?;
+    drop(list);
+    Ok(answer::json_bytes(share.hold(summaries)))
 }
 
 /// `GET /namespaces/{ns}/actions/{package}/`: the list of a package, of which there are none yet.

@@ -22,12 +22,18 @@ pub(crate) struct Shared {
     pub(crate) ports: Ports,
     /// One permit for each KiB that bodies may take together.
     pub(crate) body_kib: Arc<Semaphore>,
+    /// One permit for each list of actions that is read and printed.
+    pub(crate) lists: Semaphore,
 }
+
+/// How many lists of actions are in memory at a time: 200 actions with the largest parameters and annotations are 400 MB.
+/// An ordinary list takes a few milliseconds.
+const LISTS_MAX: usize = 8;
 
 impl Shared {
     pub(crate) fn new(settings: Settings, ports: Ports) -> Self {
         let body_kib = Arc::new(Semaphore::new(settings.bodies.total_bytes_max.div_ceil(1024)));
-        Self { settings, ports, body_kib }
+        Self { settings, ports, body_kib, lists: Semaphore::new(LISTS_MAX) }
     }
 
     /// Waits until the records of all calls that ended before now are in the store, or for a bounded time.

@@ -102,3 +102,12 @@ async fn a_list_shows_only_the_own_namespace() {
     assert_eq!(platform.other("GET", LIST, None).await.ok(), json!([]));
     assert_eq!(platform.other("GET", &format!("{LIST}?count=true"), None).await.ok(), json!({"actions": 0}));
 }
+
+#[tokio::test]
+async fn many_lists_at_once_are_all_answered() {
+    let platform = with_actions(2).await;
+    let lists = futures_util::future::join_all((0..40).map(|_| platform.get(LIST))).await;
+    for list in lists {
+        assert_eq!(names(&list.ok()), ["a1", "a0"]);
+    }
+}
