@@ -94,9 +94,9 @@ pub trait Entities: Send + Sync + Debug + 'static {
         code: Option<String>,
         expected: Expected,
     ) -> Future<(Action, Change)>;
-    /// Deletes an action.
+    /// Deletes an action. One whose document is corrupt goes whatever revision is expected, since nobody can read it.
     fn delete_action(&self, name: FullName, expected: Revision) -> Future<Change>;
-    /// The actions of a namespace, packaged ones included, newest first.
+    /// The actions of a namespace, packaged ones included, newest first. One that is corrupt is logged and left out.
     fn list_actions(&self, namespace: EntityName, skip: u64, limit: u64) -> Future<Vec<Action>>;
     /// How many actions a namespace has.
     fn count_actions(&self, namespace: EntityName) -> Future<u64>;
@@ -105,9 +105,10 @@ pub trait Entities: Send + Sync + Debug + 'static {
 
     /// Who a credential stands for; nothing when it is unknown or its subject blocked. `uuid:key` is found by SHA-256.
     fn identity(&self, credential: Credential) -> Future<Option<Identity>>;
-    /// The identity of the owner of a namespace, for calls that are made in its name.
+    /// The identity of the owner of a namespace, for calls that are made in its name; nothing when it is blocked.
     fn owner(&self, namespace: EntityName) -> Future<Option<Identity>>;
-    /// Creates a namespace for a subject, and the subject if it is new.
+    /// Creates a namespace for a subject, and the subject if it is new; [`StoreError::Conflict`] when the namespace or the
+    /// UUID exists.
     fn create_subject(
         &self,
         subject: String,
@@ -117,9 +118,10 @@ pub trait Entities: Send + Sync + Debug + 'static {
     ) -> Future<Change>;
     /// A subject, with the credentials of its namespaces in the same order.
     fn subject(&self, subject: String) -> Future<Option<(SubjectInfo, Vec<Credential>)>>;
-    /// Deletes a subject and its namespaces' credentials; entities and activations stay.
+    /// Deletes a subject and its namespaces' credentials; entities and activations stay. [`StoreError::Conflict`] when
+    /// there is none.
     fn delete_subject(&self, subject: String) -> Future<Vec<Change>>;
-    /// Blocks or unblocks a subject.
+    /// Blocks or unblocks a subject; [`StoreError::Conflict`] when there is none.
     fn block_subject(&self, subject: String, blocked: bool) -> Future<Vec<Change>>;
 
     /// The sequence of the last change.
@@ -199,21 +201,23 @@ pub struct Call {
 
 /// The durable queue of asynchronous calls.
 pub trait Calls: Send + Sync + Debug + 'static {
-    /// Stores a call; when this returns it survives power loss. Concurrent calls share one sync.
+    /// Stores a call; when this returns it survives power loss. Concurrent calls share one sync. Repeating it changes
+    /// nothing; [`StoreError::Full`] at a bound of the queue.
     fn accept(&self, call: Call) -> Future<()>;
     /// Leases up to `limit` accepted calls that are due, oldest first, until `lease_until_ms`.
     fn lease(&self, owner: u64, now_ms: u64, lease_until_ms: u64, limit: u64) -> Future<Vec<Call>>;
-    /// Extends leases.
+    /// Extends leases; calls that the owner does not hold are passed over.
     fn renew(&self, owner: u64, ids: Vec<ActivationId>, lease_until_ms: u64) -> Future<()>;
-    /// Notes that a leased call is about to be sent.
+    /// Notes that a leased call is about to be sent; [`StoreError::Conflict`] when the owner has no lease on it.
     fn running(&self, owner: u64, id: ActivationId) -> Future<()>;
-    /// Puts a leased call back, to be started again not before a time.
+    /// Puts a leased call back, or one that no container took, to be started again not before a time;
+    /// [`StoreError::Conflict`] when the owner does not hold it.
     fn release(&self, owner: u64, id: ActivationId, not_before_ms: u64) -> Future<()>;
-    /// Removes a call that is done.
+    /// Removes a call that is done, in whatever state; repeating it changes nothing.
     fn done(&self, id: ActivationId) -> Future<()>;
     /// Calls that a dead dispatcher left: leased or running by another owner, or with a lapsed lease.
     fn orphans(&self, owner: u64, now_ms: u64, limit: u64) -> Future<Vec<Call>>;
-    /// Puts an orphan back into the line, whoever held it.
+    /// Puts an orphan back into the line, due at once, whoever held it; [`StoreError::Conflict`] when nobody did.
     fn reclaim(&self, id: ActivationId) -> Future<()>;
     /// How many calls there are, by state: accepted, leased, running.
     fn depth(&self) -> Future<[u64; 3]>;
