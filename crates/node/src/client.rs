@@ -74,6 +74,7 @@ pub struct SpawnerClient {
 #[derive(Debug)]
 struct Connection {
     socket: AsyncFd<OwnedFd>,
+    process: Option<u32>,
     enforcement: Enforcement,
     sandboxes: Mutex<HashMap<u64, Entry>>,
 }
@@ -113,9 +114,21 @@ impl SpawnerClient {
         Ok(client)
     }
 
+    /// Whether a spawner runs now.
+    pub fn is_running(&self) -> bool {
+        self.current.borrow().is_some()
+    }
+
     /// What sandboxes are held to.
+    #[must_use]
     pub fn enforcement(&self) -> Enforcement {
         self.current.borrow().as_ref().map_or_else(Enforcement::default, |connection| connection.enforcement)
+    }
+
+    /// The spawner's process id, unless it is being started again.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.current.borrow().as_ref().and_then(|connection| connection.process)
     }
 
     /// Starts a sandbox. The descriptors are the runtime's ends of its socket, its stdout and its stderr.
@@ -213,8 +226,8 @@ async fn launch(command: &SpawnerCommand, config: &Config) -> Result<(Child, Arc
     });
     match ready.await.map_err(|_| SpawnerError::Late)?? {
         Some((Reply::Ready(enforcement), _)) => {
-            let sandboxes = Mutex::default();
-            Ok((child, Arc::new(Connection { socket, enforcement, sandboxes })))
+            let (process, sandboxes) = (child.id(), Mutex::default());
+            Ok((child, Arc::new(Connection { socket, process, enforcement, sandboxes })))
         }
         Some((Reply::Unusable { reason }, _)) => Err(SpawnerError::Unusable(reason)),
         _ => Err(SpawnerError::Start(io::Error::other("it ended before it was ready"))),

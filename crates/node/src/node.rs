@@ -169,6 +169,12 @@ impl Node {
         self.inner.interpreters.manifest()
     }
 
+    /// Whether containers can be started now: the spawner runs.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.inner.spawner.is_running()
+    }
+
     /// Which limits the kernel enforces here.
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
@@ -192,15 +198,16 @@ impl Driver for Node {
         node: NodeId,
         spec: Arc<ContainerSpec>,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
+        // held from here on, so that a stop waits for it
+        let held = match self.inner.hold(container, node) {
+            Ok(held) => held,
+            Err(error) => return std::future::ready(Err(error)).boxed(),
+        };
         let (answer, started) = oneshot::channel();
-        if node != self.inner.offer.node {
-            return std::future::ready(Err(StartError::Sandbox(format!("node {} is not here", node.0))))
-                .boxed();
-        }
         let inner = Arc::clone(&self.inner);
         // a task of its own: a start that nobody waits for any more must still be taken back
         tokio::spawn(async move {
-            let result = inner.start(container, spec).await;
+            let result = inner.start(container, spec, held).await;
             if let Err(Ok(_)) = answer.send(result) {
                 inner.stop(container).await;
             }
@@ -235,19 +242,27 @@ impl Driver for Node {
 }
 
 impl Inner {
-    async fn start(
-        self: &Arc<Self>,
-        container: ContainerId,
-        spec: Arc<ContainerSpec>,
-    ) -> Result<Endpoint, StartError> {
+    fn hold(&self, container: ContainerId, node: NodeId) -> Result<Arc<Held>, StartError> {
+        if node != self.offer.node {
+            return Err(StartError::Sandbox(format!("node {} is not here", node.0)));
+        }
         let held = Arc::new(Held {
             proxy: OnceLock::new(),
             stopping: AtomicBool::new(false),
             phase: watch::Sender::new(Phase::Starting),
         });
-        if self.containers.pin().try_insert(container, Arc::clone(&held)).is_err() {
-            return Err(StartError::Sandbox(format!("container {container} is there already")));
+        match self.containers.pin().try_insert(container, Arc::clone(&held)) {
+            Ok(_) => Ok(held),
+            Err(_) => Err(StartError::Sandbox(format!("container {container} is there already"))),
         }
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        container: ContainerId,
+        spec: Arc<ContainerSpec>,
+        held: Arc<Held>,
+    ) -> Result<Endpoint, StartError> {
         let secret = Secret(rand::random());
         match self.bring_up(container, spec, secret).await {
             Ok((proxy, code)) => {

@@ -129,7 +129,7 @@ pub(crate) fn placed(target: RawFd) -> BorrowedFd<'static> {
 /// What the kernel says.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: the child uses none of its inherited `OwnedFd`s afterwards and drops none (it execs or exits at once).
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) as c_int })
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })
 }
 
 /// Sets attributes on a mount, and on all below it.
@@ -151,7 +151,7 @@ pub(crate) fn set_mount_attributes(path: &CStr, attributes: u64) -> io::Result<(
             std::mem::size_of_val(&attr),
         )
     };
-    check(result as c_int)
+    check(result)
 }
 
 /// Makes this process ignore, or take by default, the signals that a terminal or a service manager sends, and SIGPIPE.
@@ -217,6 +217,6 @@ pub(crate) fn asynchronous(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> 
     unsafe { AsyncFd::register(descriptor) }.map_err(io::Error::from)
 }
 
-fn check(result: c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+fn check(result: impl Into<i64>) -> io::Result<()> {
+    if result.into() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

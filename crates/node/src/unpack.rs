@@ -25,19 +25,16 @@ pub struct UnpackLimits {
     pub entries_max: usize,
     /// Bytes of all files.
     pub bytes_max: u64,
-    /// Bytes of all files for each byte of the archive, once there are more than [`Self::RATIO_FREE_BYTES`].
+    /// Bytes of all files for each byte of the archive, once there are more than `ratio_free_bytes`.
     pub ratio_max: u64,
-}
-
-impl UnpackLimits {
-    /// Below this, the ratio does not matter: a few repetitive files are no bomb.
-    pub const RATIO_FREE_BYTES: u64 = 64 * MB;
+    /// Up to here the ratio does not matter: a few repetitive files are no bomb.
+    pub ratio_free_bytes: u64,
 }
 
 impl Default for UnpackLimits {
     fn default() -> Self {
         // a large `node_modules` has some 30,000 files and 300 MB; deflate reaches 1000, honest code 5
-        Self { entries_max: 50_000, bytes_max: 512 * MB, ratio_max: 100 }
+        Self { entries_max: 50_000, bytes_max: 512 * MB, ratio_max: 100, ratio_free_bytes: 64 * MB }
     }
 }
 
@@ -180,7 +177,7 @@ impl<'a> Writer<'a> {
     fn new(root: &'a Path, archive: &[u8], limits: UnpackLimits) -> Result<Self, UnpackError> {
         make_directory(root)?;
         let by_ratio = (archive.len() as u64).saturating_mul(limits.ratio_max);
-        let bytes_max = limits.bytes_max.min(by_ratio.max(UnpackLimits::RATIO_FREE_BYTES));
+        let bytes_max = limits.bytes_max.min(by_ratio.max(limits.ratio_free_bytes));
         Ok(Self { root, limits, bytes_max, entries: 0, bytes: 0, links: BTreeMap::new() })
     }
 

@@ -1,4 +1,9 @@
 //! Tests of the node agent with real processes. Those of sandboxes need namespaces: root, or unprivileged user namespaces.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
+mod actions;
+mod code;
+mod cost;
+mod lifetimes;
 mod sandboxes;
 mod support;

@@ -1,11 +1,90 @@
-//! The spawner as a process of its own, for the tests.
+//! Processes that the tests start: without arguments the spawner; `wait DIRECTORY` and `churn DIRECTORY` servers with a
+//! spawner and sandboxes of their own, to be killed or looked at.
+#![allow(clippy::unwrap_used, reason = "part of the tests")]
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
+#[path = "support.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the tests, which use the rest")]
+mod support;
+
 fn main() -> ExitCode {
-    match std::io::stdin().as_fd().try_clone_to_owned() {
-        Ok(control) => triplane_node::spawner::run(control),
-        Err(_) => ExitCode::FAILURE,
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["wait", data] => serve(data, false),
+        ["churn", data] => serve(data, true),
+        _ => match std::io::stdin().as_fd().try_clone_to_owned() {
+            Ok(control) => triplane_node::spawner::run(control),
+            Err(_) => ExitCode::FAILURE,
+        },
     }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn serve(data: &str, churn: bool) -> ExitCode {
+    let config = support::config(Path::new(data));
+    let client = triplane_node::client::SpawnerClient::start(support::command(), config).await.unwrap();
+    // the directory is the test's, which removes it
+    let spawner = support::Spawner { client, scratch: support::Scratch(String::new().into()) };
+    if churn {
+        println!("ready");
+        println!("{}", run_a_hundred(&spawner).await);
+        return ExitCode::SUCCESS;
+    }
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        running.push(spawner.script("sleep 1000 & sleep 1000").await);
+    }
+    println!("ready");
+    std::future::pending().await
+}
+
+/// What is there afterwards that was not there before.
+async fn run_a_hundred(spawner: &support::Spawner) -> String {
+    use triplane_proxy::runtime::Sandbox;
+    let process = spawner.client.process().unwrap();
+    spawner.output("true").await;
+    let descriptors = |process: &str| std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    let mounts = || std::fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap().lines().count();
+    let spawner_name = process.to_string();
+    let before = (descriptors("self"), descriptors(&spawner_name), mounts());
+    for _ in 0..10 {
+        let started =
+            futures_util::future::join_all((0..10).map(|_| spawner.script("sleep 1000 & sleep 1000")));
+        let running = support::within(started).await;
+        for sandbox in &running {
+            sandbox.sandbox.kill();
+            support::within(sandbox.sandbox.exited()).await;
+        }
+    }
+    spawner.output("true").await;
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    let cgroups =
+        std::fs::read_to_string("/proc/self/cgroup").unwrap().lines().map(sandbox_cgroups).sum::<usize>();
+    format!(
+        "descriptors {} of the server, {} of the spawner; {} processes, {} mounts, {cgroups} cgroups",
+        descriptors("self").abs_diff(before.0),
+        descriptors(&spawner_name).abs_diff(before.1),
+        children.split_whitespace().count(),
+        mounts().abs_diff(before.2),
+    )
+}
+
+/// Cgroups of sandboxes of our spawner, in the hierarchy that a line of `/proc/self/cgroup` is about.
+fn sandbox_cgroups(line: &str) -> usize {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (controller, path) = (fields.next().unwrap(), fields.next().unwrap());
+    let own = Path::new("/sys/fs/cgroup").join(controller).join(path.trim_start_matches('/'));
+    let subtrees = std::fs::read_dir(own).into_iter().flatten().flatten();
+    let subtrees = subtrees.filter(|entry| entry.file_name().to_string_lossy().starts_with("triplane-"));
+    let ours = subtrees.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.split('-').nth(2).unwrap_or_default().to_owned();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains(&format!("PPid:\t{}\n", std::process::id()))
+    });
+    ours.map(|entry| std::fs::read_dir(entry.path()).unwrap().flatten().filter(|c| c.path().is_dir()).count())
+        .sum()
 }

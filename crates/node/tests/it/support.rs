@@ -13,10 +13,10 @@ use triplane_proxy::runtime::{Exit, Sandbox};
 
 /// A directory that is removed at the end.
 #[derive(Debug)]
-pub struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("triplane-node-{}-{number}", std::process::id()));
@@ -25,21 +25,24 @@ impl Scratch {
         Self(path)
     }
 
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        if !self.0.as_os_str().is_empty() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 }
 
 /// How the tests' spawner is started.
-pub fn command() -> SpawnerCommand {
+pub(crate) fn command() -> SpawnerCommand {
     SpawnerCommand {
-        program: env!("CARGO_BIN_EXE_triplane-test-spawner").into(),
+        // for the test processes this is themselves
+        program: option_env!("CARGO_BIN_EXE_triplane-test-spawner").unwrap_or("/proc/self/exe").into(),
         arguments: Vec::new(),
         environment: Vec::new(),
     }
@@ -47,28 +50,34 @@ pub fn command() -> SpawnerCommand {
 
 /// A spawner in a directory of its own.
 #[derive(Debug)]
-pub struct Spawner {
-    pub client: Arc<SpawnerClient>,
-    pub scratch: Scratch,
+pub(crate) struct Spawner {
+    pub(crate) client: Arc<SpawnerClient>,
+    pub(crate) scratch: Scratch,
 }
 
 impl Spawner {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A spawner that is configured otherwise.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let scratch = Scratch::new();
-        let client = SpawnerClient::start(command(), config(&scratch.0)).await.unwrap();
-        Self { client, scratch }
+        let mut config = config(&scratch.0);
+        change(&mut config);
+        Self { client: SpawnerClient::start(command(), config).await.unwrap(), scratch }
     }
 
     /// Starts a shell script.
-    pub async fn script(&self, script: &str) -> Running {
+    pub(crate) async fn script(&self, script: &str) -> Running {
         self.run(spec(script)).await
     }
 
-    pub async fn run(&self, spec: SandboxSpec) -> Running {
+    pub(crate) async fn run(&self, spec: SandboxSpec) -> Running {
         self.try_run(spec).await.unwrap()
     }
 
-    pub async fn try_run(&self, spec: SandboxSpec) -> Result<Running, String> {
+    pub(crate) async fn try_run(&self, spec: SandboxSpec) -> Result<Running, String> {
         let (socket, far_socket) = std::os::unix::net::UnixStream::pair().unwrap();
         let (stdout, far_stdout) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (stderr, far_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
@@ -77,14 +86,14 @@ impl Spawner {
     }
 
     /// What a script prints, if it ends well.
-    pub async fn output(&self, script: &str) -> String {
+    pub(crate) async fn output(&self, script: &str) -> String {
         let (exit, stdout, stderr) = self.script(script).await.finish().await;
         assert_eq!(exit, Exit::Code(0), "{script}: {stdout} {stderr}");
         stdout.trim().to_owned()
     }
 }
 
-pub fn config(data: &Path) -> Config {
+pub(crate) fn config(data: &Path) -> Config {
     Config {
         root: data.join("sandbox").to_str().unwrap().to_owned(),
         code_root: data.join("code").to_str().unwrap().to_owned(),
@@ -94,7 +103,7 @@ pub fn config(data: &Path) -> Config {
     }
 }
 
-pub fn spec(script: &str) -> SandboxSpec {
+pub(crate) fn spec(script: &str) -> SandboxSpec {
     SandboxSpec {
         arguments: vec!["/bin/sh".into(), "-c".into(), script.into()],
         environment: vec!["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into()],
@@ -106,16 +115,16 @@ pub fn spec(script: &str) -> SandboxSpec {
 
 /// A sandbox and the near ends of its descriptors.
 #[derive(Debug)]
-pub struct Running {
-    pub sandbox: SandboxHandle,
-    pub stdout: OwnedFd,
-    pub stderr: OwnedFd,
-    pub socket: OwnedFd,
+pub(crate) struct Running {
+    pub(crate) sandbox: SandboxHandle,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) socket: OwnedFd,
 }
 
 impl Running {
     /// Waits for the end; exit, stdout, stderr.
-    pub async fn finish(self) -> (Exit, String, String) {
+    pub(crate) async fn finish(self) -> (Exit, String, String) {
         let exit = within(self.sandbox.exited()).await;
         (exit, read_all(self.stdout).await, read_all(self.stderr).await)
     }
@@ -128,6 +137,6 @@ async fn read_all(pipe: OwnedFd) -> String {
 }
 
 /// Waits at most half a minute.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("it takes too long")
 }
