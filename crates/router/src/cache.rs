@@ -300,3 +300,104 @@ fn evict<K: Hash + Eq + Clone, V>(shard: &mut HashMap<K, Entry<V>>, now_ms: u64)
         shard.remove(&key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times {
+        fresh_ms: 60_000,
+        stale_ms_max: 60_000,
+        missing_ms: 60_000,
+        answer_time_max: Duration::from_secs(10),
+    };
+
+    fn cache(change: impl FnOnce(&mut Times)) -> Arc<Cache<u32, u32>> {
+        let mut times = TIMES;
+        change(&mut times);
+        Cache::new(64, times, Clock::new())
+    }
+
+    fn answer(answer: Answer<u32>) -> Future<Option<u32>> {
+        Box::pin(async move { answer })
+    }
+
+    fn away() -> Answer<u32> {
+        Err(Unavailable("away".to_owned()))
+    }
+
+    async fn get(cache: &Arc<Cache<u32, u32>>, key: u32, now: Answer<u32>) -> Option<Option<u32>> {
+        cache.get(&key, || answer(now)).await.ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_until_it_is_invalidated() {
+        let cache = cache(|_| {});
+        assert_eq!(get(&cache, 1, Ok(Some(10))).await, Some(Some(10)));
+        assert_eq!(get(&cache, 1, Ok(Some(11))).await, Some(Some(10)));
+        cache.invalidate(&1, |value| *value >= 10);
+        assert_eq!(get(&cache, 1, Ok(Some(11))).await, Some(Some(10)));
+        cache.invalidate(&1, |_| false);
+        assert_eq!(get(&cache, 1, Ok(Some(11))).await, Some(Some(11)));
+    }
+
+    #[tokio::test]
+    async fn that_there_is_nothing_is_kept_too_until_it_is_invalidated() {
+        let cache = cache(|_| {});
+        assert_eq!(get(&cache, 1, Ok(None)).await, Some(None));
+        assert_eq!(get(&cache, 1, Ok(Some(1))).await, Some(None));
+        cache.invalidate(&1, |_| true);
+        assert_eq!(get(&cache, 1, Ok(Some(1))).await, Some(Some(1)));
+    }
+
+    #[tokio::test]
+    async fn an_old_answer_serves_while_nobody_answers_but_not_for_ever() {
+        let patient = cache(|times| times.fresh_ms = 0);
+        get(&patient, 1, Ok(Some(10))).await;
+        assert_eq!(get(&patient, 1, away()).await, Some(Some(10)));
+        assert_eq!(get(&patient, 1, Ok(Some(11))).await, Some(Some(11)), "it is asked for all the same");
+        let impatient = cache(|times| (times.fresh_ms, times.stale_ms_max) = (0, 0));
+        get(&impatient, 1, Ok(Some(10))).await;
+        assert_eq!(get(&impatient, 1, away()).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_failed_question_is_not_kept() {
+        let cache = cache(|_| {});
+        assert_eq!(get(&cache, 1, away()).await, None);
+        assert_eq!(get(&cache, 1, Ok(Some(1))).await, Some(Some(1)));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_panics_or_hangs_does_not_block_the_next_one() {
+        let cache = cache(|times| times.answer_time_max = Duration::from_millis(5));
+        assert!(cache.get(&1, || Box::pin(async { panic!("on purpose") })).await.is_err());
+        assert!(cache.get(&1, || Box::pin(std::future::pending())).await.is_err());
+        // The panicking task lets go of its question when it is gone.
+        while get(&cache, 1, Ok(Some(1))).await != Some(Some(1)) {}
+    }
+
+    #[tokio::test]
+    async fn there_are_never_more_entries_than_allowed() {
+        let cache = cache(|_| {});
+        for key in 0..10_000 {
+            get(&cache, key, Ok((key % 2 == 0).then_some(key))).await;
+        }
+        let sizes = |lens: Vec<usize>| (lens.iter().sum::<usize>(), lens.into_iter().max().unwrap());
+        let found = sizes(cache.found.shards.iter().map(|shard| shard.read().unwrap().len()).collect());
+        let missing = sizes(cache.missing.shards.iter().map(|shard| shard.read().unwrap().len()).collect());
+        assert!(found.0 <= 64 && missing.0 <= 16, "{found:?} {missing:?}");
+        assert!(found.0 > 32, "most places are used");
+        assert!(cache.flights().open.is_empty());
+    }
+
+    #[test]
+    fn what_has_expired_makes_room_first() {
+        let entry = |fetched_ms, fresh_until_ms| Entry { value: (), fetched_ms, fresh_until_ms };
+        let mut shard = HashMap::from([(1, entry(5, 100)), (2, entry(9, 10)), (3, entry(1, 100))]);
+        evict(&mut shard, 50);
+        assert!(!shard.contains_key(&2) && shard.len() == 2);
+        evict(&mut shard, 50);
+        assert!(shard.contains_key(&1), "then the oldest");
+    }
+}

@@ -82,3 +82,33 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_finished_all_the_same() {
+        let runs = Arc::<Runs>::default();
+        let (let_go, gate) = oneshot::channel::<()>();
+        let running = runs.enter();
+        let mut detached = Detached::new(async move {
+            let gone = gate.await;
+            drop(running);
+            gone
+        });
+        assert!((&mut detached).now_or_never().is_none());
+        drop(detached);
+        assert_eq!(runs.count(), 1);
+        let_go.send(()).unwrap();
+        runs.none().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_finished_is_not_started_again() {
+        assert_eq!(Detached::new(async { 7 }).await, 7);
+    }
+}

@@ -45,11 +45,18 @@ struct Queue {
 pub(crate) type Handed = Result<Held, Refusal>;
 
 /// What the control plane was told last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Demanded {
-    waiting: usize,
+    /// How many wait; nothing when it must be told again whatever the number.
+    waiting: Option<usize>,
     at_ms: u64,
     not_before_ms: u64,
+}
+
+impl Default for Demanded {
+    fn default() -> Self {
+        Self { waiting: Some(0), at_ms: 0, not_before_ms: 0 }
+    }
 }
 
 /// There is no room for another waiting call.
@@ -133,18 +140,13 @@ impl Line {
 
     /// The demand cannot be met: waiting calls are answered, unless the action has containers whose slots they may get.
     pub(crate) fn refuse(self: &Arc<Self>, refusal: &Refusal) {
-        let has_containers = self
-            .group
-            .load()
-            .as_ref()
-            .is_some_and(|group| group.containers().iter().any(|container| container.is_in_service()));
         let now_ms = self.shared.clock.now_ms();
         {
             let mut demanded = self.demanded();
-            demanded.waiting = 0;
+            demanded.waiting = Some(0);
             demanded.not_before_ms = now_ms + refusal.retry_after_ms.min(REFUSED_MS_MAX);
         }
-        if has_containers {
+        if self.has_containers() {
             return self.shared.mark_dirty(self);
         }
         let refused = {
@@ -168,7 +170,7 @@ impl Line {
     /// Tells the control plane again how many wait, if any do: that mends a demand that was lost.
     pub(crate) fn say_again(self: &Arc<Self>) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.demanded().waiting = 0;
+            self.demanded().waiting = None;
             self.shared.mark_dirty(self);
         }
     }
@@ -179,7 +181,7 @@ impl Line {
         let mut demanded = self.demanded();
         let now_ms = self.shared.clock.now_ms();
         let waiting = self.waiting.load(Ordering::SeqCst);
-        if waiting == demanded.waiting {
+        if demanded.waiting == Some(waiting) {
             return true;
         }
         if now_ms < demanded.not_before_ms {
@@ -192,7 +194,7 @@ impl Line {
         };
         let heard = self.shared.uplink.try_say(Up::Demand(demand)).is_ok();
         if heard {
-            (demanded.waiting, demanded.at_ms) = (waiting, now_ms);
+            (demanded.waiting, demanded.at_ms) = (Some(waiting), now_ms);
         }
         heard
     }
@@ -215,16 +217,24 @@ impl Line {
         Some(Held { slot: Some(slot), line: Arc::clone(self) })
     }
 
-    /// The first call that waits is news at once; what follows is gathered for a few milliseconds.
+    fn has_containers(&self) -> bool {
+        let group = self.group.load();
+        group
+            .as_ref()
+            .is_some_and(|group| group.containers().iter().any(|container| container.is_in_service()))
+    }
+
+    /// The first call of an action without a container is news at once. Everything else is gathered for a few
+    /// milliseconds: where containers are, most waits are over by then, and nothing need be said.
     fn raise(self: &Arc<Self>) {
         let is_first = {
             let demanded = self.demanded();
             let waiting = self.waiting.load(Ordering::SeqCst);
-            if waiting == demanded.waiting {
+            if demanded.waiting == Some(waiting) {
                 return;
             }
             let pause_over = demanded.at_ms + DEMAND_PERIOD_MS <= self.shared.clock.now_ms();
-            demanded.waiting == 0 && (pause_over || demanded.at_ms == 0)
+            demanded.waiting == Some(0) && (pause_over || demanded.at_ms == 0) && !self.has_containers()
         };
         if !(is_first && self.flush()) {
             self.shared.mark_dirty(self);
@@ -276,6 +286,7 @@ impl Held {
     /// No further call goes to this container for a while; then the line is served again.
     pub(crate) fn rest(&self, rest_ms: u64) {
         let Some(slot) = &self.slot else { return };
+        let rest_ms = rest_ms.max(1);
         slot.rest_until(self.line.shared.clock.now_ms() + rest_ms);
         let line = Arc::clone(&self.line);
         tokio::spawn(async move {

@@ -10,8 +10,8 @@ use crate::router::Router;
 
 /// The period of usage reports.
 const USAGE_PERIOD: Duration = Duration::from_secs(1);
-/// News is gathered for so long, so that a burst of calls is one message.
-const GATHER: Duration = Duration::from_millis(2);
+/// News is gathered for so long, so that a burst of calls is one message: short beside any cold start.
+const GATHER: Duration = Duration::from_millis(5);
 /// What could not be said is tried again after this time.
 const RETRY: Duration = Duration::from_millis(10);
 

@@ -91,12 +91,11 @@ impl Router {
         let refuse_news = async {
             shutdown.wait().await;
             self.is_draining.store(true, Ordering::Relaxed);
+            Instant::now()
         };
-        let began = async {
-            triplane_net::serve(listener, shutdown.clone(), handler, http).await;
-            self.drained(drain_time_max).await;
-        };
-        tokio::join!(refuse_news, began);
+        let served = triplane_net::serve(listener, shutdown.clone(), handler, http);
+        let (triggered, ()) = tokio::join!(refuse_news, served);
+        self.drained(drain_time_max.saturating_sub(triggered.elapsed())).await;
     }
 
     /// Answers one request.

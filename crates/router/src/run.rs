@@ -16,7 +16,7 @@ use crate::record::{Failure, NeverStarted};
 use crate::router::Router;
 
 /// A call that so many containers sent away is given up: something is wrong with more than a container.
-const ATTEMPTS_MAX: usize = 8;
+const SENT_AWAY_MAX: usize = 8;
 /// A hint for clients where nothing better is known, milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -126,8 +126,10 @@ impl Router {
     pub(crate) async fn run(&self, call: &Call, queue: Option<&dyn Queue>) -> Result<Finished, Unstarted> {
         let began = Instant::now();
         let mut is_noted = queue.is_none();
-        for attempt in 0..ATTEMPTS_MAX {
-            let held = self.slot(call, began, attempt > 0).await?;
+        let (mut is_retry, mut sent_away) = (false, 0);
+        while sent_away < SENT_AWAY_MAX {
+            let held = self.slot(call, began, is_retry).await?;
+            is_retry = true;
             let Some(lease) = held.lease() else { continue };
             if let (false, Some(queue)) = (is_noted, queue) {
                 let noted = queue.running(call.id).await;
@@ -147,6 +149,7 @@ impl Router {
                 }
                 RunReply::NotStarted(why) => {
                     tracing::debug!(container = %lease.container, ?why, "call did not start");
+                    sent_away += 1;
                     held.disown();
                     self.uplink().say(Up::Disowned(lease.container));
                 }
@@ -157,14 +160,16 @@ impl Router {
     }
 
     /// A slot: free now, or waited for. A call that was sent away waits at the front, where it came from.
-    async fn slot(&self, call: &Call, began: Instant, was_sent_away: bool) -> Result<Held, Unstarted> {
-        if let Some(held) = call.line.take() {
+    async fn slot(&self, call: &Call, began: Instant, is_retry: bool) -> Result<Held, Unstarted> {
+        // A container that is always busy must not keep a call for ever.
+        let is_late = is_retry && began.elapsed() >= self.settings.wait_time_max;
+        if let Some(held) = call.line.take().filter(|_| !is_late) {
             return Ok(held);
         }
         self.metrics.waited.inc();
         let joined = Instant::now();
         let deadline = tokio::time::Instant::from_std(began + self.settings.wait_time_max);
-        let mut waiter = call.line.join(was_sent_away)?;
+        let mut waiter = call.line.join(is_retry)?;
         let handed = tokio::time::timeout_at(deadline, waiter.wait()).await;
         self.metrics.waiting.add(joined);
         match handed {

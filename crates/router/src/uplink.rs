@@ -77,3 +77,59 @@ fn push(backlog: &mut VecDeque<Up>, up: Up) {
     }
     backlog.push_back(up);
 }
+
+#[cfg(test)]
+mod tests {
+    use triplane_core::id::{ContainerId, Epoch, Sequence};
+
+    use super::*;
+
+    fn uplink(capacity: usize) -> (Uplink, tokio::sync::mpsc::Receiver<(RouterId, Up)>) {
+        let (sender, receiver) = tokio::sync::mpsc::channel(capacity);
+        (Uplink::new(RouterId(3), sender), receiver)
+    }
+
+    fn container(number: u64) -> ContainerId {
+        ContainerId { epoch: Epoch(1), number }
+    }
+
+    fn heard(receiver: &mut tokio::sync::mpsc::Receiver<(RouterId, Up)>) -> Vec<String> {
+        std::iter::from_fn(|| receiver.try_recv().ok()).map(|(_, up)| format!("{up:?}")).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_later_in_order_and_acknowledgements_are_gathered() {
+        let (uplink, mut receiver) = uplink(1);
+        uplink.say(Up::Released(container(1)));
+        uplink.say(Up::Released(container(2)));
+        for sequence in 1..=5 {
+            uplink.say(Up::Acknowledged(Sequence(sequence)));
+        }
+        assert!(!uplink.flush());
+        let mut all = heard(&mut receiver);
+        while !uplink.flush() {
+            all.extend(heard(&mut receiver));
+        }
+        all.extend(heard(&mut receiver));
+        let expected =
+            [Up::Released(container(1)), Up::Released(container(2)), Up::Acknowledged(Sequence(5))];
+        assert_eq!(all, expected.map(|up| format!("{up:?}")));
+    }
+
+    #[test]
+    fn a_control_plane_that_never_listens_costs_bounded_memory() {
+        let (uplink, _receiver) = uplink(1);
+        for number in 0..10_000 {
+            uplink.say(Up::Released(container(number)));
+        }
+        assert_eq!(uplink.backlog().len(), BACKLOG_MAX);
+    }
+
+    #[test]
+    fn a_control_plane_that_is_gone_is_told_nothing_more() {
+        let (uplink, receiver) = uplink(1);
+        drop(receiver);
+        uplink.say(Up::Released(container(1)));
+        assert!(uplink.flush() && uplink.backlog().is_empty());
+    }
+}

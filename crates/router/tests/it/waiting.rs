@@ -7,7 +7,7 @@ use triplane_core::pool::message::{Delta, Refusal, RefusalReason, Up};
 use triplane_wire::run::{NotStarted, RunReply};
 
 use crate::planes::{echo, lock};
-use crate::world::{Answer, World, container, key};
+use crate::world::{Answer, World, container, key, post};
 
 const CALL: &str = "_/actions/a?blocking=true&result=true";
 
@@ -89,6 +89,27 @@ async fn the_demand_follows_those_who_wait_in_few_messages() {
         assert_eq!(call.await.unwrap().status, 200);
     }
     world.demanded(0).await;
+}
+
+#[tokio::test]
+async fn a_short_wait_for_a_container_that_there_is_raises_no_demand() {
+    let mut world = World::new().await;
+    world.unlimited();
+    world.ready("a", 1, 1);
+    world.containers.gate.close();
+    let calls = [(); 2].map(|()| world.calls(CALL, ""));
+    world.until_waiting(1).await;
+    world.containers.gate.open();
+    for call in calls {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
+    world.in_the_background();
+    let used = |up: &Up| match up {
+        Up::Demand(demand) => panic!("{demand:?}"),
+        Up::Usage(_) => Some(()),
+        _ => None,
+    };
+    world.said(used).await;
 }
 
 #[tokio::test]
@@ -276,4 +297,40 @@ async fn a_marked_container_is_not_used_until_it_is_unmarked() {
     assert_eq!(world.containers.request_count(), 0);
     world.tell(Delta::Unmarked(container(1)));
     assert_eq!(call.await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_come_leave_and_run_at_once_lose_no_slot_and_no_wake() {
+    let world = World::new().await;
+    world.unlimited();
+    for number in 1..=3 {
+        world.ready("a", number, 2);
+    }
+    let call = |timeout: u32| {
+        let router = world.router.clone();
+        let request = post(&format!("{CALL}&timeout={timeout}")).body(http_body_util::Empty::new()).unwrap();
+        tokio::spawn(async move { router.handle(request).await.status().as_u16() })
+    };
+    let calls: Vec<_> = (0..3000).map(|number| call(if number % 3 == 0 { 1 } else { 20_000 })).collect();
+    let mut answers = std::collections::BTreeMap::<u16, usize>::new();
+    for (number, call) in calls.into_iter().enumerate() {
+        if number % 7 == 0 {
+            call.abort();
+        } else if let Ok(status) = call.await {
+            *answers.entry(status).or_default() += 1;
+        }
+    }
+    assert!(answers.keys().all(|status| matches!(status, 200 | 202)), "{answers:?}");
+    world.until_idle().await;
+    assert!(world.containers.most_inside() <= 2, "POOL-1");
+    assert_eq!(world.post(CALL, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_container_that_stays_busy_does_not_keep_a_call_for_ever() {
+    let world = World::with(|settings| settings.wait_time_max = Duration::from_millis(50)).await;
+    world.ready("a", 1, 1);
+    world.containers.answer(|_| RunReply::Busy { retry_after_ms: 0 });
+    assert_eq!(world.post(CALL, "").await.status, 500);
+    world.until_idle().await;
 }
