@@ -2,6 +2,7 @@
 // The unmodified npm client `openwhisk` against a server.
 
 const assert = require('node:assert/strict');
+const http = require('node:http');
 const path = require('node:path');
 const { describe, test } = require('node:test');
 const { AUTH, annotation, client, createAction, deleteLater, rejection, tree, unique, until, zip } = require('./support.js');
@@ -568,6 +569,31 @@ describe('activations', () => {
     }
   });
 
+  test('have no more lines than the limit of logs allows', async (t) => {
+    const name = await createAction(t, 'function main() { for (let i = 0; i < 30; i++) console.log("x".repeat(99999)); }',
+      { limits: { logs: 1 } });
+    const { activationId } = await client().actions.invoke({ name, blocking: true });
+    const { logs } = await until('logs', () => client().activations.logs({ activationId }));
+    assert.match(logs.at(-1),
+      / stderr: Logs were truncated because the total bytes size exceeds the limit of 1048576 bytes\.$/);
+    assert.ok(logs.join('').length < 1_200_000, `${logs.join('').length}`);
+  });
+
+  test('have no lines at all if the limit is 0', async (t) => {
+    const name = await createAction(t, LOUD, { limits: { logs: 0 } });
+    const { activationId } = await client().actions.invoke({ name, blocking: true });
+    const activation = await until('activation', () => client().activations.get({ activationId }));
+    assert.deepEqual(activation.logs, []);
+  });
+
+  test('of developer errors say that lines may be missing', async (t) => {
+    const name = await createAction(t, 'function main() { console.log("before"); process.exit(1); }');
+    const { error: { activationId } } = await rejection(client().actions.invoke({ name, blocking: true }));
+    const { logs } = await until('logs', () => client().activations.logs({ activationId }));
+    assert.deepEqual(logs.map((line) => line.slice(31)), ['stdout: before',
+      'stderr: The action did not initialize or run as expected. Log data might be missing.']);
+  });
+
   test('have a result', async (t) => {
     const { activationId } = await invoked(t);
     const { size, ...result } = await client().activations.result({ activationId });
@@ -585,6 +611,50 @@ describe('activations', () => {
   test('have ids of 32 hexadecimal digits', async () => {
     await rejects(client().activations.get('abcde'), 400, 'Activation id length is 5 but must be 32.');
     await rejects(client().activations.get('x'.repeat(32)), 400, 'The activation id is not valid.');
+  });
+});
+
+describe('calls that may share a container', () => {
+  const limits = { concurrency: 10, timeout: 20_000 };
+
+  test('overlap in it', async (t) => {
+    // No call ends before five are there.
+    const name = await createAction(t, `let inside = 0; let open; const gate = new Promise((done) => { open = done; });
+      async function main({ n }) { if (n === undefined) return {}; inside += 1; if (inside === 5) open(); await gate; return { n }; }`,
+    { limits });
+    await client().actions.invoke({ name, blocking: true });
+    const numbers = [0, 1, 2, 3, 4];
+    const results = await Promise.all(numbers.map((n) =>
+      client().actions.invoke({ name, params: { n }, blocking: true, result: true })));
+    assert.deepEqual(results, numbers.map((n) => ({ n })));
+  });
+
+  test('have the lines that they wrote, not those of others', async (t) => {
+    const name = await createAction(t, `const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+      async function main({ n }) { for (let i = 0; i < 10; i++) { console.log(n, i); await sleep(2); } return {}; }`,
+    { limits });
+    const activations = await Promise.all([0, 1, 2, 3, 4, 5].map((n) =>
+      client().actions.invoke({ name, params: { n }, blocking: true })));
+    for (const [n, { activationId }] of activations.entries()) {
+      const { logs } = await until('logs', () => client().activations.logs({ activationId }));
+      assert.deepEqual(logs.map((line) => line.slice(31)), Array.from({ length: 10 }, (_, i) => `stdout: ${n} ${i}`));
+    }
+  });
+});
+
+describe('a connection', () => {
+  test('is kept for many calls', async (t) => {
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    t.after(() => agent.destroy());
+    let connections = 0;
+    const { createConnection } = agent;
+    agent.createConnection = (...args) => { connections += 1; return createConnection.apply(agent, args); };
+    const name = await createAction(t, HELLO);
+    const ow = client({ agent });
+    for (let i = 0; i < 10; i += 1) {
+      assert.deepEqual(await ow.actions.invoke({ name, params: { name: i }, blocking: true, result: true }), { hello: i || 'stranger' });
+    }
+    assert.equal(connections, 1);
   });
 });
 

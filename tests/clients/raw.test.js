@@ -139,6 +139,23 @@ describe('wsk action create', () => {
       /^The request's Content-Type is not supported\. Expected:\napplication\/json/);
   });
 
+  test('keeps parameters for init apart, and gives them to the environment only', async (t) => {
+    const name = await create(t, {
+      code: 'function main(args) { return { args, text: process.env.text, object: process.env.object }; }',
+      parameters: [{ key: 'text', value: 'secret', init: true }, { key: 'object', value: { a: [1] }, init: true }, { key: 'b', value: 2 }],
+    });
+    const { json } = await wsk('GET', `${ACTIONS}/${name}?code=false`);
+    assert.equal(json.parameters.find((parameter) => parameter.key === 'text').init, true);
+    assert.deepEqual((await invoke(name, { blocking: true, result: true })).json,
+      { args: { b: 2 }, text: 'secret', object: '{"a":[1]}' });
+  });
+
+  test('keeps a maximum of instances', async (t) => {
+    const name = await create(t, { limits: { instances: 2 } });
+    const { json } = await wsk('GET', `${ACTIONS}/${name}?code=false`);
+    assert.deepEqual(sorted(json.limits), sorted({ ...LIMITS, instances: 2 }));
+  });
+
   test('takes the same code as binary when it is base64', async (t) => {
     const name = await create(t, { code: 'abcd' });
     assert.equal((await wsk('GET', `${ACTIONS}/${name}`)).json.exec.binary, true);
@@ -519,6 +536,13 @@ describe('a request', () => {
     const id = unique('mine');
     const { json } = await wsk('POST', `${ACTIONS}/${name}?blocking=true&result=true`, { body: {}, headers: { 'X-Request-ID': id } });
     assert.deepEqual(json, { id });
+  });
+
+  test('hands its trace to the action', async (t) => {
+    const name = await create(t, { code: 'function main() { return { trace: process.env.__OW_TRACEPARENT }; }' });
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    const { json } = await wsk('POST', `${ACTIONS}/${name}?blocking=true&result=true`, { body: {}, headers: { traceparent } });
+    assert.match(json.trace, /^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01$/);
   });
 
   test('that is too large is refused', async () => {
