@@ -1,1 +1,34 @@
 //! Drives core with seeds, traces and faults.
+//!
+//! The real pool machine, the real route tables and the real gates live in a model of the world: routers with waiting
+//! lines, nodes with memory, messages that take time. Everything is drawn from a seed, so every failure can be repeated.
+//! After everything that happens the invariants are checked: POOL-1 to 4, GC-1, ROUTE-1, LEASE-1; at the end, when the
+//! faults are over, every call must have been answered and every container be gone (GC-2).
+
+mod check;
+mod config;
+mod driver;
+mod event;
+mod faults;
+mod report;
+mod rng;
+mod router;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{ActionConfig, Config, Faults};
+pub use report::{Calls, Report};
+
+/// Runs a simulation to its end or to the first invariant that breaks.
+#[must_use]
+pub fn run(seed: u64, config: &Config) -> Report {
+    world::World::new(seed, config.clone(), 0).run()
+}
+
+/// Runs a simulation and keeps the last `lines` of what happened in the report.
+#[must_use]
+pub fn run_traced(seed: u64, config: &Config, lines: usize) -> Report {
+    world::World::new(seed, config.clone(), lines).run()
+}

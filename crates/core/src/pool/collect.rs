@@ -34,11 +34,11 @@ impl Pool {
         container.phase = Phase::Ready;
         container.used_ms = now_ms;
         self.totals.unmarked += 1;
-        let Some(owner) = container.owner else { return };
-        if let Some(demand) = self.demands.get_mut(container.key()) {
-            demand.grant(owner, now_ms);
+        let (owner, key) = (container.owner, Arc::clone(container.key()));
+        let Some(owner) = owner else { return };
+        if let Some(told) = self.number(owner, Delta::Unmarked(id)) {
+            self.granted(owner, &key, told);
         }
-        self.tell(owner, Delta::Unmarked(id));
     }
 
     /// The owner has let go of a marked container. If another router waits for one like it, it moves there, but only once

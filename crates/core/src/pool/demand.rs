@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::message::{ContainerSpec, Demand as Said};
 use super::sizing::{ALLOWANCE_FIRST, Load};
-use crate::id::{ActionKey, RouterId};
+use crate::id::{ActionKey, RouterId, Sequence};
 
 /// What waits for containers of one action revision.
 #[derive(Debug)]
@@ -33,9 +33,16 @@ struct Ask {
     waiting: u32,
     service_us: Option<u64>,
     said_ms: u64,
-    /// Slots of containers that it got since it said so: some of its calls have left the line, but it has not said so yet.
-    granted: u64,
+    /// Containers that it was given, by the number of the message, and may not have counted in when it said so.
+    grants: Vec<Sequence>,
     granted_ms: u64,
+}
+
+impl Ask {
+    /// Calls that wait and for which no slot is on its way to the router.
+    fn unserved(&self, concurrency: u64) -> u64 {
+        u64::from(self.waiting).saturating_sub(self.grants.len() as u64 * concurrency)
+    }
 }
 
 impl Demand {
@@ -54,10 +61,16 @@ impl Demand {
         }
     }
 
-    /// Takes in what a router needs; it replaces what that router said before.
-    pub(super) fn ask(&mut self, router: RouterId, said: &Said, now_ms: u64) {
+    /// Takes in what a router needs; it replaces what that router said before. What it was given by messages that it had
+    /// not applied then is not in its count.
+    pub(super) fn ask(&mut self, router: RouterId, said: &Said, applied: Option<Sequence>, now_ms: u64) {
         let Said { waiting, service_us, .. } = *said;
-        let ask = Ask { waiting, service_us, said_ms: now_ms, granted: 0, granted_ms: 0 };
+        let mut ask = Ask { waiting, service_us, said_ms: now_ms, grants: Vec::new(), granted_ms: 0 };
+        if let Some(before) = self.asks.get_mut(&router) {
+            ask.grants = std::mem::take(&mut before.grants);
+            ask.grants.retain(|&told| Some(told) > applied);
+            ask.granted_ms = before.granted_ms;
+        }
         let before = match said.waiting {
             0 => self.asks.remove(&router),
             _ => self.asks.insert(router, ask),
@@ -84,12 +97,11 @@ impl Demand {
         self.progress_ms = now_ms;
     }
 
-    /// A router was given a container: its slots count as taken by calls that wait, until the router says how many are
-    /// left, or a grant is so old that it would have.
-    pub(super) fn grant(&mut self, router: RouterId, now_ms: u64) {
-        let slots = self.concurrency();
+    /// A router was given a container by the message with this number: its slots count as taken by calls that wait, until
+    /// the router says how many are left, or the grant is so old that it would have.
+    pub(super) fn grant(&mut self, router: RouterId, told: Sequence, now_ms: u64) {
         if let Some(ask) = self.asks.get_mut(&router) {
-            ask.granted += slots;
+            ask.grants.push(told);
             ask.granted_ms = now_ms;
         }
     }
@@ -97,7 +109,7 @@ impl Demand {
     /// Forgets grants from before a time.
     pub(super) fn expire_grants(&mut self, before_ms: u64) {
         for ask in self.asks.values_mut().filter(|ask| ask.granted_ms < before_ms) {
-            ask.granted = 0;
+            ask.grants.clear();
         }
     }
 
@@ -113,8 +125,8 @@ impl Demand {
 
     /// The router that lacks most; `coming` says how many slots are on their way to a router.
     pub(super) fn neediest(&self, coming: impl Fn(RouterId) -> u64) -> Option<RouterId> {
-        let lack =
-            |router: RouterId, ask: &Ask| i128::from(ask.waiting) - i128::from(ask.granted + coming(router));
+        let concurrency = self.concurrency();
+        let lack = |router, ask: &Ask| i128::from(ask.unserved(concurrency)) - i128::from(coming(router));
         let lacking = self.asks.iter().map(|(&router, ask)| (lack(router, ask), router));
         lacking.max_by_key(|&(lack, router)| (lack, std::cmp::Reverse(router))).map(|(_, router)| router)
     }
@@ -136,7 +148,7 @@ impl Demand {
         let still_us = now_ms.saturating_sub(self.progress_ms).saturating_mul(1000);
         let stuck_us = if ready > 0 && still_us >= cold_start_us { still_us } else { 0 };
         Load {
-            waiting: self.asks.values().map(|ask| u64::from(ask.waiting).saturating_sub(ask.granted)).sum(),
+            waiting: self.asks.values().map(|ask| ask.unserved(self.concurrency())).sum(),
             service_us: known_us.map(|known_us| known_us.max(stuck_us)),
             cold_start_us: cold_start_us.max(1),
             concurrency: self.concurrency(),

@@ -7,7 +7,7 @@ use super::container::{Container, Phase};
 use super::demand::Demand;
 use super::message::{Action, Delta, Demand as Said, Endpoint, Refusal, RefusalReason};
 use super::placement::{Idle, Place, Room};
-use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
+use crate::id::{ActionKey, ContainerId, NodeId, RouterId, Sequence};
 
 /// A router says within that time how many calls wait after it got a container.
 const GRANT_MS_MIN: u64 = 100;
@@ -41,7 +41,7 @@ impl Pool {
             self.demands.insert(Arc::clone(key), demand);
         }
         if let Some(demand) = self.demands.get_mut(key) {
-            demand.ask(router, said, self.now_ms);
+            demand.ask(router, said, self.routers.applied(router), self.now_ms);
         }
     }
 
@@ -181,10 +181,17 @@ impl Pool {
         container.phase = Phase::Ready;
         container.used_ms = now_ms;
         container.in_flight = 0;
-        if let Some(demand) = self.demands.get_mut(&lease.key) {
-            demand.grant(owner, now_ms);
+        let key = Arc::clone(&lease.key);
+        if let Some(told) = self.number(owner, Delta::Ready(lease)) {
+            self.granted(owner, &key, told);
         }
-        self.tell(owner, Delta::Ready(lease));
+    }
+
+    /// A router was given a container of the action.
+    pub(super) fn granted(&mut self, router: RouterId, key: &ActionKey, told: Sequence) {
+        if let Some(demand) = self.demands.get_mut(key) {
+            demand.grant(router, told, self.now_ms);
+        }
     }
 
     fn serve(&mut self, key: &Arc<ActionKey>, first: bool, room: &mut Room) {

@@ -1,0 +1,138 @@
+//! The model of the nodes: containers with a real gate each, in memory that is really used up.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use triplane_core::gate::{Entry, Gate, Handover};
+use triplane_core::id::{ContainerId, NodeId, Secret};
+use triplane_core::pool::message::{ContainerSpec, Endpoint, Lease};
+
+use crate::event::{CallId, Life};
+
+/// Calls that a proxy lets wait.
+const BUFFER: u32 = 2;
+
+/// All nodes and what runs on them.
+#[derive(Debug, Default)]
+pub(crate) struct Driver {
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) containers: BTreeMap<ContainerId, Container>,
+    /// What was stopped is never started, whatever overtakes what.
+    stopped: BTreeSet<ContainerId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) memory_mb: u64,
+    pub(crate) life: Life,
+    pub(crate) is_up: bool,
+}
+
+/// A container with its proxy.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) node: NodeId,
+    pub(crate) spec: Arc<ContainerSpec>,
+    pub(crate) gate: Gate,
+    /// Calls in flight, and how long each takes.
+    pub(crate) running: BTreeMap<CallId, u64>,
+    pub(crate) queue: VecDeque<(CallId, u64)>,
+    pub(crate) is_ready: bool,
+}
+
+/// A run that begins now and ends after its service time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) call: CallId,
+    pub(crate) service_ms: u64,
+}
+
+/// What a proxy says to a call.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Runs(Run),
+    Waits,
+    Busy { retry_after_ms: u64 },
+    NotStarted,
+}
+
+impl Driver {
+    pub(crate) fn life(&self, node: NodeId) -> Option<Life> {
+        self.nodes.get(&node).filter(|node| node.is_up).map(|node| node.life)
+    }
+
+    /// Says whether the start was begun.
+    pub(crate) fn start(&mut self, id: ContainerId, node: NodeId, spec: Arc<ContainerSpec>) -> bool {
+        if self.stopped.contains(&id) || self.containers.contains_key(&id) {
+            return false;
+        }
+        let slots = u32::try_from(spec.action.limits.concurrency).unwrap_or(u32::MAX);
+        let container = Container {
+            node,
+            spec,
+            gate: Gate::new(slots, BUFFER),
+            running: BTreeMap::new(),
+            queue: VecDeque::new(),
+            is_ready: false,
+        };
+        self.containers.insert(id, container);
+        true
+    }
+
+    pub(crate) fn endpoint(id: ContainerId) -> Endpoint {
+        Endpoint { address: "simulated".into(), secret: Secret(u128::from(id.number) << 7) }
+    }
+
+    /// A container that is gone is closed.
+    pub(crate) fn close(&mut self, id: ContainerId, idle_ms: u64, now_ms: u64) -> bool {
+        self.containers.get_mut(&id).is_none_or(|container| container.gate.close(idle_ms, now_ms))
+    }
+
+    /// Stops a container; says what was lost with it.
+    pub(crate) fn stop(&mut self, id: ContainerId) -> Option<Container> {
+        self.stopped.insert(id);
+        self.containers.remove(&id)
+    }
+
+    /// A call comes in with the lease that its router has.
+    pub(crate) fn enter(&mut self, lease: &Lease, call: CallId, service_ms: u64, now_ms: u64) -> Reply {
+        let Some(container) = self.containers.get_mut(&lease.container) else { return Reply::NotStarted };
+        let is_meant = lease.endpoint == Self::endpoint(lease.container) && container.spec.key == lease.key;
+        if !container.is_ready || !is_meant {
+            return Reply::NotStarted;
+        }
+        match container.gate.enter(now_ms) {
+            Entry::Run => {
+                container.running.insert(call, service_ms);
+                Reply::Runs(Run { call, service_ms })
+            }
+            Entry::Queue(_) => {
+                container.queue.push_back((call, service_ms));
+                Reply::Waits
+            }
+            Entry::Full { retry_after_ms } => Reply::Busy { retry_after_ms },
+            Entry::Closed => Reply::NotStarted,
+        }
+    }
+
+    /// A run is over. Says whether it was there still, and which run begins in its place.
+    pub(crate) fn leave(&mut self, id: ContainerId, call: CallId, now_ms: u64) -> Option<Option<Run>> {
+        let container = self.containers.get_mut(&id)?;
+        let service_ms = container.running.remove(&call)?;
+        let next = match container.gate.leave(now_ms, Some(service_ms * 1000)) {
+            Handover::Free => None,
+            Handover::ToFirst => container.queue.pop_front(),
+        };
+        let next = next.map(|(call, service_ms)| Run { call, service_ms });
+        if let Some(run) = next {
+            container.running.insert(run.call, run.service_ms);
+        }
+        Some(next)
+    }
+
+    /// What all containers on a node really hold, MB.
+    pub(crate) fn held_mb(&self, node: NodeId) -> u64 {
+        let on_node = self.containers.values().filter(|container| container.node == node);
+        on_node.map(|container| container.spec.action.limits.memory_mb).sum()
+    }
+}

@@ -1,0 +1,67 @@
+//! What will happen, in the order of time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use triplane_core::id::{ContainerId, NodeId, RouterId};
+use triplane_core::pool::message::{ContainerSpec, Event as PoolEvent, Numbered};
+
+/// A call, numbered in the order of arrival.
+pub(crate) type CallId = u64;
+
+/// Something that happens in the world.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// The next call arrives.
+    Arrival,
+    /// The pool is told something.
+    ToPool(PoolEvent),
+    /// A message of the pool stream reaches a router, if it is still the same one.
+    ToRouter(RouterId, Life, Numbered),
+    /// A router asks for a snapshot, if it is still the same one.
+    Rejoin(RouterId, Life),
+    /// A lost router is back.
+    RouterBack(RouterId),
+    /// A lost node is back.
+    NodeBack(NodeId),
+    /// The driver starts a container, if the node is still the same one.
+    Start { container: ContainerId, node: NodeId, life: Option<Life>, spec: Arc<ContainerSpec> },
+    /// A start is over.
+    StartOver { container: ContainerId, failed: bool },
+    /// The driver asks a proxy to close.
+    Close { container: ContainerId, idle_ms: u64 },
+    /// The driver removes a container.
+    Stop(ContainerId),
+    /// A call reaches a proxy.
+    AtProxy(CallId),
+    /// A run is over.
+    RunOver(ContainerId, CallId),
+    /// A call has waited long enough.
+    WaitOver(CallId),
+    /// The pool's clock.
+    PoolTick,
+    /// A router's clock.
+    RouterTick(RouterId),
+}
+
+/// Counts how often something was lost and came back: what was meant for an earlier life does not reach a later one.
+pub(crate) type Life = u32;
+
+/// What will happen; of what happens at the same time, what was planned first.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    entries: BTreeMap<(u64, u64), Event>,
+    planned: u64,
+}
+
+impl Agenda {
+    pub(crate) fn plan(&mut self, at_ms: u64, event: Event) {
+        self.planned += 1;
+        self.entries.insert((at_ms, self.planned), event);
+    }
+
+    /// The next thing that happens, and when.
+    pub(crate) fn next(&mut self) -> Option<(u64, Event)> {
+        self.entries.pop_first().map(|((at_ms, _), event)| (at_ms, event))
+    }
+}

@@ -1,0 +1,141 @@
+//! What goes wrong in the world, and the actions that are called.
+
+use std::sync::Arc;
+
+use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Sequence};
+use triplane_core::pool::message::{ContainerSpec, Delta, Event as PoolEvent, Numbered};
+use triplane_core::route::Applied;
+use triplane_model::action::{Action, Exec};
+use triplane_model::{ActionLimits, CodeHash, EntityName, FullName, Parameters, Revision, Version};
+
+use crate::config::Config;
+use crate::event::Event;
+use crate::world::{EPOCH, End, World};
+
+impl World {
+    /// Lets things go wrong now and then.
+    pub(crate) fn spoil(&mut self) {
+        let faults = self.config.faults.clone();
+        if self.rng.chance(faults.container_death) {
+            self.kill_container();
+        }
+        if self.rng.chance(faults.router_loss) {
+            self.lose_router();
+        }
+        if self.rng.chance(faults.node_loss) {
+            self.lose_node();
+        }
+        if self.rng.chance(faults.action_change) {
+            self.change_action();
+        }
+        if self.rng.chance(faults.older_leader) {
+            self.hear_older_leader();
+        }
+    }
+
+    fn kill_container(&mut self) {
+        let ready = self.driver.containers.iter().filter(|(_, container)| container.is_ready);
+        let ready: Vec<ContainerId> = ready.map(|(&id, _)| id).collect();
+        let Some(id) = self.rng.choose(&ready) else { return };
+        let Some(container) = self.driver.stop(id) else { return };
+        self.note(|| format!("DEAD {id}"));
+        self.bury(container);
+        self.send(Event::ToPool(PoolEvent::Exited(id)));
+    }
+
+    /// Its calls die with it, as far as their callers are concerned; what runs in containers goes on.
+    fn lose_router(&mut self) {
+        let up: Vec<RouterId> = self.routers.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
+        let Some(id) = self.rng.choose(&up) else { return };
+        self.note(|| format!("LOST ROUTER {id:?}"));
+        if let Some(router) = self.routers.get_mut(&id) {
+            router.is_up = false;
+            router.life += 1;
+            router.lines.clear();
+            router.table = triplane_core::route::Table::default();
+        }
+        let of_router = self.calls.iter().filter(|(_, call)| call.router == id);
+        let calls: Vec<_> = of_router.map(|(&call, _)| call).collect();
+        calls.into_iter().for_each(|call| self.end(call, End::Died));
+        let lapse_ms = self.rng.between(0, 300);
+        let back_ms = lapse_ms + self.rng.between(1, 1_000);
+        self.agenda.plan(self.now_ms + lapse_ms, Event::ToPool(PoolEvent::RouterLost(id)));
+        self.agenda.plan(self.now_ms + back_ms, Event::RouterBack(id));
+    }
+
+    fn lose_node(&mut self) {
+        let up: Vec<NodeId> =
+            self.driver.nodes.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
+        let Some(id) = self.rng.choose(&up) else { return };
+        self.note(|| format!("LOST NODE {id:?}"));
+        if let Some(node) = self.driver.nodes.get_mut(&id) {
+            node.is_up = false;
+            node.life += 1;
+        }
+        let on_node = self.driver.containers.iter().filter(|(_, container)| container.node == id);
+        let on_node: Vec<_> = on_node.map(|(&id, _)| id).collect();
+        for container in on_node {
+            if let Some(container) = self.driver.stop(container) {
+                self.bury(container);
+            }
+        }
+        let noticed_ms = self.rng.between(0, 300);
+        let back_ms = noticed_ms + self.rng.between(1, 1_000);
+        self.agenda.plan(self.now_ms + noticed_ms, Event::ToPool(PoolEvent::NodeLost(id)));
+        self.agenda.plan(self.now_ms + back_ms, Event::NodeBack(id));
+    }
+
+    fn change_action(&mut self) {
+        let indices: Vec<_> = (0..self.specs.len()).collect();
+        let Some(index) = self.rng.choose(&indices) else { return };
+        let revision = self.specs[index].key.revision.0 + 1;
+        self.specs[index] = spec(&self.config, index, revision);
+        let name = self.specs[index].key.action.clone();
+        self.send(Event::ToPool(PoolEvent::ActionChanged(name, Some(Revision(revision)))));
+    }
+
+    /// A leader that was would take containers away.
+    fn hear_older_leader(&mut self) {
+        let of_old = Epoch(EPOCH.0 - 1);
+        for (id, router) in &self.routers {
+            let Some(container) = router.table.containers().next() else { continue };
+            let delta = Delta::Removed(container.lease().container);
+            let message = Numbered { epoch: of_old, sequence: Sequence(u64::MAX), delta };
+            if !matches!(router.table.apply(&message), Applied::Stale) {
+                let broken = format!("LEASE-1: router {} obeyed an older leader", id.0);
+                return self.break_off(broken);
+            }
+        }
+    }
+}
+
+/// A revision of the action with this index.
+pub(crate) fn spec(config: &Config, index: usize, revision: u64) -> Arc<ContainerSpec> {
+    let chosen = &config.actions[index];
+    let name = FullName::new(name("guest"), name(&format!("action{index}")));
+    let limits = ActionLimits {
+        timeout_ms: 60_000,
+        memory_mb: chosen.memory_mb,
+        logs_mb: 10,
+        concurrency: chosen.concurrency,
+        instances: chosen.instances,
+    };
+    let code = CodeHash("0".repeat(64).into());
+    let action = Action {
+        name: name.clone(),
+        revision: Revision(revision),
+        version: Version::FIRST,
+        publish: false,
+        annotations: Parameters::default(),
+        parameters: Parameters::default(),
+        limits,
+        exec: Exec { kind: "nodejs:20".into(), main: None, binary: false, code, code_bytes: 1 },
+        updated_ms: 0,
+    };
+    let key = ActionKey { namespace: name.namespace.clone(), action: name, revision: Revision(revision) };
+    Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::new(action) })
+}
+
+fn name(text: &str) -> EntityName {
+    EntityName::entity(text).expect("the names of the simulation are legal")
+}

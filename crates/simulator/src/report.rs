@@ -1,0 +1,49 @@
+//! What a simulation found.
+
+use serde::Serialize;
+
+/// What a simulation found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The seed: with the same configuration and version it makes the same run.
+    pub seed: u64,
+    /// Things that happened.
+    pub events: u64,
+    /// Simulated time, milliseconds.
+    pub ended_ms: u64,
+    /// What became of the calls.
+    pub calls: Calls,
+    /// Containers that were started.
+    pub starts: u64,
+    /// Containers at the busiest time.
+    pub containers_max: u64,
+    /// A digest of all that the pool wanted done, to compare runs.
+    pub digest: u64,
+    /// The invariant that broke first, if any, and how.
+    pub violation: Option<String>,
+    /// What happened last, when asked for.
+    pub trace: Vec<String>,
+}
+
+/// What became of the calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Calls {
+    /// Arrived.
+    pub arrived: u64,
+    /// Ran to their end.
+    pub done: u64,
+    /// Died with their container, node or router.
+    pub died: u64,
+    /// Refused by the pool.
+    pub refused: u64,
+    /// Given up by their router after the longest wait.
+    pub timed_out: u64,
+}
+
+impl Calls {
+    /// Calls that ended, however.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.done + self.died + self.refused + self.timed_out
+    }
+}

@@ -1,0 +1,85 @@
+//! Seeds, and scenarios whose outcome is known.
+
+use super::*;
+
+/// Seeds that are run each time; more with `TRIPLANE_SEEDS`.
+const SEEDS: u64 = 240;
+const CALLS: u32 = 150;
+
+fn action(service_ms: u64) -> ActionConfig {
+    ActionConfig { memory_mb: 128, concurrency: 1, instances: None, service_ms: (service_ms, service_ms) }
+}
+
+fn check(seed: u64, config: &Config) -> Report {
+    let report = run(seed, config);
+    if let Some(violation) = &report.violation {
+        let trace = run_traced(seed, config, 120).trace.join("\n");
+        panic!("seed {seed}: {violation}\n{trace}");
+    }
+    assert_eq!(report.calls.ended(), report.calls.arrived, "seed {seed}: a call has no answer");
+    report
+}
+
+#[test]
+fn the_invariants_hold_whatever_goes_wrong() {
+    let seeds = std::env::var("TRIPLANE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
+    let (mut events, mut done) = (0, 0);
+    for seed in 0..seeds {
+        let report = check(seed, &Config::stormy(seed, CALLS));
+        assert!(report.events >= 300, "seed {seed} is too short: {}", report.events);
+        events += report.events;
+        done += report.calls.done;
+    }
+    assert!(done > seeds * u64::from(CALLS) / 2, "most calls end well: {done} in {events} events");
+}
+
+#[test]
+fn equal_seeds_make_equal_runs_and_others_do_not() {
+    let run = |seed| super::run(seed, &Config::stormy(7, CALLS));
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7).digest, run(8).digest);
+}
+
+#[test]
+fn a_burst_of_short_calls_starts_few_containers() {
+    let config = Config { pause_ms_max: 0, ..Config::calm(vec![action(10)], 100) };
+    let report = check(1, &config);
+    assert_eq!(report.calls.done, 100);
+    assert!(report.starts <= 15, "COLD-1: {} containers", report.starts);
+}
+
+#[test]
+fn a_burst_of_long_calls_gets_about_a_container_each_within_a_few_cold_starts() {
+    let config = Config { pause_ms_max: 0, ..Config::calm(vec![action(10_000)], 100) };
+    let report = check(1, &config);
+    assert_eq!(report.calls.done, 100);
+    assert!((90..=110).contains(&report.starts), "{} containers", report.starts);
+    let config = Config { wait_ms_max: 1_500, ..config };
+    assert_eq!(check(1, &config).calls.timed_out, 0, "none waits longer than that");
+}
+
+#[test]
+fn with_ample_room_and_nothing_wrong_every_call_ends_well() {
+    for seed in 0..20 {
+        let actions = [1, 20, 300, 2_000].map(action).to_vec();
+        let report = check(seed, &Config { wait_ms_max: 3_000, ..Config::calm(actions, 300) });
+        assert_eq!(report.calls.done, 300, "seed {seed}: {:?}", report.calls);
+    }
+}
+
+#[test]
+fn in_a_pool_for_one_container_actions_take_turns() {
+    let mut config = Config::calm([50, 50, 50].map(action).to_vec(), 60);
+    (config.nodes_mb, config.pause_ms_max) = (vec![128], 1_000);
+    let report = check(3, &config);
+    assert_eq!(report.calls.done, 60, "{:?}", report.calls);
+    assert_eq!(report.containers_max, 1);
+}
+
+#[test]
+fn what_can_never_be_placed_is_refused() {
+    let mut config = Config::calm(vec![action(10)], 5);
+    config.nodes_mb = vec![64];
+    let report = check(1, &config);
+    assert_eq!(report.calls.refused, 5);
+}

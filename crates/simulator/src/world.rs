@@ -1,0 +1,484 @@
+//! The world: the pool machine among models of routers, nodes and messages, moved on by one event at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId};
+use triplane_core::pool::Pool;
+use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
+use triplane_core::route::{Applied, Slot, Table};
+
+use crate::config::Config;
+use crate::driver::{Container, Driver, Node, Reply, Run};
+use crate::event::{Agenda, CallId, Event, Life};
+use crate::report::Report;
+use crate::rng::Rng;
+use crate::router::Router;
+
+const POOL_TICK_MS: u64 = 50;
+const ROUTER_TICK_MS: u64 = 100;
+/// After the last call everything must end within this time and the waits of the configuration.
+const QUIET_MS_MAX: u64 = 60_000;
+/// The epoch of the leader.
+pub(crate) const EPOCH: Epoch = Epoch(2);
+
+/// Everything that there is.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) rng: Rng,
+    pub(crate) now_ms: u64,
+    pub(crate) agenda: Agenda,
+    pub(crate) pool: Pool,
+    pub(crate) driver: Driver,
+    pub(crate) routers: BTreeMap<RouterId, Router>,
+    /// What calls are made of, as of now.
+    pub(crate) specs: Vec<Arc<ContainerSpec>>,
+    pub(crate) calls: BTreeMap<CallId, Call>,
+    pub(crate) report: Report,
+    last_arrival_ms: u64,
+    trace_max: usize,
+    trace: VecDeque<String>,
+}
+
+/// A call that has not ended.
+#[derive(Debug)]
+pub(crate) struct Call {
+    spec: Arc<ContainerSpec>,
+    pub(crate) router: RouterId,
+    service_ms: u64,
+    give_up_ms: u64,
+    /// It was sent there.
+    slot: Option<Slot>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    Done,
+    Died,
+    Refused,
+    TimedOut,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, config: Config, trace_max: usize) -> Self {
+        let specs = (0..config.actions.len()).map(|index| crate::faults::spec(&config, index, 1)).collect();
+        let mut world = Self {
+            rng: Rng::new(seed),
+            now_ms: 1_000,
+            agenda: Agenda::default(),
+            pool: Pool::new(EPOCH, config.settings.clone()),
+            driver: Driver::default(),
+            routers: BTreeMap::new(),
+            specs,
+            calls: BTreeMap::new(),
+            report: Report { seed, ..Report::default() },
+            last_arrival_ms: 1_000,
+            trace_max,
+            trace: VecDeque::new(),
+            config,
+        };
+        world.set_up();
+        world
+    }
+
+    fn set_up(&mut self) {
+        for (id, memory_mb) in (0..).zip(self.config.nodes_mb.clone()) {
+            self.driver.nodes.insert(NodeId(id), Node { memory_mb, life: 0, is_up: false });
+            self.happen(Event::NodeBack(NodeId(id)));
+        }
+        for id in (0..self.config.routers).map(RouterId) {
+            self.routers.insert(id, Router::default());
+            self.happen(Event::RouterBack(id));
+            self.agenda.plan(self.now_ms, Event::RouterTick(id));
+        }
+        self.agenda.plan(self.now_ms, Event::PoolTick);
+        self.agenda.plan(self.now_ms, Event::Arrival);
+    }
+
+    pub(crate) fn run(mut self) -> Report {
+        while self.report.violation.is_none() && !self.is_over() {
+            let Some((at_ms, event)) = self.agenda.next() else { break };
+            self.now_ms = at_ms;
+            self.note(|| format!("{at_ms} {event:?}"));
+            self.happen(event);
+            self.report.events += 1;
+            self.report.containers_max = self.report.containers_max.max(self.driver.containers.len() as u64);
+            if let Some(broken) = self.broken() {
+                self.break_off(broken);
+            }
+        }
+        self.report.ended_ms = self.now_ms;
+        self.report.trace = self.trace.into();
+        self.report
+    }
+
+    /// Whether all calls have arrived: then nothing goes wrong any more.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.report.calls.arrived >= u64::from(self.config.calls)
+    }
+
+    fn is_over(&mut self) -> bool {
+        if !self.is_quiet() {
+            return false;
+        }
+        let settings = &self.config.settings;
+        let waits_ms = self.config.wait_ms_max + settings.idle_ms_max + settings.demand_ms_max;
+        if self.now_ms > self.last_arrival_ms + waits_ms + QUIET_MS_MAX {
+            let (calls, pooled) = (self.calls.len(), self.pool.containers().count());
+            let real = self.driver.containers.len();
+            self.break_off(format!(
+                "GC-2: at the end {calls} calls wait, the pool has {pooled} containers, the nodes {real}"
+            ));
+        }
+        self.calls.is_empty() && self.driver.containers.is_empty() && self.pool.containers().next().is_none()
+    }
+
+    pub(crate) fn break_off(&mut self, violation: String) {
+        self.note(|| format!("BROKEN {violation}"));
+        self.report.violation.get_or_insert(violation);
+    }
+
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.trace_max > 0 {
+            self.trace.push_back(line());
+            if self.trace.len() > self.trace_max {
+                self.trace.pop_front();
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrival => self.arrive(),
+            Event::ToPool(event) => self.step_pool(event),
+            Event::ToRouter(router, life, message) => self.hear(router, life, &message),
+            Event::Rejoin(router, life) => {
+                if self.is_alive(router, life) {
+                    self.step_pool(PoolEvent::RouterJoined(router));
+                }
+            }
+            Event::RouterBack(router) => self.router_back(router),
+            Event::NodeBack(node) => self.node_back(node),
+            Event::Start { container, node, life, spec } => self.start(container, node, life, spec),
+            Event::StartOver { container, failed } => self.start_over(container, failed),
+            Event::Close { container, idle_ms } => {
+                let closed = self.driver.close(container, idle_ms, self.now_ms);
+                self.send(Event::ToPool(PoolEvent::CloseAnswered(container, closed)));
+            }
+            Event::Stop(container) => self.stop(container),
+            Event::AtProxy(call) => self.at_proxy(call),
+            Event::RunOver(container, call) => self.run_over(container, call),
+            Event::WaitOver(call) => self.wait_over(call),
+            Event::PoolTick => {
+                self.agenda.plan(self.now_ms + POOL_TICK_MS, Event::PoolTick);
+                self.step_pool(PoolEvent::Ticked);
+            }
+            Event::RouterTick(router) => self.router_tick(router),
+        }
+    }
+
+    /// Sends a message, with what can go wrong on its way.
+    pub(crate) fn send(&mut self, event: Event) {
+        if self.is_quiet() {
+            return self.agenda.plan(self.now_ms + 1, event);
+        }
+        let faults = self.config.faults.clone();
+        if self.rng.chance(faults.lost) {
+            return self.note(|| format!("LOST {event:?}"));
+        }
+        if self.rng.chance(faults.doubled) {
+            let late_ms = self.rng.between(0, faults.delay_ms_max * 4);
+            self.agenda.plan(self.now_ms + 1 + late_ms, event.clone());
+        }
+        let late_ms = self.rng.between(0, faults.delay_ms_max);
+        self.agenda.plan(self.now_ms + 1 + late_ms, event);
+    }
+
+    /// Steps the pool and performs what it wants.
+    pub(crate) fn step_pool(&mut self, event: PoolEvent) {
+        let mut actions = Vec::new();
+        self.pool.step(self.now_ms, event, &mut actions);
+        for action in actions {
+            self.note(|| format!("  {action:?}"));
+            self.digest(&action);
+            match action {
+                Action::Start { container, node, spec } => {
+                    self.report.starts += 1;
+                    let life = self.driver.life(node);
+                    self.send(Event::Start { container, node, life, spec });
+                }
+                Action::Close { container, idle_ms } => self.send(Event::Close { container, idle_ms }),
+                Action::Stop(container) => self.send(Event::Stop(container)),
+                Action::Tell(router, message) => self.tell(router, message),
+            }
+        }
+    }
+
+    fn digest(&mut self, action: &Action) {
+        let word = match action {
+            Action::Start { container, node, .. } => container.number << 8 | u64::from(node.0) << 2,
+            Action::Close { container, idle_ms } => container.number << 8 ^ idle_ms << 2 | 1,
+            Action::Stop(container) => container.number << 8 | 2,
+            Action::Tell(router, message) => message.sequence.0 << 8 | u64::from(router.0) << 2 | 3,
+        };
+        self.report.digest = (self.report.digest ^ word ^ self.now_ms << 32).wrapping_mul(0x0100_0000_01b3);
+    }
+
+    /// A message that is lost cuts the stream: the router sees that and connects again.
+    fn tell(&mut self, id: RouterId, message: Numbered) {
+        let Some(router) = self.routers.get(&id) else { return };
+        let life = router.life;
+        let lost = self.config.faults.lost;
+        if !self.is_quiet() && self.rng.chance(lost) {
+            let soon_ms = self.rng.between(1, 200);
+            return self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
+        }
+        let late_ms =
+            if self.is_quiet() { 0 } else { self.rng.between(0, self.config.faults.delay_ms_max / 8) };
+        self.agenda.plan(self.now_ms + 1 + late_ms, Event::ToRouter(id, life, message));
+    }
+
+    fn is_alive(&self, router: RouterId, life: Life) -> bool {
+        self.routers.get(&router).is_some_and(|router| router.is_up && router.life == life)
+    }
+
+    /// A router hears something on the pool stream.
+    fn hear(&mut self, id: RouterId, life: Life, message: &Numbered) {
+        if !self.is_alive(id, life) {
+            return;
+        }
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        match router.table.apply(message) {
+            Applied::Next(next) => {
+                if next.version() <= router.table.version() {
+                    return self.break_off(format!("ROUTE-1: router {} went back", id.0));
+                }
+                router.table = next;
+                self.take_in(id, &message.delta);
+                self.send(Event::ToPool(PoolEvent::Said(id, Up::Acknowledged(message.sequence))));
+            }
+            Applied::Gap if !router.resyncs => {
+                router.resyncs = true;
+                self.agenda.plan(self.now_ms + 1, Event::Rejoin(id, life));
+            }
+            Applied::Gap | Applied::Stale => {}
+        }
+    }
+
+    fn take_in(&mut self, id: RouterId, delta: &Delta) {
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        match delta {
+            Delta::Marked(container) => {
+                self.send(Event::ToPool(PoolEvent::Said(id, Up::Released(*container))));
+            }
+            Delta::Refused(refusal) => {
+                let calls = router.refused(&refusal.key, self.now_ms);
+                calls.into_iter().for_each(|call| self.end(call, End::Refused));
+            }
+            Delta::Snapshot(_) => {
+                router.resyncs = false;
+                self.serve_all(id);
+            }
+            Delta::Ready(_) | Delta::Unmarked(_) => self.serve_all(id),
+            Delta::Removed(_) | Delta::ActionChanged(..) | Delta::IdentityRevoked(_) => {}
+        }
+    }
+
+    /// A call arrives; when no router listens, its caller tries again.
+    fn arrive(&mut self) {
+        self.spoil();
+        let up: Vec<_> = self.routers.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
+        let indices: Vec<_> = (0..self.specs.len()).collect();
+        let (Some(router), Some(index)) = (self.rng.choose(&up), self.rng.choose(&indices)) else {
+            return self.agenda.plan(self.now_ms + ROUTER_TICK_MS, Event::Arrival);
+        };
+        self.last_arrival_ms = self.now_ms;
+        self.report.calls.arrived += 1;
+        let id = self.report.calls.arrived;
+        if !self.is_quiet() {
+            let pause_ms = self.rng.between(0, self.config.pause_ms_max);
+            self.agenda.plan(self.now_ms + pause_ms, Event::Arrival);
+        }
+        let spec = Arc::clone(&self.specs[index]);
+        let (from_ms, to_ms) = self.config.actions[index].service_ms;
+        let service_ms = self.rng.between(from_ms, to_ms);
+        let give_up_ms = self.now_ms + self.config.wait_ms_max;
+        let key = Arc::clone(&spec.key);
+        self.calls.insert(id, Call { spec: Arc::clone(&spec), router, service_ms, give_up_ms, slot: None });
+        self.agenda.plan(give_up_ms, Event::WaitOver(id));
+        if let Some(router) = self.routers.get_mut(&router) {
+            router.line(&spec).waiting.push_back(id);
+        }
+        self.serve(router, &key);
+    }
+
+    fn serve_all(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(&id) else { return };
+        let keys: Vec<_> = router.lines.keys().cloned().collect();
+        keys.iter().for_each(|key| self.serve(id, key));
+    }
+
+    /// Sends waiting calls to free slots, and says what is left.
+    fn serve(&mut self, id: RouterId, key: &ActionKey) {
+        let now_ms = self.now_ms;
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        while let Some((call, slot)) = router.next_served(key, now_ms) {
+            if let Some(call) = self.calls.get_mut(&call) {
+                call.slot = Some(slot);
+            }
+            self.agenda.plan(now_ms + self.rng.between(0, 1), Event::AtProxy(call));
+        }
+        if let Some(up) = router.demand(key, now_ms) {
+            self.send(Event::ToPool(PoolEvent::Said(id, up)));
+        }
+    }
+
+    fn router_tick(&mut self, id: RouterId) {
+        self.agenda.plan(self.now_ms + ROUTER_TICK_MS, Event::RouterTick(id));
+        let Some(router) = self.routers.get_mut(&id).filter(|router| router.is_up) else { return };
+        router.resyncs = false;
+        let usage: Vec<_> = router.table.usage().collect();
+        if !usage.is_empty() {
+            self.send(Event::ToPool(PoolEvent::Said(id, Up::Usage(usage))));
+        }
+        self.serve_all(id);
+    }
+
+    fn at_proxy(&mut self, id: CallId) {
+        let Some((lease, service_ms)) =
+            self.calls.get(&id).and_then(|call| Some((call.slot.as_ref()?.lease().clone(), call.service_ms)))
+        else {
+            return;
+        };
+        match self.driver.enter(&lease, id, service_ms, self.now_ms) {
+            Reply::Runs(run) => self.begin(lease.container, run),
+            Reply::Waits => {}
+            Reply::Busy { retry_after_ms } => {
+                let until_ms = self.now_ms + retry_after_ms;
+                self.send_back(id, |slot| slot.rest_until(until_ms));
+            }
+            Reply::NotStarted => self.disowned(id),
+        }
+    }
+
+    fn begin(&mut self, container: ContainerId, run: Run) {
+        self.agenda.plan(self.now_ms + run.service_ms, Event::RunOver(container, run.call));
+    }
+
+    /// The proxy is not what the router thinks: the call goes elsewhere.
+    pub(crate) fn disowned(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (router, slot) = (call.router, call.slot.as_ref());
+        let Some(container) = slot.map(|slot| slot.lease().container) else { return };
+        self.send(Event::ToPool(PoolEvent::Said(router, Up::Disowned(container))));
+        self.send_back(id, Slot::disown);
+    }
+
+    /// A call that did not start goes back to the front of its line.
+    fn send_back(&mut self, id: CallId, tell: impl Fn(&Slot)) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.slot.take().iter().for_each(tell);
+        let (spec, router) = (Arc::clone(&call.spec), call.router);
+        if self.now_ms >= call.give_up_ms {
+            return self.end(id, End::TimedOut);
+        }
+        if let Some(router) = self.routers.get_mut(&router) {
+            router.line(&spec).waiting.push_front(id);
+        }
+        self.serve(router, &spec.key);
+    }
+
+    fn run_over(&mut self, container: ContainerId, call: CallId) {
+        let Some(next) = self.driver.leave(container, call, self.now_ms) else { return };
+        if let Some(run) = next {
+            self.begin(container, run);
+        }
+        if let Some(ended) = self.calls.get(&call) {
+            let (spec, service_us) = (Arc::clone(&ended.spec), ended.service_ms * 1000);
+            if let Some(router) = self.routers.get_mut(&ended.router) {
+                router.line(&spec).service.add(service_us);
+            }
+        }
+        self.end(call, End::Done);
+    }
+
+    fn wait_over(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id).filter(|call| call.slot.is_none()) else { return };
+        let spec = Arc::clone(&call.spec);
+        if let Some(router) = self.routers.get_mut(&call.router) {
+            router.line(&spec).waiting.retain(|other| *other != id);
+        }
+        self.end(id, End::TimedOut);
+    }
+
+    /// A call is answered; its slot is free for the next one.
+    pub(crate) fn end(&mut self, id: CallId, end: End) {
+        let Some(mut call) = self.calls.remove(&id) else { return };
+        let count = match end {
+            End::Done => &mut self.report.calls.done,
+            End::Died => &mut self.report.calls.died,
+            End::Refused => &mut self.report.calls.refused,
+            End::TimedOut => &mut self.report.calls.timed_out,
+        };
+        *count += 1;
+        drop(call.slot.take());
+        self.serve(call.router, &call.spec.key);
+    }
+
+    fn start(&mut self, id: ContainerId, node: NodeId, life: Option<Life>, spec: Arc<ContainerSpec>) {
+        if life.is_none() || self.driver.life(node) != life {
+            return self.send(Event::ToPool(PoolEvent::StartFailed(id)));
+        }
+        if self.driver.start(id, node, spec) {
+            let (from_ms, to_ms) = self.config.cold_start_ms;
+            let failed = !self.is_quiet() && self.rng.chance(self.config.faults.start_failure);
+            let took_ms = self.rng.between(from_ms, to_ms);
+            self.agenda.plan(self.now_ms + took_ms, Event::StartOver { container: id, failed });
+        }
+    }
+
+    fn start_over(&mut self, id: ContainerId, failed: bool) {
+        let Some(container) = self.driver.containers.get_mut(&id) else { return };
+        container.is_ready = !failed;
+        let said = match failed {
+            true => PoolEvent::StartFailed(id),
+            false => PoolEvent::Started(id, Driver::endpoint(id)),
+        };
+        if failed {
+            self.driver.stop(id);
+        }
+        self.send(Event::ToPool(said));
+    }
+
+    fn stop(&mut self, id: ContainerId) {
+        if let Some(container) = self.driver.stop(id) {
+            let lost = container.running.len() + container.queue.len();
+            if lost > 0 {
+                self.break_off(format!("GC-1: container {id} was stopped with {lost} calls in it"));
+            }
+        }
+        self.send(Event::ToPool(PoolEvent::Stopped(id)));
+    }
+
+    /// What becomes of the calls in a container that died: those that ran are lost, those that waited go elsewhere.
+    pub(crate) fn bury(&mut self, container: Container) {
+        container.running.into_keys().for_each(|call| self.end(call, End::Died));
+        container.queue.into_iter().for_each(|(call, _)| self.disowned(call));
+    }
+
+    /// The table of a new router is empty until its first snapshot.
+    fn router_back(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        *router = Router { life: router.life, is_up: true, table: Table::default(), ..Router::default() };
+        self.step_pool(PoolEvent::RouterJoined(id));
+    }
+
+    fn node_back(&mut self, id: NodeId) {
+        let Some(node) = self.driver.nodes.get_mut(&id) else { return };
+        node.is_up = true;
+        let memory_mb = node.memory_mb;
+        self.step_pool(PoolEvent::NodeJoined { node: id, memory_mb });
+    }
+}
