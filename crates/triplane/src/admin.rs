@@ -26,8 +26,10 @@ pub(crate) async fn run(command: AdminCommand) -> anyhow::Result<()> {
             Ok(())
         }
         AdminCommand::Restore { data, source } => {
-            triplane_store::restore(&source, &data.path()).await?;
-            println!("{} restored from {}", data.path().display(), source.display());
+            let dir = data.path();
+            let _lock = DirLock::acquire(&dir)?;
+            triplane_store::restore(&source, &dir).await?;
+            println!("{} restored from {}", dir.display(), source.display());
             Ok(())
         }
     }

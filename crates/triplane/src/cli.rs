@@ -147,4 +147,7 @@ pub(crate) struct SimulateOptions {
     /// How many seeds.
     #[arg(long, default_value_t = 1)]
     pub(crate) seeds: u64,
+    /// How many calls arrive in each.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) calls: u32,
 }

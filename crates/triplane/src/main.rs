@@ -56,7 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             runtime()?.block_on(standalone::run(config))
         }
         Command::Admin(command) => runtime()?.block_on(admin::run(command)),
-        Command::Simulate(options) => simulate::run(&options),
+        Command::Simulate(options) => simulate::run_seeds(&options),
         Command::Config(options) => config::show(&options),
     }
 }
