@@ -47,10 +47,11 @@ pub struct NodeOffer {
 /// Why a container could not be started.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StartError {
-    /// The action's code could not be fetched or unpacked.
-    #[error("code cannot be used: {reason}")]
+    /// The action's code could not be fetched or written: the platform's fault. (Code that is the action's fault does
+    /// not keep a container from starting: its init fails.)
+    #[error("code is not available: {reason}")]
     Code {
-        /// What is wrong with it.
+        /// Why.
         reason: String,
     },
     /// The node cannot run this kind of action.

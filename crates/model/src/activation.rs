@@ -201,6 +201,12 @@ pub mod text {
         }
     }
 
+    /// An init that failed for a reason: the text of OpenWhisk's Node.js runtime.
+    #[must_use]
+    pub fn init_failed_due_to(reason: &str) -> String {
+        format!("Initialization has failed due to: {reason}")
+    }
+
     /// A run whose answer was not a JSON object or array; `raw` is what it was.
     #[must_use]
     pub fn invalid_response(raw: &str) -> String {

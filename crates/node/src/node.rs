@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
+use triplane_model::CodeHash;
 use triplane_model::runtimes::Runtimes;
 use triplane_proxy::runtime::{CodeMount, Runtime};
 use triplane_proxy::{Proxy, Shared};
@@ -293,29 +294,41 @@ impl Inner {
         container: ContainerId,
         spec: Arc<ContainerSpec>,
         secret: Secret,
-    ) -> Result<(Arc<Proxy>, CodeUse), StartError> {
+    ) -> Result<(Arc<Proxy>, Option<CodeUse>), StartError> {
         let exec = &spec.action.exec;
         let memory_mb = spec.action.limits.memory_mb;
         let sandbox = self.interpreters.spec(&exec.kind, memory_mb, self.options.processes_max);
         let mut sandbox = sandbox.ok_or_else(|| StartError::UnknownKind(exec.kind.clone()))?;
-        let code = self.code.get(&exec.code, exec.binary).await.map_err(|error| match error {
-            CodeError::Unusable(reason) => StartError::Code { reason: reason.to_string() },
-            CodeError::Unavailable(_) => StartError::Sandbox(error.to_string()),
-        })?;
-        sandbox.code = Some(code.name().to_owned());
+        let (code, mount) = self.code(&exec.code, exec.binary).await?;
+        sandbox.code = code.as_ref().map(|code| code.name().to_owned());
         let failed = |error: io::Error| StartError::Sandbox(error.to_string());
         let (near, far) = descriptors().map_err(failed)?;
         let sandbox = self.spawner.start_sandbox(sandbox, far).await.map_err(StartError::Sandbox)?;
-        let name = if code.archive { ARCHIVE } else { SOURCE };
         let runtime = Runtime {
             socket: near.0,
             stdout: near.1,
             stderr: near.2,
             sandbox: Arc::new(sandbox),
-            code: CodeMount { path: format!("{ACTION}/{name}"), archive: code.archive },
+            code: mount,
         };
         let proxy = Proxy::start(container, spec, secret, runtime, Arc::clone(&self.proxies)).await;
         Ok((proxy.map_err(|error| StartError::Sandbox(error.to_string()))?, code))
+    }
+
+    /// The action's code. Code that cannot be used is no reason not to start: the first call is to say why.
+    async fn code(&self, hash: &CodeHash, binary: bool) -> Result<(Option<CodeUse>, CodeMount), StartError> {
+        match self.code.get(hash, binary).await {
+            Ok(code) => {
+                let name = if code.archive { ARCHIVE } else { SOURCE };
+                let path = format!("{ACTION}/{name}");
+                let mount = CodeMount { path, archive: code.archive, fault: None };
+                Ok((Some(code), mount))
+            }
+            Err(CodeError::Unusable(reason)) => {
+                Ok((None, CodeMount { path: String::new(), archive: false, fault: Some(reason.to_string()) }))
+            }
+            Err(CodeError::Unavailable(reason)) => Err(StartError::Code { reason: reason.to_string() }),
+        }
     }
 
     async fn stop(&self, container: ContainerId) {

@@ -2,15 +2,18 @@
 
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use triplane_core::gate::Entry;
+use triplane_model::activation::text;
 use triplane_wire::framed::{FrameType, Header};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::container::{Call, Container, Phase, State};
 use crate::outbox::Written;
+use crate::outcome::Outcome;
 use crate::shared::millis;
 use crate::spool::{Sent, SpoolError};
 
@@ -58,6 +61,10 @@ impl Container {
     fn initialise(&self, mut state: MutexGuard<'_, State>, mut call: Call) {
         call.begin();
         self.shared.metrics.inits.inc();
+        if let Some(fault) = &self.code.fault {
+            drop(state);
+            return self.fail_init(call, fault);
+        }
         let deadline_ms = call.start_ms.saturating_add(millis(self.timeout));
         let payload = self.messages.init(&self.spec, &self.code, &call.request, deadline_ms);
         let payload_bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
@@ -74,6 +81,13 @@ impl Container {
         if let Some(call) = call {
             self.give_back(call, RunReply::NotStarted(NotStarted::Closed));
         }
+    }
+
+    /// Ends a call whose code is known to be unusable as the runtime would: its init failed.
+    fn fail_init(&self, call: Call, fault: &str) {
+        let outcome = Outcome::developer_error(&text::init_failed_due_to(fault));
+        let logs = self.collector().take(true);
+        self.conclude(call, 0, Instant::now(), &outcome, &logs);
     }
 
     /// Sends a call that has a permit to the initialised runtime; answers its stream if it was sent.

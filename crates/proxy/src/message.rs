@@ -148,7 +148,7 @@ mod tests {
             action.annotations = serde_json::from_str(annotation).unwrap();
             action.parameters = serde_json::from_str(parameters).unwrap();
         });
-        let code = CodeMount { path: "/code/a.js".into(), archive: false };
+        let code = CodeMount { path: "/code/a.js".into(), archive: false, fault: None };
         let id = ContainerId { epoch: triplane_core::id::Epoch(1), number: 1 };
         let messages = Messages::new(&spec, "http://localhost:3233");
         serde_json::from_slice(&messages.init(&spec, &code, &request(id, 1, "{}"), 99)).unwrap()

@@ -29,6 +29,8 @@ pub struct CodeMount {
     pub path: String,
     /// Whether it is a directory.
     pub archive: bool,
+    /// Why there is nothing at `path`: the action's fault, found when its code was unpacked. Its init fails.
+    pub fault: Option<String>,
 }
 
 /// The sandbox of a runtime.

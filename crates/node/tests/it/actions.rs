@@ -22,7 +22,7 @@ use triplane_proxy::{Settings, Shared};
 use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest, Target};
 
 use crate::code::Codes;
-use crate::support::{Scratch, command, within};
+use crate::support::{Scratch, command, memory_is_enforced, within};
 
 #[derive(Debug)]
 struct NoStore;
@@ -192,6 +192,9 @@ async fn an_archive_with_modules_runs() {
 #[tokio::test]
 async fn an_action_that_takes_too_much_memory_ends_and_is_told_of() {
     let mut node = TestNode::start().await;
+    if !memory_is_enforced(node.node.enforcement()) {
+        return;
+    }
     let greedy = node
         .container("function main() { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)); }")
         .await;
@@ -207,6 +210,9 @@ async fn an_action_that_takes_too_much_memory_ends_and_is_told_of() {
 #[tokio::test]
 async fn an_action_whose_heap_grows_ends_for_its_memory_too() {
     let mut node = TestNode::start().await;
+    if !memory_is_enforced(node.node.enforcement()) {
+        return;
+    }
     let leak = "function main() { const all = []; for (let i = 0;; i++) all.push({ i, text: 'x'.repeat(i % 100) + i }); }";
     let leak = node.container(leak).await;
     let finished = node.run(&leak, "{}").await;
@@ -234,8 +240,11 @@ async fn a_stopped_container_is_gone_and_no_news() {
 async fn bad_code_an_unknown_kind_and_another_node_are_told_apart() {
     let mut node = TestNode::start().await;
     let spec = node.spec("UEsDBAo=", |action| action.exec.binary = true);
-    let error = node.launch(spec).await.err().unwrap();
-    assert!(matches!(&error, StartError::Code { reason } if reason.contains("damaged")), "{error}");
+    let damaged = node.launch(spec).await.unwrap();
+    let finished = node.run(&damaged, "{}").await;
+    let text = String::from_utf8(finished.result.to_vec()).unwrap();
+    assert!(text.contains("Initialization has failed due to: the archive is damaged"), "{text}");
+    within(node.exits.recv()).await;
     let spec = node.spec("", |action| action.exec.kind = "python:3".into());
     let error = node.launch(spec).await.err().unwrap();
     assert!(matches!(&error, StartError::UnknownKind(kind) if kind == "python:3"), "{error}");

@@ -68,7 +68,7 @@ fn launch(code: &Path) -> Runtime {
         let exit = signal.map_or_else(|| Exit::Code(status.code().unwrap_or(-1)), Exit::Signal);
         process.exit.send_replace(Some(exit));
     });
-    let code = CodeMount { path: code.to_str().unwrap().into(), archive: false };
+    let code = CodeMount { path: code.to_str().unwrap().into(), archive: false, fault: None };
     Runtime { socket, stdout, stderr, sandbox, code }
 }
 

@@ -220,7 +220,7 @@ fn runtime() -> (Runtime, Launcher, Arc<TestSandbox>) {
     let (stdout_sender, stdout) = pipe::pipe().unwrap();
     let (stderr_sender, stderr) = pipe::pipe().unwrap();
     let sandbox = Arc::new(TestSandbox { exit: watch::Sender::new(None), kills: AtomicUsize::new(0) });
-    let code = CodeMount { path: "/code/main.js".into(), archive: false };
+    let code = CodeMount { path: "/code/main.js".into(), archive: false, fault: None };
     let runtime = Runtime { socket, stdout, stderr, sandbox: sandbox.clone(), code };
     (runtime, Launcher { socket: launcher, stdout: stdout_sender, stderr: stderr_sender }, sandbox)
 }
