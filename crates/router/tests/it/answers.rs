@@ -172,3 +172,34 @@ async fn a_draining_router_finishes_calls_in_flight() {
     assert_eq!(call.await.unwrap().status, 200);
     (&mut world.served).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_draining_router_takes_no_new_requests() {
+    let mut world = World::new().await;
+    world.ready("a", 1, 1);
+    world.shutdown.trigger();
+    (&mut world.served).await.unwrap();
+    for path in ["_/actions/a?blocking=true", "_/triggers/t"] {
+        let request = post(path).body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+        let answer = world.router.handle(request).await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["retry-after"]),
+            (503, &"1".parse().unwrap())
+        );
+    }
+    assert_eq!(world.containers.request_count(), 0);
+}
+
+#[tokio::test]
+async fn answers_and_phases_are_counted() {
+    let world = World::new().await;
+    world.ready("a", 1, 1);
+    for path in ["_/actions/a?blocking=true", "_/actions/missing", "_/actions/a"] {
+        world.post(path, "").await;
+    }
+    assert_eq!(world.gauge(r#"responses_total{class="2xx"}"#), 2);
+    assert_eq!(world.gauge(r#"responses_total{class="4xx"}"#), 1);
+    assert_eq!(world.gauge("throttled_total"), 0);
+    assert_eq!(world.gauge(r#"phase_passes_total{phase="invocation"}"#), 3);
+    assert_eq!(world.gauge(r#"phase_passes_total{phase="upstream"}"#), 1);
+}
