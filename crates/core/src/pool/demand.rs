@@ -33,9 +33,8 @@ struct Ask {
     waiting: u32,
     service_us: Option<u64>,
     said_ms: u64,
-    /// Containers that it was given, by the number of the message, and may not have counted in when it said so.
-    grants: Vec<Sequence>,
-    granted_ms: u64,
+    /// Containers that it was given and may not have counted in when it said so: the number of the message, and when.
+    grants: Vec<(Sequence, u64)>,
 }
 
 impl Ask {
@@ -65,11 +64,10 @@ impl Demand {
     /// not applied then is not in its count.
     pub(super) fn ask(&mut self, router: RouterId, said: &Said, applied: Option<Sequence>, now_ms: u64) {
         let Said { waiting, service_us, .. } = *said;
-        let mut ask = Ask { waiting, service_us, said_ms: now_ms, grants: Vec::new(), granted_ms: 0 };
+        let mut ask = Ask { waiting, service_us, said_ms: now_ms, grants: Vec::new() };
         if let Some(before) = self.asks.get_mut(&router) {
             ask.grants = std::mem::take(&mut before.grants);
-            ask.grants.retain(|&told| Some(told) > applied);
-            ask.granted_ms = before.granted_ms;
+            ask.grants.retain(|&(told, _)| Some(told) > applied);
         }
         let before = match said.waiting {
             0 => self.asks.remove(&router),
@@ -101,15 +99,14 @@ impl Demand {
     /// the router says how many are left, or the grant is so old that it would have.
     pub(super) fn grant(&mut self, router: RouterId, told: Sequence, now_ms: u64) {
         if let Some(ask) = self.asks.get_mut(&router) {
-            ask.grants.push(told);
-            ask.granted_ms = now_ms;
+            ask.grants.push((told, now_ms));
         }
     }
 
     /// Forgets grants from before a time.
     pub(super) fn expire_grants(&mut self, before_ms: u64) {
-        for ask in self.asks.values_mut().filter(|ask| ask.granted_ms < before_ms) {
-            ask.grants.clear();
+        for ask in self.asks.values_mut() {
+            ask.grants.retain(|&(_, granted_ms)| granted_ms >= before_ms);
         }
     }
 
