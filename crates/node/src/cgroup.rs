@@ -169,7 +169,10 @@ impl Group {
         let directory = tree.parent.join(&tree.name).join(format!("c-{id}"));
         fs::create_dir(&directory)?;
         self.directories.push(directory.clone());
-        let procs = directory.join("cgroup.procs");
+        // A child that moves itself, and is its only thread, may use the file for threads: the kernel then needs no lock
+        // over all processes of the machine, which takes milliseconds when others start and end. Version 2 has that file
+        // for other purposes only.
+        let procs = directory.join(if tree.version == Version::One { "tasks" } else { "cgroup.procs" });
         self.join.push(CString::new(procs.as_os_str().as_bytes()).map_err(io::Error::other)?);
         Ok(directory)
     }

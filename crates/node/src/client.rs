@@ -141,7 +141,8 @@ impl SpawnerClient {
         descriptors: [OwnedFd; 3],
     ) -> Result<SandboxHandle, String> {
         let connection = self.connection().await;
-        let connection = connection.ok_or("the spawner is not running; it is being started again")?;
+        let connection = connection
+            .ok_or("the spawner is not running; it is being started again, or the node shuts down")?;
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (started, answer) = oneshot::channel();
         let (exit, exited) = watch::channel(None);
@@ -159,6 +160,9 @@ impl SpawnerClient {
 
     /// The spawner that runs, or the next one, if it comes up in time.
     async fn connection(&self) -> Option<Arc<Connection>> {
+        if self.closing.load(Ordering::SeqCst) {
+            return None;
+        }
         let mut current = self.current.subscribe();
         let connection = timeout(START_WITHIN, current.wait_for(Option::is_some)).await.ok()?.ok()?;
         connection.as_ref().map(Arc::clone)

@@ -249,6 +249,8 @@ impl Spawner {
             self.leftovers.push(running.group);
         }
         self.slots[running.slot] = false;
+        drop(running.pidfd);
+        // told last: then nothing of it is held here any more
         match running.failure {
             Some(reason) => self.tell(&Reply::Failed { id, reason }, None),
             None if out_of_memory => self.tell(&Reply::Exited { id, exit: SandboxExit::OutOfMemory }, None),

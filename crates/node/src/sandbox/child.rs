@@ -160,7 +160,7 @@ impl Plan {
         start_session().map_err(at(Step::Session))?;
         rustix::system::sethostname(b"sandbox").map_err(failed(Step::HostName))?;
         self.mount()?;
-        self.limit().map_err(at(Step::Limits))?;
+        set_limits().map_err(at(Step::Limits))?;
         self.change_user().map_err(at(Step::Identity))?;
         self.enter_user_namespace(proof).map_err(at(Step::UserNamespace))?;
         drop_capabilities().map_err(at(Step::Capabilities))?;
@@ -188,21 +188,6 @@ impl Plan {
         rustix::process::chdir(c"/tmp").map_err(failed(Step::Root))
     }
 
-    fn limit(&self) -> io::Result<()> {
-        let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
-        rustix::process::setrlimit(Resource::Core, both(0))?;
-        rustix::process::setrlimit(Resource::Nofile, both(OPEN_FILES_MAX))?;
-        // counted for each user id: without root all sandboxes and the server share one, and only a cgroup can tell them apart
-        if self.privilege == Privilege::Root {
-            rustix::process::setrlimit(Resource::Nproc, both(self.processes_max))?;
-        }
-        rustix::process::setpriority_process(None, 0).or_else(|error| match error {
-            rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => Ok(()),
-            other => Err(other),
-        })?;
-        write_file(c"/proc/self/oom_score_adj", OOM_SCORE)
-    }
-
     fn change_user(&self) -> io::Result<()> {
         if self.privilege == Privilege::Root {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
@@ -220,8 +205,24 @@ impl Plan {
         rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
         write_file(c"/proc/self/setgroups", b"deny")?;
         write_file(c"/proc/self/uid_map", self.uid_map.as_bytes())?;
-        write_file(c"/proc/self/gid_map", self.gid_map.as_bytes())
+        write_file(c"/proc/self/gid_map", self.gid_map.as_bytes())?;
+        // counted for each user in each user namespace (Linux 5.14), so only from here on is it this sandbox's own
+        Ok(rustix::process::setrlimit(Resource::Nproc, limit(self.processes_max))?)
     }
+}
+
+fn set_limits() -> io::Result<()> {
+    rustix::process::setrlimit(Resource::Core, limit(0))?;
+    rustix::process::setrlimit(Resource::Nofile, limit(OPEN_FILES_MAX))?;
+    rustix::process::setpriority_process(None, 0).or_else(|error| match error {
+        rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => Ok(()),
+        other => Err(other),
+    })?;
+    write_file(c"/proc/self/oom_score_adj", OOM_SCORE)
+}
+
+fn limit(value: u64) -> Rlimit {
+    Rlimit { current: Some(value), maximum: Some(value) }
 }
 
 fn place_descriptors(descriptors: &Descriptors<'_>) -> io::Result<()> {

@@ -60,16 +60,24 @@ async fn run_a_hundred(spawner: &support::Spawner) -> String {
         }
     }
     spawner.output("true").await;
-    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
-    let cgroups =
-        std::fs::read_to_string("/proc/self/cgroup").unwrap().lines().map(sandbox_cgroups).sum::<usize>();
-    format!(
-        "descriptors {} of the server, {} of the spawner; {} processes, {} mounts, {cgroups} cgroups",
-        descriptors("self").abs_diff(before.0),
-        descriptors(&spawner_name).abs_diff(before.1),
-        children.split_whitespace().count(),
-        mounts().abs_diff(before.2),
-    )
+    let look = || {
+        let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        format!(
+            "descriptors {} of the server, {} of the spawner; {} processes, {} mounts, {} cgroups",
+            descriptors("self").abs_diff(before.0),
+            descriptors(&spawner_name).abs_diff(before.1),
+            children.split_whitespace().count(),
+            mounts().abs_diff(before.2),
+            own.lines().map(sandbox_cgroups).sum::<usize>(),
+        )
+    };
+    // the kernel may let go of a cgroup a little after its last process
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while look().bytes().any(|byte| matches!(byte, b'1'..=b'9')) && std::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    look()
 }
 
 /// Cgroups of sandboxes of our spawner, in the hierarchy that a line of `/proc/self/cgroup` is about.
