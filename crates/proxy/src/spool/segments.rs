@@ -1,7 +1,7 @@
 //! The segment files: appended to, read back, deleted.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -150,26 +150,27 @@ impl Segments {
         position.segment == self.current && current.is_some_and(|segment| position.offset == segment.bytes)
     }
 
-    /// Deletes the segments before `position`; notes in them that are still open are carried over first.
-    pub(super) fn delete_before(&mut self, position: Position) -> Result<(), SpoolError> {
+    /// Lets go of the segments before `position`, and answers their files for deletion, which takes too long for the
+    /// lock. Notes in them that are still open are carried over first.
+    pub(super) fn release_before(&mut self, position: Position) -> Result<Vec<PathBuf>, SpoolError> {
         let done: Vec<u64> = self.files.range(..position.segment).map(|(number, _)| *number).collect();
+        let mut paths = Vec::with_capacity(done.len());
         for number in done {
             self.carry_over(number)?;
-            let path = self.path(number);
-            fs::remove_file(&path).map_err(|source| SpoolError::Io { path, source })?;
             if let Some(segment) = self.files.remove(&number) {
                 self.bytes = self.bytes.saturating_sub(segment.bytes);
             }
+            paths.push(self.path(number));
         }
-        Ok(())
+        Ok(paths)
     }
 
-    /// Deletes everything, if nothing is open.
-    pub(super) fn delete_all(&mut self, position: Position) -> Result<(), SpoolError> {
+    /// Lets go of everything, if nothing is open.
+    pub(super) fn release_all(&mut self, position: Position) -> Result<Vec<PathBuf>, SpoolError> {
         if !self.is_read(position) || !self.open.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        self.delete_before(Position { segment: self.current + 1, offset: 0 })
+        self.release_before(Position { segment: self.current + 1, offset: 0 })
     }
 
     fn carry_over(&mut self, number: u64) -> Result<(), SpoolError> {

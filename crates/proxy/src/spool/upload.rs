@@ -1,5 +1,6 @@
 //! The task that hands the records of the segments to the store.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -99,26 +100,41 @@ async fn tidy(spool: &Arc<Spool>, mut position: Position, moved: bool) -> Positi
         return position;
     }
     let bytes_idle = spool.options.segment_bytes_idle;
-    let tidied = blocking(spool, move |segments| {
+    let tidied = blocking(spool, move |spool| {
+        let mut segments = spool.lock();
         segments.rotate_if_read(position, bytes_idle)?;
         // At the end of a segment this goes to the start of the next one.
         segments.segment_at(&mut position);
-        segments.delete_before(position)?;
+        let stored = segments.release_before(position)?;
+        drop(segments);
+        delete(stored)?;
         Ok(position)
     });
     tidied.await.unwrap_or(position)
 }
 
 async fn clean_up(spool: &Arc<Spool>, position: Position) {
-    blocking(spool, move |segments| segments.delete_all(position)).await;
+    blocking(spool, move |spool| {
+        let stored = spool.lock().release_all(position)?;
+        delete(stored)
+    })
+    .await;
+}
+
+/// A file that cannot be deleted is read again by the next start, which changes nothing.
+fn delete(paths: Vec<PathBuf>) -> Result<(), SpoolError> {
+    for path in paths {
+        std::fs::remove_file(&path).map_err(|source| SpoolError::Io { path, source })?;
+    }
+    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(
     spool: &Arc<Spool>,
-    work: impl FnOnce(&mut super::Segments) -> Result<T, SpoolError> + Send + 'static,
+    work: impl FnOnce(&Spool) -> Result<T, SpoolError> + Send + 'static,
 ) -> Option<T> {
     let spool = Arc::clone(spool);
-    match tokio::task::spawn_blocking(move || work(&mut spool.lock())).await {
+    match tokio::task::spawn_blocking(move || work(&spool)).await {
         Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => tracing::error!(%error, "spool: stored segments cannot be deleted"),
         Err(panic) => tracing::error!(%panic, "spool: stored segments cannot be deleted"),

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use triplane_model::Status;
+use triplane_proxy::spool::SpoolOptions;
 use triplane_wire::framed::FrameType;
 use triplane_wire::run::{NotStarted, RunReply};
 
@@ -165,4 +166,18 @@ async fn the_trace_context_and_the_cause_are_carried() {
     assert!(run.body["api_key"].as_str().unwrap().starts_with("23bc46b1-"), "absent annotation means a key");
     done(reply).await;
     assert_eq!(world.record(2).await["cause"], format!("{:032x}", 9));
+}
+
+#[tokio::test]
+async fn a_call_is_sent_away_rather_than_run_without_a_note_of_it() {
+    let world = World::with(SpoolOptions { bytes_max: 1, ..SpoolOptions::default() }).await;
+    let Started { proxy, mut launcher, sandbox } = world.start(|_| {}).await;
+    let replies = [proxy.run(call(1, "{}")), proxy.run(call(2, "{}"))];
+    launcher.initialise().await;
+    for reply in replies {
+        let reply = soon(reply).await;
+        assert!(matches!(reply, RunReply::Busy { .. }), "{reply:?}");
+    }
+    assert_eq!(proxy.load(), (0, 0));
+    assert!(!sandbox.is_killed(), "the container is not to blame");
 }
