@@ -61,7 +61,7 @@ impl Context {
 
     /// Lets time pass, where the passing of time is what is measured.
     pub(crate) fn pause(&self, duration: Duration) {
-        self.block_on(tokio::time::sleep(duration));
+        self.block_on(async { tokio::time::sleep(duration).await });
     }
 
     /// How a server in this directory is started.
