@@ -216,6 +216,8 @@ impl File {
             .pragma("cache_size", format!("-{}", self.options.cache_kib))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
             .pragma("mmap_size", "0")
+            // The undo journal of a statement of many rows is a temporary file otherwise, and costs a write for each page.
+            .pragma("temp_store", "MEMORY")
             .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string())
             .thread_name(move |id| format!("{name}-{id}"))
             .disable_statement_logging()
