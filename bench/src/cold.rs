@@ -11,6 +11,8 @@ use crate::report::{Measurement, Target, median, percentile};
 
 /// Cold starts of each kind in one round.
 const STARTS: usize = 5;
+/// What a write of an action, and the end of a container, may take before the next measurement begins.
+const SETTLE: Duration = Duration::from_millis(150);
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let subject = context.start();
@@ -18,35 +20,42 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let code = TempDir::new("code");
     let (mut triplane, mut bare) = (Vec::new(), Vec::new());
     // The first start of each warms the disk's cache and is not counted.
-    start_in_platform(context, &subject, &mut connection, "first")?;
+    context.create(&subject.server.guest, "first", 1)?;
+    start_in_platform(context, &mut connection, "first")?;
     start_bare(context, &code)?;
-    for round in 0..context.rounds {
-        for start in 0..STARTS {
-            let name = format!("cold-{round}-{start}");
-            triplane.push(start_in_platform(context, &subject, &mut connection, &name)?.as_secs_f64() * 1e3);
-            bare.push(start_bare(context, &code)?.as_secs_f64() * 1e3);
+    for start in 0..context.rounds * STARTS {
+        let name = format!("cold-{start}");
+        context.create(&subject.server.guest, &name, 1)?;
+        context.pause(SETTLE);
+        // Each is first as often as the other.
+        if start % 2 == 0 {
+            triplane.push(start_in_platform(context, &mut connection, &name)?);
+            bare.push(start_bare(context, &code)?);
+        } else {
+            bare.push(start_bare(context, &code)?);
+            triplane.push(start_in_platform(context, &mut connection, &name)?);
         }
+        delete(context, &subject, &name)?;
+        context.pause(SETTLE);
     }
     Ok(measurements(&triplane, &bare))
 }
 
-/// The first call of a new action, from request to answer.
-fn start_in_platform(
-    context: &Context,
-    subject: &Subject,
-    connection: &mut Connection,
-    name: &str,
-) -> anyhow::Result<Duration> {
-    context.create(&subject.server.guest, name, 1)?;
-    let elapsed = connection.time(&context.invocation(name))?;
+/// The first call of a new action, from request to answer, in milliseconds.
+fn start_in_platform(context: &Context, connection: &mut Connection, name: &str) -> anyhow::Result<f64> {
+    Ok(connection.time(&context.invocation(name))?.as_secs_f64() * 1e3)
+}
+
+/// Deletes an action, and so stops its container.
+fn delete(context: &Context, subject: &Subject, name: &str) -> anyhow::Result<()> {
     let path = format!("/api/v1/namespaces/_/actions/{name}");
     let answer = context.block_on(subject.server.guest.delete(&path));
     anyhow::ensure!(answer.status == 200, "cannot delete {name}: {}", answer.describe());
-    Ok(elapsed)
+    Ok(())
 }
 
-/// The same launcher with the same code, from spawn to result.
-fn start_bare(context: &Context, directory: &TempDir) -> anyhow::Result<Duration> {
+/// The same launcher with the same code, from spawn to result, in milliseconds.
+fn start_bare(context: &Context, directory: &TempDir) -> anyhow::Result<f64> {
     let code = directory.join("action.js");
     std::fs::write(&code, NOOP)?;
     let body = run_body(1);
@@ -54,7 +63,7 @@ fn start_bare(context: &Context, directory: &TempDir) -> anyhow::Result<Duration
     let mut launcher = Launcher::start(context)?;
     launcher.initialise(&code, 1)?;
     launcher.run(1, &body)?;
-    Ok(started.elapsed())
+    Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
 fn measurements(triplane: &[f64], bare: &[f64]) -> Vec<Measurement> {

@@ -1,6 +1,6 @@
 //! What every benchmark needs: paths, numbers, and a server with actions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -45,7 +45,7 @@ impl Context {
         Ok(Self {
             binary: exists(&options.binary)?,
             launcher: exists(&options.launcher)?,
-            node: options.node.clone(),
+            node: which(&options.node)?,
             rounds: options.rounds,
             seconds: options.seconds,
             slot,
@@ -94,6 +94,14 @@ impl Context {
     pub(crate) fn invocation(&self, name: &str) -> Vec<u8> {
         blocking::post(&invocation_path(name), &self.authorization, "{\"n\":1}")
     }
+}
+
+/// The file that a command's name stands for.
+fn which(command: &Path) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join(command)).find(|file| file.is_file());
+    found.with_context(|| format!("there is no {} on PATH", command.display()))
 }
 
 /// The path of a call that waits for its result.

@@ -51,12 +51,23 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// Starts a launcher; the platform's node driver gives it the same arguments.
+    /// Starts a launcher, with the arguments and a bare environment as the platform's node driver gives it.
     pub(crate) fn start(context: &Context) -> anyhow::Result<Self> {
         let (socket, far) = UnixStream::pair()?;
         socket.set_read_timeout(Some(ANSWER_MAX))?;
         let mut command = Command::new(&context.node);
-        command.arg(&context.launcher).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A developer's environment may make Node.js slower or faster (NODE_OPTIONS, NODE_EXTRA_CA_CERTS).
+        command.env_clear().envs([
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("HOME", "/tmp"),
+            ("LANG", "C.UTF-8"),
+        ]);
+        command
+            .arg("--max-old-space-size=128")
+            .arg(&context.launcher)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let child = context.slot.spawn(&mut command, &far).context("cannot start the launcher")?;
         Ok(Self { child, socket, buffer: vec![0; 64 << 10] })
     }
