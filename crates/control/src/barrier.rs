@@ -39,7 +39,8 @@ impl Barriers {
     }
 
     fn settle(&mut self) {
-        for barrier in self.0.extract_if(.., |barrier| barrier.missing.is_empty() || barrier.done.is_closed()) {
+        for barrier in self.0.extract_if(.., |barrier| barrier.missing.is_empty() || barrier.done.is_closed())
+        {
             // Whoever waited may have given up: that is its right.
             let _ = barrier.done.send(());
         }

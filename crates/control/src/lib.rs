@@ -3,8 +3,8 @@
 //!
 //! [`Control::start`] gives the task and a [`Handle`]; routers connect through [`Handle::connect`].
 
-pub mod driver;
 mod barrier;
+pub mod driver;
 mod metrics;
 mod shell;
 

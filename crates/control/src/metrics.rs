@@ -66,11 +66,26 @@ fn encode_states(page: &mut DescriptorEncoder<'_>, summary: &Summary) -> Result<
 fn encode_nodes(page: &mut DescriptorEncoder<'_>, summary: &Summary) -> Result<(), std::fmt::Error> {
     let offered = summary.nodes.iter().map(|node| node.memory_mb).sum();
     let charged = summary.nodes.iter().map(|node| node.charged_mb).sum();
-    gauge(page, "triplane_control_memory_offered_megabytes", "memory that nodes offer to containers", offered)?;
-    gauge(page, "triplane_control_memory_charged_megabytes", "memory that containers are charged for", charged)
+    gauge(
+        page,
+        "triplane_control_memory_offered_megabytes",
+        "memory that nodes offer to containers",
+        offered,
+    )?;
+    gauge(
+        page,
+        "triplane_control_memory_charged_megabytes",
+        "memory that containers are charged for",
+        charged,
+    )
 }
 
-fn gauge(page: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+fn gauge(
+    page: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
     let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     let encoder = page.encode_descriptor(name, help, None, gauge.metric_type())?;
     gauge.encode(encoder)

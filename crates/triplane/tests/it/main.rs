@@ -1,13 +1,17 @@
 //! The built binary from outside: real HTTP, real sandboxes, real kills.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
+
 mod admin;
 mod asynchronous;
 mod clients;
 mod durability;
 mod faults;
 mod first_action;
+mod limits;
 mod listeners;
 mod load;
 mod logs;
+mod observability;
 mod platform;
 mod pool;
