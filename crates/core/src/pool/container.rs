@@ -21,9 +21,11 @@ pub(super) struct Container {
     pub(super) phase: Phase,
     /// When it was last used, as far as reported, or put into service.
     pub(super) used_ms: u64,
+    /// When it was put into service, or asked for until then.
+    pub(super) in_service_ms: u64,
     /// Calls in flight at the last report.
     pub(super) in_flight: u32,
-    /// Never back into service: its revision is old, or its owner disowned it.
+    /// Never back into service: its revision is old, its owner disowned it, or it yields to another action.
     pub(super) condemned: bool,
 }
 
@@ -90,7 +92,8 @@ impl Container {
     pub(super) fn is_leaving(&self) -> bool {
         match self.phase {
             Phase::Marked { .. } | Phase::Stopping { .. } => true,
-            Phase::Closing { refused, .. } => !refused,
+            // a condemned one is asked until it has ended what it has
+            Phase::Closing { refused, .. } => !refused || self.condemned,
             Phase::Starting { .. } | Phase::Ready => false,
         }
     }

@@ -19,6 +19,7 @@ mod serve;
 mod settings;
 mod sizing;
 mod stream;
+mod turns;
 mod view;
 
 #[cfg(test)]

@@ -64,6 +64,11 @@ impl Room {
         }
     }
 
+    /// Forgets those that may be evicted for which `keep` does not hold.
+    pub(super) fn keep_idle(&mut self, keep: impl Fn(ContainerId) -> bool) {
+        self.0.values_mut().for_each(|room| room.idle.retain(|idle| keep(idle.container)));
+    }
+
     /// Finds room for a container and takes it out of what later ones can get.
     pub(super) fn find(&mut self, memory_mb: u64) -> Place {
         if let Some(node) = self.best_fit(memory_mb) {

@@ -22,6 +22,14 @@ struct Census {
     all: u64,
 }
 
+/// What a demand got in one try.
+enum Got {
+    Container,
+    /// Room for one, as soon as it is free.
+    Promise,
+    Nothing,
+}
+
 impl Pool {
     /// A router said what it needs of an action.
     pub(super) fn demanded(&mut self, router: RouterId, said: &Said) {
@@ -55,9 +63,10 @@ impl Pool {
             self.demands.values().map(|demand| (demand.since_ms, Arc::clone(demand.key()))).collect();
         keys.sort();
         let mut room = self.room();
+        let mut promised = vec![0; keys.len()];
         for first in [true, false] {
-            for (_, key) in &keys {
-                self.serve(key, first, &mut room);
+            for ((_, key), promised) in keys.iter().zip(&mut promised) {
+                *promised += self.serve(key, first, *promised, &mut room);
             }
         }
     }
@@ -163,6 +172,7 @@ impl Pool {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.phase = Phase::Ready;
         container.used_ms = now_ms;
+        container.in_service_ms = now_ms;
         let (intended, key) = (container.owner, Arc::clone(container.key()));
         match intended.filter(|&router| self.routers.contains(router)) {
             Some(owner) if self.waits(&key, intended) => self.lease_to(owner, id),
@@ -194,14 +204,15 @@ impl Pool {
         }
     }
 
-    fn serve(&mut self, key: &Arc<ActionKey>, first: bool, room: &mut Room) {
-        let mut lacking = self.lacking(key);
+    /// One pass for one demand; `promised` says for how many containers room was made before. Says for how many more.
+    fn serve(&mut self, key: &Arc<ActionKey>, first: bool, promised: u64, room: &mut Room) -> u64 {
+        let mut lacking = self.lacking(key).saturating_sub(promised);
         if lacking > 0 {
             lacking = lacking.saturating_sub(self.bring_back(key, lacking));
         }
         let Census { starting, ready, all } = self.census(key);
         let has_none = starting + ready == 0;
-        let Some(demand) = self.demands.get_mut(key) else { return };
+        let Some(demand) = self.demands.get_mut(key) else { return 0 };
         if !has_none {
             demand.blocked_ms = None;
         }
@@ -211,13 +222,17 @@ impl Pool {
             false => lacking,
         };
         if self.now_ms < demand.hold_until_ms {
-            return;
+            return 0;
         }
+        let mut promised_now = 0;
         for _ in 0..more.min(instances_max.saturating_sub(all)) {
-            if !self.start_one(key, room) {
-                break;
+            match self.start_one(key, room) {
+                Got::Container => {}
+                Got::Promise => promised_now += 1,
+                Got::Nothing => break,
             }
         }
+        promised_now
     }
 
     /// Containers that should be starting and are not.
@@ -261,21 +276,21 @@ impl Pool {
         demand.is_some_and(|demand| demand.routers().any(|waiting| Some(waiting) == router))
     }
 
-    /// Starts a container if there is room, else makes room; says whether to go on.
-    fn start_one(&mut self, key: &Arc<ActionKey>, room: &mut Room) -> bool {
-        let Some(memory_mb) = self.demands.get(key).map(Demand::memory_mb) else { return false };
+    /// Starts a container if there is room, else makes room.
+    fn start_one(&mut self, key: &Arc<ActionKey>, room: &mut Room) -> Got {
+        let Some(memory_mb) = self.demands.get(key).map(Demand::memory_mb) else { return Got::Nothing };
         if self.nodes.are_too_small_for(memory_mb) {
             self.refuse(key, RefusalReason::PoolFull);
-            return false;
+            return Got::Nothing;
         }
         if self.starting() >= u64::from(self.settings.starts_max) {
             self.block(key);
-            return false;
+            return Got::Nothing;
         }
         match room.find(memory_mb) {
             Place::On(node) => {
                 self.start(key, node, memory_mb);
-                true
+                Got::Container
             }
             Place::Soon(victims) => {
                 self.block(key);
@@ -283,11 +298,14 @@ impl Pool {
                     self.totals.evicted += 1;
                     self.mark(victim);
                 }
-                true
+                Got::Promise
             }
             Place::None => {
                 self.block(key);
-                false
+                match self.take_turn(key, memory_mb, room) {
+                    true => Got::Promise,
+                    false => Got::Nothing,
+                }
             }
         }
     }
@@ -309,6 +327,7 @@ impl Pool {
             endpoint: None,
             phase: Phase::Starting { asked_ms: self.now_ms },
             used_ms: self.now_ms,
+            in_service_ms: self.now_ms,
             in_flight: 0,
             condemned: false,
         });
@@ -369,12 +388,17 @@ impl Pool {
         for container in self.containers.iter() {
             if container.is_leaving() {
                 room.leaving(container.node, container.memory_mb);
-            } else if self.may_be_evicted(container) && !self.demands.contains_key(container.key()) {
+            } else if self.is_idle(container) {
                 let Container { id, used_ms, memory_mb, .. } = *container;
                 room.idle(container.node, Idle { container: id, used_ms, memory_mb });
             }
         }
         room
+    }
+
+    /// Whether it may go at once when room is needed: nobody uses it, nobody waits for it.
+    pub(super) fn is_idle(&self, container: &Container) -> bool {
+        self.may_be_evicted(container) && !self.demands.contains_key(container.key())
     }
 
     fn may_be_evicted(&self, container: &Container) -> bool {

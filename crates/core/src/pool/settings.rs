@@ -20,6 +20,10 @@ pub struct Settings {
     /// A container that was not used for that long may be evicted when room is needed. Routers report use now and then
     /// only, and a new container must have time to get its first call.
     pub evict_idle_ms: u64,
+    /// How long a demand without any container waits for something idle, before busy containers of others must go for it.
+    pub yield_ms: u64,
+    /// How long a container is in service at least before it must go while it is busy.
+    pub turn_ms: u64,
     /// How long a demand waits for room before it is refused.
     pub room_ms_max: u64,
     /// Failed starts in a row of one action before its demand is refused.
@@ -42,6 +46,8 @@ impl Default for Settings {
             starts_max: 32,
             pending_starts_max: 256,
             evict_idle_ms: 250,
+            yield_ms: 500,
+            turn_ms: 2_000,
             room_ms_max: 30_000,
             start_attempts_max: 3,
             start_ms_max: 60_000,

@@ -217,15 +217,19 @@ fn room_that_was_cleared_goes_to_the_demand_that_came_first() {
 }
 
 #[test]
-fn a_container_in_use_is_not_evicted_and_the_demand_is_refused_in_the_end() {
+fn a_container_that_stays_in_use_is_not_removed_and_the_demand_is_refused_in_the_end() {
     let mut scene = Scene::new(256).with_idle(&plain("a"));
     scene.now_ms += 1_000;
     let busy = Usage { container: container(1), in_flight: 1, used: true };
     scene.says(ROUTER, Up::Usage(vec![busy]));
     assert_eq!(scene.demands(&plain("b"), 3), nothing());
-    assert_eq!(scene.after(29_999), nothing());
+    assert_eq!(scene.after(500), nothing());
+    assert_eq!(scene.after(500), ["tell 0: marked 1"], "it has had its turn");
+    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["close 1 idle 0"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing());
+    assert_eq!(scene.after(28_999), ["close 1 idle 28999"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing());
     assert_eq!(scene.after(1), ["tell 0: refused b PoolFull"]);
-    assert_eq!(scene.after(60_000), nothing(), "it is said once");
 }
 
 #[test]
@@ -470,4 +474,61 @@ fn a_demand_that_is_not_said_again_is_forgotten() {
     assert_eq!(scene.pool.summary().waiting, 1);
     scene.after(600_001);
     assert_eq!(scene.pool.summary().waiting, 0);
+}
+
+/// Two busy containers of "a", which has more calls waiting, fill the pool.
+fn saturated() -> Scene {
+    let mut scene = Scene::new(512);
+    scene.demands(&plain("a"), 2);
+    scene.now_ms += 100;
+    scene.started(1);
+    scene.started(2);
+    scene.demands_at(ROUTER, &plain("a"), 20, Some(50));
+    scene
+}
+
+#[test]
+fn an_action_without_a_container_gets_one_though_another_never_rests() {
+    let mut scene = saturated();
+    scene.after(1_900);
+    assert_eq!(scene.demands(&plain("b"), 1), nothing(), "nothing is idle");
+    assert_eq!(scene.after(499), nothing(), "something may fall idle yet");
+    assert_eq!(scene.after(1), ["tell 0: marked 1"]);
+    assert_eq!(scene.after(1), nothing(), "one is enough");
+    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["close 1 idle 1"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing(), "it ends what it has");
+    assert_eq!(scene.demands_at(ROUTER, &plain("a"), 21, Some(50)), nothing(), "and does not come back");
+    assert_eq!(scene.after(1_000), ["close 1 idle 1000"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), true)), ["tell 0: removed 1", "stop 1"]);
+    assert_eq!(scene.step(Event::Stopped(container(1))), ["start 3 b@1 on 0"]);
+}
+
+#[test]
+fn a_busy_container_does_not_go_before_it_has_had_its_turn() {
+    let mut scene = saturated();
+    scene.demands(&plain("b"), 1);
+    assert_eq!(scene.after(1_999), nothing());
+    assert_eq!(scene.after(1), ["tell 0: marked 1"]);
+}
+
+#[test]
+fn an_action_that_has_a_container_takes_none_of_a_busy_one() {
+    let mut scene = Scene::new(512);
+    for (number, name) in [(1, "a"), (2, "b")] {
+        scene.demands(&plain(name), 1);
+        scene.started(number);
+    }
+    for _ in 0..100 {
+        scene.demands_at(ROUTER, &plain("a"), 20, Some(50));
+        scene.demands_at(ROUTER, &plain("b"), 20, Some(50));
+        assert_eq!(scene.after(100), nothing());
+    }
+}
+
+#[test]
+fn one_idle_container_leaves_for_one_that_is_needed() {
+    let mut scene = Scene::new(512).with_idle(&plain("a")).with_idle(&plain("b"));
+    scene.after(300);
+    assert_eq!(scene.demands(&plain("c"), 1), ["tell 0: marked 1"]);
+    assert_eq!(scene.after(10), nothing());
 }
