@@ -67,12 +67,19 @@ impl Management {
         if request.method() == Method::OPTIONS && is_api(request.uri().path()) {
             return answer::finish(answer::text("OK"), &TransactionId::new(""));
         }
-        answer_by(&self.public, request).await
+        let transaction = transaction_of(&request);
+        answer_by(&self.public, request, &transaction).await
     }
 
     /// Answers a request of the admin API, `/admin/v1/...`, to be served on the admin listener only.
     pub async fn admin(&self, request: http::Request<Body>) -> http::Response<Body> {
-        answer_by(&self.admin, request).await
+        let transaction = transaction_of(&request);
+        let mut response = answer_by(&self.admin, request, &transaction).await;
+        // On the public listener the router does that.
+        if let Ok(id) = http::HeaderValue::from_str(transaction.as_str()) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
     }
 
     /// Who a credential stands for; nothing when it is unknown or its subject blocked.
@@ -127,17 +134,28 @@ fn is_api(path: &str) -> bool {
     path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-async fn answer_by(router: &Router, request: http::Request<Body>) -> http::Response<Body> {
-    let transaction = request.extensions().get::<TransactionId>().cloned();
-    let transaction = transaction.unwrap_or_else(|| TransactionId::new("unknown"));
+const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
+
+/// The router's id of the request; without a router before us the client's, or a new one.
+fn transaction_of(request: &http::Request<Body>) -> TransactionId {
+    let given = request.extensions().get::<TransactionId>().cloned();
+    let client = || request.headers().get(REQUEST_ID)?.to_str().ok().and_then(TransactionId::from_client);
+    given.or_else(client).unwrap_or_else(|| TransactionId::from_random(rand::random()))
+}
+
+async fn answer_by(
+    router: &Router,
+    request: http::Request<Body>,
+    transaction: &TransactionId,
+) -> http::Response<Body> {
     let span = tracing::info_span!("management", transaction = transaction.as_str());
     if request.uri().path().contains("//") {
         // axum would match an empty segment with a parameter; a name of no characters is no path here.
-        return answer::finish(answer::no_route(), &transaction);
+        return answer::finish(answer::no_route(), transaction);
     }
     let request: Request = request.map(axum::body::Body::new);
     match router.clone().oneshot(request).instrument(span).await {
-        Ok(response) => answer::finish(response, &transaction),
+        Ok(response) => answer::finish(response, transaction),
         Err(never) => match never {},
     }
 }

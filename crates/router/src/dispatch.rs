@@ -191,7 +191,8 @@ impl Router {
         match self.run(&call, Some(&*self.ports.queue)).await {
             Ok(_) => self.tell_done(call.id).await,
             Err(unstarted) if self.is_hopeless(&call, unstarted) => {
-                tracing::warn!(activation = %call.id, reason = ?unstarted.reason, "queued call never started");
+                let (activation, transaction) = (call.id, call.transaction_id.as_str());
+                tracing::warn!(%activation, transaction, reason = ?unstarted.reason, "queued call never started");
                 self.end(call.id, call.failed()).await;
             }
             Err(unstarted) => self.put_back(call.id, guard, unstarted.retry_after_ms.max(1)).await,

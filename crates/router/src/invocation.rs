@@ -141,11 +141,12 @@ impl Router {
             Ok(finished) => Ended::Done(finished),
             Err(unstarted) if unstarted.reason.is_overload() => Ended::TurnedAway(unstarted),
             Err(unstarted) => {
-                tracing::warn!(activation = %call.id, reason = ?unstarted.reason, "call never started");
+                let (activation, transaction) = (call.id, call.transaction_id.as_str());
+                tracing::warn!(%activation, transaction, reason = ?unstarted.reason, "call never started");
                 let entry = call.failed();
                 let record = entry.record.clone();
                 if let Err(error) = self.ports.records.record(entry).await {
-                    tracing::error!(activation = %call.id, %error, "record of a call that never started is lost");
+                    tracing::error!(%activation, transaction, %error, "record of a call that never started is lost");
                 }
                 Ended::Failed { record, retry_after_ms: unstarted.retry_after_ms }
             }
@@ -157,6 +158,7 @@ impl Router {
     /// Non-blocking: 202 means that the call is stored.
     async fn enqueue(self: &Arc<Self>, call: Call, guard: InFlightGuard) -> Result<Response<Body>, ApiError> {
         let id = call.id;
+        let transaction_id = call.transaction_id.clone();
         let queued = QueuedCall {
             id,
             namespace: call.caller.namespace.clone(),
@@ -180,7 +182,8 @@ impl Router {
         match stored.await {
             Ok(()) => Ok(reply::accepted(id)),
             Err(error) => {
-                tracing::error!(%error, "call could not be stored");
+                let transaction = transaction_id.as_str();
+                tracing::error!(activation = %id, transaction, %error, "call could not be stored");
                 Err(overloaded(1000))
             }
         }

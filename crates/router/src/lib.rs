@@ -27,6 +27,7 @@ mod query;
 mod record;
 mod reply;
 mod report;
+mod request_line;
 mod route;
 mod router;
 mod run;

@@ -11,7 +11,7 @@ use triplane_net::Body;
 
 use crate::trace::REQUEST_ID;
 
-const ACTIVATION_ID: HeaderName = HeaderName::from_static("x-openwhisk-activation-id");
+pub(crate) const ACTIVATION_ID: HeaderName = HeaderName::from_static("x-openwhisk-activation-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent");

@@ -21,6 +21,7 @@ use crate::identity::Identities;
 use crate::lines::{Lines, Shared};
 use crate::metrics::Metrics;
 use crate::ports::{Directory, Management, Queue, Records, Upstream};
+use crate::request_line::RequestLine;
 use crate::route::{Route, is_rest};
 use crate::settings::Settings;
 use crate::uplink::Uplink;
@@ -107,12 +108,16 @@ impl Router {
         let (parts, body) = request.into_parts();
         let transaction_id = trace::transaction_id(&parts.headers);
         let is_rest = is_rest(parts.uri.path());
+        let line = RequestLine::of(&parts);
         let answer = match self.check(&parts.uri) {
             Ok(()) => self.route(parts, body, &transaction_id).await,
             Err(error) => Err(error),
         };
         let response = answer.unwrap_or_else(|error| reply::error(&error, &transaction_id));
         self.metrics.answered(response.status().as_u16());
+        if let Some(line) = line {
+            line.log(&response, &transaction_id);
+        }
         reply::finish(response, &transaction_id, is_rest)
     }
 

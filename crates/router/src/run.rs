@@ -148,7 +148,8 @@ impl Router {
                     return Ok(finished);
                 }
                 RunReply::NotStarted(why) => {
-                    tracing::debug!(container = %lease.container, ?why, "call did not start");
+                    let transaction = call.transaction_id.as_str();
+                    tracing::debug!(container = %lease.container, transaction, ?why, "call did not start");
                     sent_away += 1;
                     held.disown();
                     self.uplink().say(Up::Disowned(lease.container));

@@ -171,6 +171,22 @@ async fn the_admin_api_has_its_own_routes_and_methods() {
 }
 
 #[tokio::test]
+async fn an_answer_of_the_admin_api_has_the_id_of_its_request() {
+    let platform = Platform::start().await;
+    for given in [Some("mine"), Some("sid_reserved"), None] {
+        let mut request = http::Request::get("/admin/v1/nothing");
+        if let Some(given) = given {
+            request = request.header("x-request-id", given);
+        }
+        let answer = platform.management.admin(request.body(triplane_net::empty()).unwrap()).await;
+        let answer = Answer::read(answer).await;
+        let id = answer.headers["x-request-id"].to_str().unwrap();
+        assert_eq!(answer.json()["code"], id);
+        assert!(if given == Some("mine") { id == "mine" } else { id.len() == 32 }, "{given:?} {id}");
+    }
+}
+
+#[tokio::test]
 async fn users_survive_a_restart_and_so_does_a_block() {
     let platform = Platform::start().await;
     let created = create(&platform, json!({"subject": "alice"})).await.ok();
