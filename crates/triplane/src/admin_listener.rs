@@ -55,10 +55,22 @@ impl AdminListener {
             "/healthz" => text(StatusCode::OK, "ok"),
             "/readyz" => self.readiness(),
             "/metrics" => self.metrics(),
-            "/invokers" => json_answer(
-                StatusCode::OK,
-                &json!({"invoker0": if self.0.node.is_ready() { "up" } else { "down" }}),
-            ),
+            path if path.starts_with("/invokers") => self.invokers(path),
+            _ => text(StatusCode::NOT_FOUND, "no such page"),
+        }
+    }
+
+    /// OpenWhisk's pages about what runs actions (openwhisk-api.md 1.1): the node is the one invoker.
+    fn invokers(&self, path: &str) -> Response<Body> {
+        let is_up = self.0.node.is_ready();
+        let healthy = u8::from(is_up);
+        match path {
+            "/invokers" => {
+                json_answer(StatusCode::OK, &json!({"invoker0": if is_up { "up" } else { "down" }}))
+            }
+            "/invokers/healthy/count" => json_answer(StatusCode::OK, &json!(healthy)),
+            "/invokers/ready" if is_up => json_answer(StatusCode::OK, &json!({"healthy": "1/1"})),
+            "/invokers/ready" => json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"unhealthy": "1/1"})),
             _ => text(StatusCode::NOT_FOUND, "no such page"),
         }
     }

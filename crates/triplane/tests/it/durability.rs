@@ -106,8 +106,15 @@ async fn a_call_that_was_running_at_a_kill_is_not_run_again_and_gets_a_record() 
     let code = format!("function main() {{ process.title = '{title}'; return new Promise(() => {{}}) }}");
     guest.create("hangs", &code).await;
     let id = guest.fire("hangs", json!({})).await;
-    let _ = process_titled(&title).await;
+    let pid = process_titled(&title).await;
     let platform = platform.kill_and_restart().await;
+    let process = std::path::PathBuf::from(format!("/proc/{pid}/cmdline"));
+    triplane_testkit::wait_until(
+        crate::platform::SOON,
+        "the action's process went with its server",
+        async || !std::fs::read(&process).is_ok_and(|cmdline| cmdline.starts_with(title.as_bytes())),
+    )
+    .await;
     let record = platform.guest().record(&id).await;
     assert_eq!(text(&record, "response.status"), "whisk internal error");
 }
@@ -126,4 +133,31 @@ async fn everything_survives_an_orderly_restart() {
     let kept = platform.guest().record(text(&record, "activationId")).await;
     assert_eq!(at(&kept, "response"), at(&record, "response"));
     assert_eq!(platform.guest().result("stays", json!({})).await, json!({"a": 1}));
+}
+
+#[tokio::test]
+async fn records_beyond_the_bytes_of_a_namespace_are_removed_oldest_first() {
+    let mut platform = Platform::start().await;
+    let guest = platform.guest();
+    guest.create("records", "function main() { return { text: 'x'.repeat(100000) } }").await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let record = guest.invoke("records", json!({})).await.expect(200).json();
+        ids.push(text(&record, "activationId").to_owned());
+    }
+    let _ = guest.record(&ids[4]).await;
+
+    let bound = ("TRIPLANE__ACTIVATIONS__NAMESPACE_BYTES_MAX".to_owned(), "250000".to_owned());
+    platform.server.settings.environment.push(bound);
+    let platform = platform.kill_and_restart().await;
+
+    let guest = platform.guest();
+    let list = "/api/v1/namespaces/_/activations";
+    triplane_testkit::wait_until(crate::platform::SOON, "the oldest are removed", async || {
+        let listed = guest.0.get(list).await.expect(200).json();
+        let listed: Vec<_> = listed.as_array().unwrap().iter().map(|one| text(one, "activationId")).collect();
+        listed == [ids[4].as_str(), ids[3].as_str()]
+    })
+    .await;
+    let _ = guest.0.get(&format!("{list}/{}", ids[0])).await.expect(404);
 }

@@ -1,5 +1,6 @@
 //! Actions that die, and clients that go away.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -53,9 +54,39 @@ async fn an_action_whose_process_is_killed_from_outside_mid_call_is_reported() {
         tokio::spawn(async move { error_of(&guest, "killed", 502).await.0 })
     };
     let pid = process_titled(&marker).await;
-    let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(killed.success());
     assert_eq!(call.await.unwrap(), "The action did not produce a valid response and exited unexpectedly.");
+}
+
+/// The spawner, which is the only child of the server. A child belongs to the thread that started it.
+fn spawner_of(platform: &Platform) -> Option<u32> {
+    let threads = format!("/proc/{}/task", platform.server.process.pid());
+    std::fs::read_dir(threads).unwrap().flatten().find_map(|thread| {
+        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    })
+}
+
+#[tokio::test]
+async fn a_spawner_that_is_killed_is_replaced_and_calls_go_on() {
+    let platform = Platform::start().await;
+    let guest = platform.guest();
+    guest.create("lives", "function main() { return { pid: process.pid } }").await;
+    let _ = guest.result("lives", json!({})).await;
+    let killed = spawner_of(&platform).unwrap();
+    assert!(Command::new("kill").args(["-9", &killed.to_string()]).status().unwrap().success());
+    wait_until(SOON, "there is another spawner", async || {
+        spawner_of(&platform).is_some_and(|spawner| spawner != killed)
+    })
+    .await;
+    // A call that met a dying container is answered as such; it is not run twice, so the caller asks again.
+    wait_until(SOON, "a call succeeds", async || {
+        let answer = guest.invoke("lives", json!({})).await;
+        assert!([200, 500, 502].contains(&answer.status.as_u16()), "{}", answer.text());
+        answer.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]
