@@ -65,6 +65,20 @@ async fn another_subjects_actions_are_forbidden() {
 }
 
 #[tokio::test]
+async fn the_well_known_system_credentials_are_those_of_a_second_subject() {
+    let platform = Platform::start().await;
+    platform.guest().create("private", "function main() { return {} }").await;
+    let system = platform.server.guest.with_credential(Some(
+        "789c46b1-71f6-4ed5-8c54-816aa4f8c502:abczO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP",
+    ));
+    assert_eq!(system.get("/api/v1/namespaces").await.expect(200).json(), json!(["whisk.system"]));
+    let _ = system.get("/api/v1/namespaces/guest/actions/private").await.expect(403);
+    let system = Guest(system);
+    system.create("own", "function main() { return { own: true } }").await;
+    assert_eq!(system.result("own", json!({})).await, json!({"own": true}));
+}
+
+#[tokio::test]
 async fn a_subject_that_was_created_on_a_stopped_platform_can_call_when_it_runs() {
     let data = TempDir::new("stopped");
     let credential = said(&admin(data.path(), &["user", "create", "early"]));

@@ -41,3 +41,21 @@ async fn a_call_of_an_action_that_does_not_exist_is_not_accepted() {
     let platform = Platform::start().await;
     let _ = platform.guest().0.post("/api/v1/namespaces/_/actions/nobody", &json!({})).await.expect(404);
 }
+
+#[tokio::test]
+async fn a_call_that_is_not_waited_for_carries_the_ids_of_its_request() {
+    let platform = Platform::start().await;
+    let guest = platform.guest();
+    guest.create("traced", "function main() { const e = process.env; return { t: e.__OW_TRANSACTION_ID, a: e.__OW_ACTIVATION_ID, p: e.__OW_TRACEPARENT } }").await;
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers =
+        [("x-request-id", "my-event"), ("traceparent", traceparent), ("content-type", "application/json")];
+    let headers = headers
+        .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+    let path = "/api/v1/namespaces/_/actions/traced";
+    let answer = guest.0.send(http::Method::POST, path, headers.into_iter().collect(), "{}").await.unwrap();
+    let id = text(&answer.expect(202).json(), "activationId").to_owned();
+    let result = at(&guest.record(&id).await, "response.result").clone();
+    assert_eq!((text(&result, "t"), text(&result, "a")), ("my-event", id.as_str()));
+    assert_eq!(text(&result, "p").split('-').nth(1), traceparent.split('-').nth(1));
+}

@@ -161,3 +161,28 @@ async fn records_beyond_the_bytes_of_a_namespace_are_removed_oldest_first() {
     .await;
     let _ = guest.0.get(&format!("{list}/{}", ids[0])).await.expect(404);
 }
+
+#[tokio::test]
+async fn a_call_that_outlasts_the_drain_of_a_shutdown_gets_a_record_with_its_logs() {
+    let mut platform = Platform::start().await;
+    platform.server.settings.environment.push(("TRIPLANE__DRAIN_SECONDS".to_owned(), "1".to_owned()));
+    let mut platform = platform.kill_and_restart().await;
+    let guest = platform.guest();
+    let title = format!("outlasting-{}", std::process::id());
+    let code = format!(
+        "function main() {{ console.log('begun'); process.title = '{title}'; return new Promise(() => {{}}) }}"
+    );
+    guest.create("outlasts", &code).await;
+    let id = guest.fire("outlasts", json!({})).await;
+    let _ = process_titled(&title).await;
+    platform.server.process.signal(triplane_testkit::Signal::TERM);
+    let ended = platform.server.process.exited(crate::platform::SOON).await;
+    assert!(ended.success(), "{}", platform.server.process.output());
+
+    let platform = platform.kill_and_restart().await;
+
+    let record = platform.guest().record(&id).await;
+    assert_eq!(text(&record, "response.status"), "whisk internal error");
+    let logs = record["logs"].as_array().unwrap();
+    assert!(logs.iter().any(|line| line.as_str().unwrap().ends_with("stdout: begun")), "{record}");
+}
