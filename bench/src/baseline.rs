@@ -49,31 +49,45 @@ impl Baseline {
         Ok(Self { port, processes: vec![process], _directory: None }.ready(context))
     }
 
-    /// nginx with one worker for each core and kept-alive connections, proxying to one bare Node.js server.
-    pub(crate) fn nginx(context: &Context) -> anyhow::Result<Self> {
-        let (port, upstream) = (free_port(), free_port());
+    /// nginx with one worker for each core and kept-alive connections, proxying to `count` bare Node.js servers in turn.
+    pub(crate) fn nginx(context: &Context, count: usize) -> anyhow::Result<Self> {
+        let port = free_port();
+        let upstreams: Vec<u16> = (0..count).map(|_| free_port()).collect();
         let directory = TempDir::new("nginx");
         let file = directory.join("nginx.conf");
-        std::fs::write(&file, nginx_configuration(&directory.path().display().to_string(), port, upstream))?;
-        let node = Process::start(Command::new(&context.node).args(["-e", BARE_NODE, &upstream.to_string()]));
+        std::fs::write(
+            &file,
+            nginx_configuration(&directory.path().display().to_string(), port, &upstreams),
+        )?;
+        let node = |upstream: &u16| {
+            Process::start(Command::new(&context.node).args(["-e", BARE_NODE, &upstream.to_string()]))
+        };
         let mut nginx = Command::new("nginx");
         nginx.arg("-p").arg(directory.path()).arg("-c").arg(&file).env("PATH", path_with_sbin());
-        let processes = vec![Process::start(&mut nginx), node];
+        let mut processes = vec![Process::start(&mut nginx)];
+        processes.extend(upstreams.iter().map(node));
+        for &upstream in &upstreams {
+            answers(context, upstream, &processes);
+        }
         Ok(Self { port, processes, _directory: Some(directory) }.ready(context))
     }
 
     fn ready(self, context: &Context) -> Self {
-        let output = || self.processes.iter().map(Process::output).collect::<String>();
-        context.block_on(wait_until(START_MAX, "a baseline answers", async || {
-            let status =
-                Connection::open(self.port).and_then(|mut connection| connection.exchange(&get("/")));
-            if status.is_err() && !output().is_empty() {
-                eprintln!("{}", output());
-            }
-            matches!(status, Ok(200))
-        }));
+        answers(context, self.port, &self.processes);
         self
     }
+}
+
+/// Waits until a server answers.
+fn answers(context: &Context, port: u16, processes: &[Process]) {
+    let output = || processes.iter().map(Process::output).collect::<String>();
+    context.block_on(wait_until(START_MAX, "a baseline answers", async || {
+        let status = Connection::open(port).and_then(|mut connection| connection.exchange(&get("/")));
+        if status.is_err() && !output().is_empty() {
+            eprintln!("{}", output());
+        }
+        matches!(status, Ok(200))
+    }));
 }
 
 /// Debian's nginx is not on the `PATH` of ordinary users.
@@ -81,8 +95,10 @@ fn path_with_sbin() -> String {
     format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
-fn nginx_configuration(directory: &str, port: u16, upstream: u16) -> String {
+fn nginx_configuration(directory: &str, port: u16, upstreams: &[u16]) -> String {
     let workers = workers();
+    let servers: String = upstreams.iter().map(|upstream| format!("server 127.0.0.1:{upstream}; ")).collect();
+    let keepalive = 64.max(2 * upstreams.len());
     format!(
         "daemon off;
 worker_processes {workers};
@@ -97,7 +113,7 @@ http {{
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
   keepalive_requests 1000000000;
-  upstream node {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 1000000000; }}
+  upstream node {{ {servers}keepalive {keepalive}; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port} backlog=1024;
     location / {{ proxy_pass http://node; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}

@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     context.create(&subject.server.guest, "noop", 1)?;
     let invocation = context.invocation("noop");
     let mut triplane = Connection::open(subject.server.settings.port)?;
-    let (hyper, nginx) = (Baseline::hyper(context)?, Baseline::nginx(context)?);
+    let (hyper, nginx) = (Baseline::hyper(context)?, Baseline::nginx(context, 1)?);
     let mut hyper = (Connection::open(hyper.port)?, hyper);
     let mut nginx = (Connection::open(nginx.port)?, nginx);
     let code = TempDir::new("code");

@@ -12,6 +12,10 @@ const CONNECTIONS: [u32; 3] = [1, 8, 64];
 /// How many actions "many" are.
 const MANY: usize = 100;
 
+/// nginx in front of as many bare servers: what is lost there is lost to the processor's caches and the scheduler, and no
+/// platform can have it back.
+const MANY_BARE: &str = "nginx, 100 servers";
+
 /// Something that takes its turn, and what it showed.
 #[derive(Debug)]
 struct Contender {
@@ -34,11 +38,13 @@ struct Series {
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     println!("warm: nginx {} workers, hyper {} threads, wrk 1 thread", workers(), workers());
-    let (hyper, nginx) = (Baseline::hyper(context)?, Baseline::nginx(context)?);
+    let (hyper, nginx) = (Baseline::hyper(context)?, Baseline::nginx(context, 1)?);
+    let many = Baseline::nginx(context, MANY)?;
     let subject = context.start();
     let mut contenders = vec![
         Contender::new("hyper", hyper.port, vec!["/".into()], hyper.pids()),
         Contender::new("nginx", nginx.port, vec!["/".into()], nginx.pids()),
+        Contender::new(MANY_BARE, many.port, vec!["/".into()], many.pids()),
     ];
     for (name, count, concurrency) in VARIANTS {
         let paths = create(context, &subject, count, concurrency)?;
@@ -150,9 +156,15 @@ fn of_contender(contenders: &[Contender], contender: &Contender, index: usize) -
         .strip_prefix("100 actions")
         .and_then(|rest| series_of(contenders, &format!("1 action{rest}"), index))
     {
-        let beside_one =
-            of("throughput beside 1 action's", &series.per_second, "1/s").beside(median(&one.per_second));
+        let one = median(&one.per_second);
+        let beside_one = of("throughput beside 1 action's", &series.per_second, "1/s").beside(one);
         found.push(beside_one.promised(Target::RatioMin(0.9)));
+        if let (Some(nginx), Some(bare)) = (nginx, series_of(contenders, MANY_BARE, index)) {
+            // What one action's throughput would fall to if the platform added nothing to what bare servers lose.
+            let floor = one * median(&bare.per_second) / median(&nginx.per_second);
+            let beside_floor = of("throughput beside what 100 bare servers keep", &series.per_second, "1/s");
+            found.push(beside_floor.beside(floor).promised(Target::RatioMin(0.9)));
+        }
     }
     found
 }
