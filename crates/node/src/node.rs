@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rustix::pipe::PipeFlags;
@@ -108,7 +109,9 @@ struct Inner {
 /// A container, from the request to start it until nothing of it is left.
 #[derive(Debug)]
 struct Held {
-    proxy: OnceLock<Arc<Proxy>>,
+    /// While it runs. Taken out at its end: the map lets go of what was removed from it only with many others, and a proxy
+    /// holds descriptors.
+    proxy: ArcSwapOption<Proxy>,
     /// Whether its end was asked for, and so is no news.
     stopping: AtomicBool,
     phase: watch::Sender<Phase>,
@@ -158,7 +161,7 @@ impl Node {
     #[must_use]
     pub fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
         let containers = self.inner.containers.pin();
-        match containers.get(&request.target.container).and_then(|held| held.proxy.get()) {
+        match containers.get(&request.target.container).and_then(|held| held.proxy.load_full()) {
             Some(proxy) => proxy.run(request),
             None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
         }
@@ -220,7 +223,7 @@ impl Driver for Node {
     fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
         let containers = self.inner.containers.pin();
         let closed = match containers.get(&container) {
-            Some(held) => held.proxy.get().is_some_and(|proxy| proxy.close(idle_ms)),
+            Some(held) => held.proxy.load().as_ref().is_some_and(|proxy| proxy.close(idle_ms)),
             None => true,
         };
         std::future::ready(closed).boxed()
@@ -233,7 +236,7 @@ impl Driver for Node {
 
     fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {
         let containers = self.inner.containers.pin();
-        let running = containers.iter().filter(|(_, held)| held.proxy.get().is_some());
+        let running = containers.iter().filter(|(_, held)| held.proxy.load().is_some());
         std::future::ready(running.map(|(id, _)| *id).collect()).boxed()
     }
 
@@ -248,7 +251,7 @@ impl Inner {
             return Err(StartError::Sandbox(format!("node {} is not here", node.0)));
         }
         let held = Arc::new(Held {
-            proxy: OnceLock::new(),
+            proxy: ArcSwapOption::empty(),
             stopping: AtomicBool::new(false),
             phase: watch::Sender::new(Phase::Starting),
         });
@@ -268,8 +271,7 @@ impl Inner {
         match self.bring_up(container, spec, secret).await {
             Ok((proxy, code)) => {
                 let exited = proxy.exited();
-                // a fresh cell: this is its only writer
-                let _ = held.proxy.set(proxy);
+                held.proxy.store(Some(proxy));
                 held.phase.send_replace(Phase::Running);
                 let inner = Arc::clone(self);
                 tokio::spawn(async move {
@@ -339,7 +341,7 @@ impl Inner {
         if phase.wait_for(|phase| *phase != Phase::Starting).await.is_err() {
             return;
         }
-        if let Some(proxy) = held.proxy.get() {
+        if let Some(proxy) = held.proxy.load_full() {
             proxy.stop().await;
         }
         // the sender is in `held`, so this ends only with the phase
@@ -349,6 +351,7 @@ impl Inner {
     /// A container ended: by itself, or because it was stopped.
     async fn forget(&self, container: ContainerId, held: &Held) {
         self.containers.pin().remove(&container);
+        held.proxy.store(None);
         held.phase.send_replace(Phase::Gone);
         if held.stopping.load(Ordering::SeqCst) {
             return;
