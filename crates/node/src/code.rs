@@ -191,7 +191,7 @@ impl CodeCache {
     async fn fetch(self: Arc<Self>, hash: CodeHash, binary: bool) -> Result<Unpacked, CodeError> {
         let fetching = tokio::time::timeout(FETCH_WITHIN, self.source.code(hash.clone()));
         let text = fetching.await.map_err(|_| unavailable("fetching it takes too long"))?;
-        let text = text.map_err(unavailable)?.ok_or_else(|| unusable("the code is not there any more"))?;
+        let text = text.map_err(unavailable)?.ok_or_else(|| unavailable("it was replaced or deleted"))?;
         let unpacking = tokio::task::spawn_blocking(move || self.write(&hash, binary, &text));
         unpacking.await.map_err(|_| unavailable("unpacking it failed"))?
     }
