@@ -187,13 +187,13 @@ impl Router {
             Ok(None) => return self.gone(&queued, &caller.identity.subject).await,
             Err(_) => return self.put_back(queued.id, guard, RELEASE_MS).await,
         };
-        let call = self.call(queued, &caller, target);
-        match self.run(&call, Some(&*self.ports.queue)).await {
+        let mut call = self.call(queued, &caller, target);
+        match self.run(&mut call, Some(&*self.ports.queue)).await {
             Ok(_) => self.tell_done(call.id).await,
             Err(unstarted) if self.is_hopeless(&call, unstarted) => {
                 let (activation, transaction) = (call.id, call.transaction_id.as_str());
                 tracing::warn!(%activation, transaction, reason = ?unstarted.reason, "queued call never started");
-                self.end(call.id, call.failed()).await;
+                self.end(call.id, call.failed(unstarted.reason)).await;
             }
             Err(unstarted) => self.put_back(call.id, guard, unstarted.retry_after_ms.max(1)).await,
         }
@@ -215,7 +215,8 @@ impl Router {
     /// A call that cannot start is tried again, unless its containers are broken or it has been tried for long enough.
     fn is_hopeless(&self, call: &Call, unstarted: Unstarted) -> bool {
         let age = Duration::from_millis(epoch_ms().saturating_sub(call.arrived_ms));
-        unstarted.reason == Reason::StartFailed || age >= self.settings.queued_time_max
+        matches!(unstarted.reason, Reason::StartFailed | Reason::ActionGone)
+            || age >= self.settings.queued_time_max
     }
 
     async fn gone(&self, queued: &QueuedCall, subject: &str) {

@@ -18,7 +18,7 @@ use crate::detached::Detached;
 use crate::identity::Known;
 use crate::ports::QueuedCall;
 use crate::query::Query;
-use crate::record::{Failure, result};
+use crate::record::result;
 use crate::route::ActionPath;
 use crate::router::Router;
 use crate::run::{Call, Unstarted};
@@ -40,7 +40,7 @@ enum Ended {
     /// It never started; this is its record.
     Failed {
         record: String,
-        retry_after_ms: u64,
+        unstarted: Unstarted,
     },
     /// It was turned away; nothing of it is left.
     TurnedAway(Unstarted),
@@ -135,20 +135,20 @@ impl Router {
     }
 
     /// Owns the call and what it holds to the end, whether its client waits or not.
-    async fn run_for_client(self: Arc<Self>, call: Call, guard: InFlightGuard) -> Ended {
+    async fn run_for_client(self: Arc<Self>, mut call: Call, guard: InFlightGuard) -> Ended {
         let _running = self.runs.enter();
-        let ended = match self.run(&call, None).await {
+        let ended = match self.run(&mut call, None).await {
             Ok(finished) => Ended::Done(finished),
             Err(unstarted) if unstarted.reason.is_overload() => Ended::TurnedAway(unstarted),
             Err(unstarted) => {
                 let (activation, transaction) = (call.id, call.transaction_id.as_str());
                 tracing::warn!(%activation, transaction, reason = ?unstarted.reason, "call never started");
-                let entry = call.failed();
+                let entry = call.failed(unstarted.reason);
                 let record = entry.record.clone();
                 if let Err(error) = self.ports.records.record(entry).await {
                     tracing::error!(%activation, transaction, %error, "record of a call that never started is lost");
                 }
-                Ended::Failed { record, retry_after_ms: unstarted.retry_after_ms }
+                Ended::Failed { record, unstarted }
             }
         };
         drop(guard);
@@ -203,10 +203,10 @@ fn answer(id: ActivationId, ended: Ended, wants_result: bool) -> Result<Response
             let body = if wants_result || is_array { finished.result } else { finished.record };
             Ok(reply::of_activation(reply::json(finished.status.http(), body), id))
         }
-        Ended::Failed { record, retry_after_ms } => {
-            let body = if wants_result { result(Failure::NoResources) } else { record.into_bytes() };
+        Ended::Failed { record, unstarted } => {
+            let body = if wants_result { result(unstarted.reason.failure()) } else { record.into_bytes() };
             let response = reply::of_activation(reply::json(500, body), id);
-            Ok(reply::retry_after(response, Some(retry_after_ms)))
+            Ok(reply::retry_after(response, Some(unstarted.retry_after_ms).filter(|&ms| ms > 0)))
         }
         Ended::TurnedAway(unstarted) => Err(overloaded(unstarted.retry_after_ms)),
     }

@@ -37,6 +37,8 @@ pub(crate) struct Line {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// The action has changed: nobody waits here any more.
+    is_over: bool,
     ticket: u64,
     calls: VecDeque<(u64, oneshot::Sender<Handed>)>,
 }
@@ -97,6 +99,8 @@ impl Line {
             queue.ticket += 1;
             let entry = (queue.ticket, sender);
             match at_front {
+                // the sender is dropped: there is nothing to wait for
+                _ if queue.is_over => {}
                 true => queue.calls.push_front(entry),
                 false => queue.calls.push_back(entry),
             }
@@ -158,6 +162,20 @@ impl Line {
         for (_, call) in refused {
             // One that left meanwhile needs no answer.
             let _ = call.send(Err(refusal.clone()));
+        }
+    }
+
+    /// The action has another revision, or none: those who wait are sent away, and go to the line of the new one.
+    pub(crate) fn end(self: &Arc<Self>) {
+        let sent_away = {
+            let mut queue = self.queue();
+            queue.is_over = true;
+            self.waiting.store(0, Ordering::SeqCst);
+            std::mem::take(&mut queue.calls)
+        };
+        if !sent_away.is_empty() {
+            drop(sent_away);
+            self.raise();
         }
     }
 
@@ -318,9 +336,8 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Waits for a slot or a refusal.
+    /// Waits for a slot or a refusal; nothing when the line is over, because the action has changed.
     pub(crate) async fn wait(&mut self) -> Option<Handed> {
-        // The sender is dropped only after it was used: the line is as long alive as this.
         (&mut self.handed).await.ok()
     }
 }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use triplane_core::id::ActionKey;
 use triplane_core::pool::message::ContainerSpec;
 use triplane_core::route::Table;
+use triplane_model::{FullName, Revision};
 
 use crate::clock::Clock;
 use crate::line::{Line, LineFull};
@@ -150,6 +151,17 @@ impl Lines {
     /// The line of an action, if there is one.
     pub(crate) fn existing(&self, key: &ActionKey) -> Option<Arc<Line>> {
         self.known().lines.get(key).and_then(Weak::upgrade)
+    }
+
+    /// Ends the lines of older revisions of an action, or of all if it is deleted.
+    pub(crate) fn action_changed(&self, name: &FullName, revision: Option<Revision>) {
+        let is_old = |key: &ActionKey| key.action == *name && revision.is_none_or(|new| key.revision < new);
+        let old: Vec<_> = {
+            let known = self.known();
+            let old = known.lines.iter().filter(|(key, _)| is_old(key));
+            old.filter_map(|(_, line)| line.upgrade()).collect()
+        };
+        old.iter().for_each(Line::end);
     }
 
     /// All lines.

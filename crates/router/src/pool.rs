@@ -64,6 +64,8 @@ impl Router {
             Delta::ActionChanged(name, revision) => {
                 self.publish(next, None);
                 self.actions.changed(name, *revision);
+                // Only now: who is sent away asks for the action anew.
+                self.lines.action_changed(name, *revision);
             }
             Delta::IdentityRevoked(namespace_uuid) => {
                 self.publish(next, None);

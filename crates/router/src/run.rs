@@ -56,14 +56,26 @@ pub(crate) enum Reason {
     WaitedTooLong,
     /// Every container sent it away.
     SentAway,
-    /// The queue could not note that it is about to be sent.
+    /// The queue could not note that it is about to be sent, or nobody could say what the action is now.
     NotNoted,
+    /// The action was deleted while the call waited.
+    ActionGone,
+    /// The action changed while the call waited.
+    ActionChanged,
 }
 
 impl Reason {
     /// Whether it was turned away at the door, without a trace; else it ends with a record.
     pub(crate) fn is_overload(self) -> bool {
         matches!(self, Self::TooManyStarts | Self::LineFull | Self::NotNoted)
+    }
+
+    /// What its record says.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::ActionGone => Failure::ActionGone,
+            _ => Failure::NoResources,
+        }
     }
 
     fn after(self, retry_after_ms: u64) -> Unstarted {
@@ -90,7 +102,7 @@ impl From<Refusal> for Unstarted {
 
 impl Call {
     /// The record of this call, which never started.
-    pub(crate) fn failed(&self) -> ActivationEntry {
+    pub(crate) fn failed(&self, reason: Reason) -> ActivationEntry {
         let action = &self.target.action;
         let never = NeverStarted {
             id: self.id,
@@ -100,7 +112,7 @@ impl Call {
             action: Some(action),
             arrived_ms: self.arrived_ms,
         };
-        never.entry(Failure::NoResources)
+        never.entry(reason.failure())
     }
 
     fn request(&self, lease: &Lease) -> RunRequest {
@@ -123,12 +135,26 @@ impl Call {
 
 impl Router {
     /// Runs a call to its end. A queued one is noted as running in `queue` before it is sent.
-    pub(crate) async fn run(&self, call: &Call, queue: Option<&dyn Queue>) -> Result<Finished, Unstarted> {
+    pub(crate) async fn run(
+        &self,
+        call: &mut Call,
+        queue: Option<&dyn Queue>,
+    ) -> Result<Finished, Unstarted> {
         let began = Instant::now();
         let mut is_noted = queue.is_none();
         let (mut is_retry, mut sent_away) = (false, 0);
         while sent_away < SENT_AWAY_MAX {
-            let held = self.slot(call, began, is_retry).await?;
+            let held = match self.slot(call, began, is_retry).await {
+                Err(unstarted) if unstarted.reason == Reason::ActionChanged => {
+                    // An action that changes all the time must not keep a call for ever either.
+                    if began.elapsed() >= self.settings.wait_time_max {
+                        return Err(Reason::WaitedTooLong.after(RETRY_AFTER_MS));
+                    }
+                    self.follow(call).await?;
+                    continue;
+                }
+                slot => slot?,
+            };
             is_retry = true;
             let Some(lease) = held.lease() else { continue };
             if let (false, Some(queue)) = (is_noted, queue) {
@@ -160,6 +186,19 @@ impl Router {
         Err(Reason::SentAway.after(RETRY_AFTER_MS))
     }
 
+    /// Makes a call that waits a call of what its action is now; its parameters stay what they were when it came.
+    async fn follow(&self, call: &mut Call) -> Result<(), Unstarted> {
+        let found = self.actions.target(&call.target.action.name, &self.lines).await;
+        let target = found.map_err(|_| Reason::NotNoted.after(RETRY_AFTER_MS))?;
+        let target = target.ok_or(Reason::ActionGone.after(0))?;
+        if target.action.revision <= call.target.action.revision {
+            return Err(Reason::NotNoted.after(RETRY_AFTER_MS));
+        }
+        call.target = target;
+        call.line = call.target.line(&call.caller.namespace, &self.lines);
+        Ok(())
+    }
+
     /// A slot: free now, or waited for. A call that was sent away waits at the front, where it came from.
     async fn slot(&self, call: &Call, began: Instant, is_retry: bool) -> Result<Held, Unstarted> {
         // A container that is always busy must not keep a call for ever.
@@ -176,7 +215,8 @@ impl Router {
         match handed {
             Ok(Some(Ok(held))) => Ok(held),
             Ok(Some(Err(refusal))) => Err(refusal.into()),
-            Ok(None) | Err(_) => Err(Reason::WaitedTooLong.after(RETRY_AFTER_MS)),
+            Ok(None) => Err(Reason::ActionChanged.after(RETRY_AFTER_MS)),
+            Err(_) => Err(Reason::WaitedTooLong.after(RETRY_AFTER_MS)),
         }
     }
 }
