@@ -8,6 +8,7 @@ mod clients;
 mod durability;
 mod faults;
 mod first_action;
+mod hostile;
 mod limits;
 mod listeners;
 mod load;
