@@ -159,7 +159,13 @@ async fn open_spool(data_dir: &Path, stores: &Stores, epoch: Epoch) -> anyhow::R
 
 async fn start_node(config: &Config, stores: &Stores, proxies: &Arc<Shared>) -> anyhow::Result<Arc<Node>> {
     let code = Arc::new(CodePort(stores.entities.clone()));
-    Node::start(settings::node(config)?, code, proxies.clone()).await.context("cannot start the node")
+    let node = Node::start(settings::node(config)?, code, proxies.clone()).await;
+    let node = node.context("cannot start the node")?;
+    if node.runtimes().0.is_empty() {
+        let looked_for = config.node.nodejs.as_deref().map_or("node on PATH".into(), Path::to_string_lossy);
+        warn!(%looked_for, "no usable Node.js: no action can run; install Node.js 20, or name it by node.nodejs");
+    }
+    Ok(node)
 }
 
 /// Runs a part of a plane in a task that the shutdown ends.
