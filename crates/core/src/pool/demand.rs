@@ -12,7 +12,7 @@ use crate::id::{ActionKey, RouterId, Sequence};
 pub(super) struct Demand {
     /// What to start.
     pub(super) spec: Arc<ContainerSpec>,
-    /// Since when calls wait without a break: the oldest demand is served first.
+    /// Since when calls wait without a break.
     pub(super) since_ms: u64,
     /// Since when there is no container and no room for one.
     pub(super) blocked_ms: Option<u64>,
@@ -108,6 +108,12 @@ impl Demand {
         for ask in self.asks.values_mut() {
             ask.grants.retain(|&(_, granted_ms)| granted_ms >= before_ms);
         }
+    }
+
+    /// The order in which demands are served: by when they last had a container, or came. An action whose calls never stop
+    /// would otherwise be the oldest again whenever its container has gone to another one.
+    pub(super) fn waits_since_ms(&self) -> u64 {
+        self.blocked_ms.unwrap_or(self.since_ms)
     }
 
     /// Calls that wait at all routers, as they said last.

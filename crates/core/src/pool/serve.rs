@@ -60,7 +60,7 @@ impl Pool {
             return;
         }
         let mut keys: Vec<_> =
-            self.demands.values().map(|demand| (demand.since_ms, Arc::clone(demand.key()))).collect();
+            self.demands.values().map(|demand| (demand.waits_since_ms(), Arc::clone(demand.key()))).collect();
         keys.sort();
         let mut room = self.room();
         let mut promised = vec![0; keys.len()];

@@ -532,3 +532,31 @@ fn one_idle_container_leaves_for_one_that_is_needed() {
     assert_eq!(scene.demands(&plain("c"), 1), ["tell 0: marked 1"]);
     assert_eq!(scene.after(10), nothing());
 }
+
+#[test]
+fn three_actions_that_never_rest_take_turns_on_one_place() {
+    let mut scene = Scene::new(256);
+    let names = ["a", "b", "c"];
+    let mut turns = vec![];
+    for _ in 0..200 {
+        let mut wanted = scene.after(50);
+        for name in names {
+            wanted.extend(scene.demands_at(ROUTER, &plain(name), 5, Some(50)));
+        }
+        while let Some(words) = wanted.pop() {
+            let words: Vec<_> = words.split([' ', '@']).collect();
+            let number = |at: usize| words[at].parse().unwrap();
+            wanted.extend(match words[0] {
+                "start" => {
+                    turns.push(words[2].to_owned());
+                    scene.started(number(1))
+                }
+                "close" => scene.step(Event::CloseAnswered(container(number(1)), true)),
+                "stop" => scene.step(Event::Stopped(container(number(1)))),
+                "tell" if words[2] == "marked" => scene.says(ROUTER, Up::Released(container(number(3)))),
+                _ => vec![],
+            });
+        }
+    }
+    assert_eq!(turns, ["a", "b", "c", "a", "b"]);
+}
