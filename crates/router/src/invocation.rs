@@ -119,7 +119,8 @@ impl Router {
         })
     }
 
-    /// Blocking: the answer is the record or the result, or 202 when that takes too long; the run goes on then.
+    /// Blocking: the answer is the record or the result, or 202 when that takes too long, for the client or because the
+    /// router goes away; the record says how it ended.
     async fn run_and_wait(
         self: &Arc<Self>,
         call: Call,
@@ -128,9 +129,10 @@ impl Router {
     ) -> Result<Response<Body>, ApiError> {
         let id = call.id;
         let run = Detached::new(Arc::clone(self).run_for_client(call, guard));
-        match tokio::time::timeout(query.timeout, run).await {
-            Ok(ended) => answer(id, ended, query.wants_result),
-            Err(_) => Ok(reply::accepted(id)),
+        tokio::select! {
+            biased;
+            ended = run => answer(id, ended, query.wants_result),
+            () = self.drain.waited(query.timeout) => Ok(reply::accepted(id)),
         }
     }
 

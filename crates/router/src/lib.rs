@@ -15,6 +15,7 @@ mod cache;
 mod clock;
 mod detached;
 mod dispatch;
+mod drain;
 mod identity;
 mod invocation;
 mod line;

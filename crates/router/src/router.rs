@@ -1,6 +1,6 @@
 //! The router itself: its parts, and the way of a request through them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::accepted::Accepted;
 use crate::actions::Actions;
 use crate::clock::Clock;
 use crate::detached::Runs;
+use crate::drain::Drain;
 use crate::identity::Identities;
 use crate::lines::{Lines, Shared};
 use crate::metrics::Metrics;
@@ -55,7 +56,7 @@ pub struct Router {
     pub(crate) queue_has_more: AtomicBool,
     pub(crate) runs: Arc<Runs>,
     pub(crate) metrics: Metrics,
-    is_draining: AtomicBool,
+    pub(crate) drain: Drain,
 }
 
 impl Router {
@@ -73,7 +74,7 @@ impl Router {
             queue_has_more: AtomicBool::new(false),
             runs: Arc::default(),
             metrics: Metrics::default(),
-            is_draining: AtomicBool::new(false),
+            drain: Drain::default(),
             settings,
             ports,
         })
@@ -91,7 +92,7 @@ impl Router {
         let drain_time_max = http.drain_time_max;
         let refuse_news = async {
             shutdown.wait().await;
-            self.is_draining.store(true, Ordering::Relaxed);
+            self.drain.begin(drain_time_max);
             Instant::now()
         };
         let served = triplane_net::serve(listener, shutdown.clone(), handler, http);
@@ -142,7 +143,7 @@ impl Router {
         if bytes > URI_BYTES_MAX {
             return Err(ApiError::new(414, "The URI of the request is too long."));
         }
-        if self.is_draining.load(Ordering::Relaxed) {
+        if self.drain.has_begun() {
             return Err(ApiError::unavailable().retry_after_ms(1000));
         }
         Ok(())

@@ -174,6 +174,20 @@ async fn a_draining_router_finishes_calls_in_flight() {
 }
 
 #[tokio::test]
+async fn a_call_that_outlasts_the_drain_is_answered_202_before_it_ends() {
+    let mut world = World::with(|settings| settings.http.drain_time_max = Duration::from_secs(1)).await;
+    world.ready("a", 1, 1);
+    world.containers.gate.close();
+    let call = world.calls("_/actions/a?blocking=true", r#"{"x":1}"#);
+    world.until(|| world.containers.gate.at() == 1).await;
+    world.shutdown.trigger();
+    let answer = call.await.unwrap();
+    assert_eq!((answer.status, &answer.headers["connection"]), (202, &"close".parse().unwrap()));
+    world.containers.gate.open();
+    (&mut world.served).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_draining_router_takes_no_new_requests() {
     let mut world = World::new().await;
     world.ready("a", 1, 1);

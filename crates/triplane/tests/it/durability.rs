@@ -163,7 +163,7 @@ async fn records_beyond_the_bytes_of_a_namespace_are_removed_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_call_that_outlasts_the_drain_of_a_shutdown_gets_a_record_with_its_logs() {
+async fn a_call_that_outlasts_the_drain_of_a_shutdown_is_answered_202_and_gets_a_record_with_its_logs() {
     let mut platform = Platform::start().await;
     platform.server.settings.environment.push(("TRIPLANE__DRAIN_SECONDS".to_owned(), "1".to_owned()));
     let mut platform = platform.kill_and_restart().await;
@@ -173,9 +173,10 @@ async fn a_call_that_outlasts_the_drain_of_a_shutdown_gets_a_record_with_its_log
         "function main() {{ console.log('begun'); process.title = '{title}'; return new Promise(() => {{}}) }}"
     );
     guest.create("outlasts", &code).await;
-    let id = guest.fire("outlasts", json!({})).await;
+    let call = tokio::spawn(async move { guest.invoke("outlasts", json!({})).await.expect(202).json() });
     let _ = process_titled(&title).await;
     platform.server.process.signal(triplane_testkit::Signal::TERM);
+    let id = text(&call.await.unwrap(), "activationId").to_owned();
     let ended = platform.server.process.exited(crate::platform::SOON).await;
     assert!(ended.success(), "{}", platform.server.process.output());
 
