@@ -28,8 +28,21 @@ pub(crate) async fn run(command: AdminCommand) -> anyhow::Result<()> {
         AdminCommand::Restore { data, source } => {
             let dir = data.path();
             let _lock = DirLock::acquire(&dir)?;
-            triplane_store::restore(&source, &dir).await?;
+            let restored = triplane_store::restore(&source, &dir).await?;
             println!("{} restored from {}", dir.display(), source.display());
+            if restored.calls_dropped > 0 {
+                println!(
+                    "{} queued calls have a record already and are not run again",
+                    restored.calls_dropped
+                );
+            }
+            if !restored.key {
+                let key = dir.join("keys").join("seal.key");
+                println!(
+                    "the backup has no key file: put the original one at {} before the start",
+                    key.display()
+                );
+            }
             Ok(())
         }
     }

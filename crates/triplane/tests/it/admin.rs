@@ -106,3 +106,21 @@ async fn a_backup_of_a_running_platform_is_restored_with_all_that_it_held() {
     assert_eq!(guest.result("kept", json!({})).await, json!({"kept": true}));
     assert_eq!(guest.record(text(&record, "activationId")).await["response"], record["response"]);
 }
+
+#[tokio::test]
+async fn a_backup_without_the_key_file_is_restored_with_the_original_one() {
+    let platform = Platform::start().await;
+    platform.guest().create("kept", "function main() { return { kept: true } }").await;
+    let scratch = TempDir::new("keyless");
+    let (backup, fresh) = (scratch.join("backup"), scratch.join("data"));
+    let _ = said(&admin(platform.data.path(), &["backup", backup.to_str().unwrap()]));
+
+    let restored = said(&admin(&fresh, &["restore", backup.to_str().unwrap()]));
+
+    let key = fresh.join("keys/seal.key");
+    assert!(restored.contains(&format!("put the original one at {}", key.display())), "{restored}");
+    std::fs::create_dir_all(key.parent().unwrap()).unwrap();
+    std::fs::copy(platform.data.join("keys/seal.key"), &key).unwrap();
+    let server = ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), &fresh).start().await;
+    assert_eq!(Guest(server.guest.clone()).result("kept", json!({})).await, json!({"kept": true}));
+}
