@@ -8,6 +8,7 @@ use crate::baseline::Baseline;
 use crate::blocking::Connection;
 use crate::context::{Context, NOOP};
 use crate::launcher::{Launcher, run_body};
+use crate::relay::Relay;
 use crate::report::{Measurement, Target, median, percentile};
 
 /// Calls in one turn, and how many go ahead unmeasured.
@@ -40,6 +41,7 @@ impl Series {
 struct All {
     triplane: Series,
     framed: Series,
+    relay: Series,
     hyper: Series,
     nginx: Series,
 }
@@ -54,16 +56,25 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let mut nginx = (Connection::open(nginx.port)?, nginx);
     let code = TempDir::new("code");
     std::fs::write(code.join("action.js"), NOOP)?;
-    let mut launcher = Launcher::start(context)?;
-    launcher.initialise(&code.join("action.js"), 1)?;
+    let start = || {
+        let mut launcher = Launcher::start(context)?;
+        launcher.initialise(&code.join("action.js"), 1)?;
+        anyhow::Ok(launcher)
+    };
+    let mut launcher = start()?;
+    let relay = Relay::start(start()?)?;
+    let mut relayed = Connection::open(relay.port)?;
 
     let mut all = All::default();
     for _ in 0..context.rounds {
         all.hyper.turn(|_| hyper.0.time(&invocation))?;
         all.framed.turn(|number| framed(&mut launcher, number))?;
         all.triplane.turn(|_| triplane.time(&invocation))?;
+        all.relay.turn(|_| relayed.time(&invocation))?;
         all.nginx.turn(|_| nginx.0.time(&invocation))?;
     }
+    drop(relayed);
+    relay.end()?;
     Ok(all.measurements())
 }
 
@@ -75,21 +86,24 @@ fn framed(launcher: &mut Launcher, number: u32) -> anyhow::Result<Duration> {
 }
 
 impl All {
+    /// What a path adds to the framed client. The difference is taken in each round, so that a slow moment of the
+    /// machine is in both.
+    fn overheads(&self, path: &Series) -> Vec<f64> {
+        path.p50.iter().zip(&self.framed.p50).map(|(path, framed)| path - framed).collect()
+    }
+
     fn measurements(&self) -> Vec<Measurement> {
         let (hyper, nginx) = (median(&self.hyper.p50), median(&self.nginx.p50));
-        // The difference is taken in each round, so that a slow moment of the machine is in both.
-        let overheads: Vec<f64> = self
-            .triplane
-            .p50
-            .iter()
-            .zip(&self.framed.p50)
-            .map(|(triplane, framed)| triplane - framed)
-            .collect();
+        let (overheads, least) = (self.overheads(&self.triplane), self.overheads(&self.relay));
         let of = |name: &str, values: &[f64]| Measurement::new(name, median(values), "us");
         vec![
             of("overhead of the platform p50, beside hyper p50", &overheads)
                 .beside(hyper)
                 .promised(Target::RatioMax(3.0)),
+            of("overhead of a bare relay p50, beside hyper p50", &least).beside(hyper),
+            of("overhead of the platform p50, beside a bare relay's", &overheads)
+                .beside(median(&least))
+                .promised(Target::RatioMax(2.0)),
             of("triplane p50, beside nginx and bare Node.js p50", &self.triplane.p50).beside(nginx),
             of("triplane p99, beside nginx and bare Node.js p99", &self.triplane.p99)
                 .beside(median(&self.nginx.p99)),

@@ -12,6 +12,7 @@ mod hyper_server;
 mod idle;
 mod latency;
 mod launcher;
+mod relay;
 mod report;
 mod usage;
 mod warm;

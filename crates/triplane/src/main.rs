@@ -61,6 +61,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+/// One thread for every two cores: the actions' processes need the others, and with a thread less a lone request is
+/// not handed from one idle thread to the next (docs/adr/0005-threads-of-the-server.md).
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / 2).max(1))
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
 }
