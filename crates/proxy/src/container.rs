@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::task::AtomicWaker;
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{oneshot, watch};
 use triplane_core::gate::Gate;
 use triplane_core::id::{ContainerId, Secret};
@@ -25,6 +24,7 @@ use crate::outbox::Outbox;
 use crate::record::Template;
 use crate::runtime::{CodeMount, Exit, Sandbox};
 use crate::shared::{Shared, epoch_ms};
+use crate::socket::Writer;
 
 /// A container and its calls.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Container {
         shared: Arc<Shared>,
         sandbox: Arc<dyn Sandbox>,
         code: CodeMount,
-        writer: OwnedWriteHalf,
+        writer: Writer,
     ) -> Arc<Self> {
         let limits = &spec.action.limits;
         let concurrency = u32::try_from(limits.concurrency).unwrap_or(u32::MAX).max(1);

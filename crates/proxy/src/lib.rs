@@ -22,6 +22,7 @@ mod pump;
 mod record;
 pub mod runtime;
 mod shared;
+mod socket;
 pub mod spool;
 #[cfg(test)]
 mod test_spec;

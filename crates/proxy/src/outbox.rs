@@ -6,16 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use crate::socket::Writer;
 use bytes::{Buf, Bytes};
-use tokio::net::unix::OwnedWriteHalf;
 
 /// The way to the launcher. What waits is bounded by the calls that hold a permit: one frame each.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    socket: OwnedWriteHalf,
-    waiting: Mutex<VecDeque<Bytes>>,
+    state: Mutex<State>,
     /// Whether anything waits, so that the pump need not lock to know.
     has_waiting: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    socket: Writer,
+    waiting: VecDeque<Bytes>,
 }
 
 /// How much of a frame the socket took.
@@ -27,17 +32,18 @@ pub(crate) enum Written {
 }
 
 impl Outbox {
-    pub(crate) fn new(socket: OwnedWriteHalf) -> Self {
-        Self { socket, waiting: Mutex::default(), has_waiting: AtomicBool::new(false) }
+    pub(crate) fn new(socket: Writer) -> Self {
+        let state = State { socket, waiting: VecDeque::new() };
+        Self { state: Mutex::new(state), has_waiting: AtomicBool::new(false) }
     }
 
     /// Writes a frame of these parts, behind what waits. On an error the launcher has not got the whole frame.
     pub(crate) fn send(&self, head: &[u8], mut body: Bytes, tail: &[u8]) -> io::Result<Written> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut written = 0;
-        if waiting.is_empty() {
+        if state.waiting.is_empty() {
             let parts = [IoSlice::new(head), IoSlice::new(&body), IoSlice::new(tail)];
-            written = match self.socket.try_write_vectored(&parts) {
+            written = match state.socket.try_write(&parts) {
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error),
@@ -54,7 +60,7 @@ impl Outbox {
         let head = Bytes::copy_from_slice(&head[skip(head.len())..]);
         body.advance(skip(body.len()));
         let tail = Bytes::copy_from_slice(&tail[skip(tail.len())..]);
-        waiting.extend([head, body, tail].into_iter().filter(|part| !part.is_empty()));
+        state.waiting.extend([head, body, tail].into_iter().filter(|part| !part.is_empty()));
         self.has_waiting.store(true, Ordering::Release);
         Ok(Written::Part)
     }
@@ -64,19 +70,17 @@ impl Outbox {
         if !self.has_waiting.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
-        loop {
-            std::task::ready!(self.socket.as_ref().poll_write_ready(cx))?;
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(part) = waiting.front_mut() else {
-                self.has_waiting.store(false, Ordering::Release);
-                return Poll::Ready(Ok(()));
-            };
-            match self.socket.try_write(part) {
-                Ok(written) if written == part.len() => drop(waiting.pop_front()),
-                Ok(written) => part.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { socket, waiting } = &mut *state;
+        while let Some(part) = waiting.front_mut() {
+            let written = std::task::ready!(socket.poll_write(cx, part))?;
+            part.advance(written);
+            if part.is_empty() {
+                waiting.pop_front();
             }
         }
+        socket.rest();
+        self.has_waiting.store(false, Ordering::Release);
+        Poll::Ready(Ok(()))
     }
 }

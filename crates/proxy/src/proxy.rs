@@ -22,6 +22,9 @@ pub enum StartFailed {
     /// It said nothing in time.
     #[error("runtime is not ready after {0} ms")]
     TimedOut(u64),
+    /// Its socket cannot be watched.
+    #[error("runtime's socket cannot be watched: {0}")]
+    Socket(String),
     /// It ended before it was ready.
     #[error("runtime ended before it was ready ({exit:?}), after it wrote {output}")]
     Ended {
@@ -52,7 +55,14 @@ impl Proxy {
     ) -> Result<Arc<Self>, StartFailed> {
         let hello_timeout_ms = shared.settings.hello_timeout_ms;
         let Runtime { socket, stdout, stderr, sandbox, code } = runtime;
-        let (reader, writer) = socket.into_split();
+        let (reader, writer) = match crate::socket::split(socket) {
+            Ok(halves) => halves,
+            Err(error) => {
+                sandbox.kill();
+                sandbox.exited().await;
+                return Err(StartFailed::Socket(error.to_string()));
+            }
+        };
         let inner = Container::new(container, spec, secret, shared, sandbox, code, writer);
         let proxy = Arc::new(Self { inner: Arc::clone(&inner) });
         let (ready, is_ready) = oneshot::channel();

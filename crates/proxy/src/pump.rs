@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::unix::{OwnedReadHalf, pipe};
+use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
@@ -22,6 +22,7 @@ use crate::logs::{Collector, Output, Stamp};
 use crate::outcome::{self, Outcome, Payload};
 use crate::proxy::StartFailed;
 use crate::runtime::Exit;
+use crate::socket::Reader;
 use crate::spool::Spool;
 
 /// What is read from the socket at once.
@@ -42,7 +43,7 @@ const UNATTRIBUTED_BYTES_MAX: usize = 1 << 10;
 /// See the module.
 pub(crate) struct Pump {
     container: Arc<Container>,
-    socket: OwnedReadHalf,
+    socket: Reader,
     socket_buffer: Box<[u8]>,
     socket_open: bool,
     decoder: Decoder,
@@ -101,7 +102,7 @@ enum Violation {
 impl Pump {
     pub(crate) fn new(
         container: Arc<Container>,
-        socket: OwnedReadHalf,
+        socket: Reader,
         stdout: pipe::Receiver,
         stderr: pipe::Receiver,
         ready: oneshot::Sender<Result<(), StartFailed>>,
@@ -170,13 +171,11 @@ impl Pump {
             return false;
         }
         let mut buffer = std::mem::take(&mut self.socket_buffer);
-        let mut read = ReadBuf::new(&mut buffer);
-        let polled = Pin::new(&mut self.socket).poll_read(cx, &mut read);
-        let progress = match polled {
+        let progress = match self.socket.poll_read(cx, &mut buffer) {
             Poll::Pending => false,
-            Poll::Ready(Ok(())) if !read.filled().is_empty() => {
-                self.read_frames(read.filled());
-                if read.remaining() == 0 && buffer.len() < SOCKET_READ_BYTES_MAX {
+            Poll::Ready(Ok(count @ 1..)) => {
+                self.read_frames(&buffer[..count]);
+                if count == buffer.len() && buffer.len() < SOCKET_READ_BYTES_MAX {
                     buffer = vec![0; SOCKET_READ_BYTES_MAX].into();
                 }
                 true
@@ -452,7 +451,7 @@ impl Pump {
     fn read_rest(&mut self) {
         let mut buffer = std::mem::take(&mut self.socket_buffer);
         while self.socket_open {
-            match rustix::io::read(self.socket.as_ref().as_fd(), &mut buffer[..]) {
+            match rustix::io::read(self.socket.as_fd(), &mut buffer[..]) {
                 Ok(count @ 1..) => self.read_frames(&buffer[..count]),
                 _ => self.socket_open = false,
             }
