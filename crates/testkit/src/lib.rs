@@ -14,7 +14,7 @@ pub mod wait;
 
 pub use client::{Answer, Client};
 pub use port::free_port;
-pub use process::{Process, Signal};
+pub use process::{Process, Signal, kill_9};
 pub use server::{Server, ServerSettings};
 pub use temp::TempDir;
 pub use wait::{wait_for, wait_until};

@@ -110,6 +110,15 @@ fn append(output: &mut String, line: &[u8]) {
     }
 }
 
+/// Kills a process that is not ours with SIGKILL.
+///
+/// # Panics
+/// When there is none with this id, or it may not be killed.
+pub fn kill_9(pid: u32) {
+    let id = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(id, Signal::KILL).unwrap_or_else(|error| panic!("kill process {pid}: {error}"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,12 @@
 //! Actions that die, and clients that go away.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use triplane_testkit::json::{keyed, text};
-use triplane_testkit::wait_until;
+use triplane_testkit::{kill_9, wait_until};
 
 use crate::platform::{Guest, Platform, SOON, process_titled, was_cold};
 
@@ -54,8 +53,7 @@ async fn an_action_whose_process_is_killed_from_outside_mid_call_is_reported() {
         tokio::spawn(async move { error_of(&guest, "killed", 502).await.0 })
     };
     let pid = process_titled(&marker).await;
-    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
-    assert!(killed.success());
+    kill_9(pid);
     assert_eq!(call.await.unwrap(), "The action did not produce a valid response and exited unexpectedly.");
 }
 
@@ -75,7 +73,7 @@ async fn a_spawner_that_is_killed_is_replaced_and_calls_go_on() {
     guest.create("lives", "function main() { return { pid: process.pid } }").await;
     let _ = guest.result("lives", json!({})).await;
     let killed = spawner_of(&platform).unwrap();
-    assert!(Command::new("kill").args(["-9", &killed.to_string()]).status().unwrap().success());
+    kill_9(killed);
     wait_until(SOON, "there is another spawner", async || {
         spawner_of(&platform).is_some_and(|spawner| spawner != killed)
     })

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use triplane_testkit::json::text;
-use triplane_testkit::wait_until;
+use triplane_testkit::{kill_9, wait_until};
 
 use crate::platform::{Guest, Platform, SOON, process_titled};
 
@@ -84,7 +84,7 @@ async fn calls_beyond_those_in_flight_of_a_namespace_are_429_until_one_ends() {
     assert_eq!(text(&refused, "error"), "Too many concurrent requests in flight (count: 30, allowed: 30).");
 
     let pid = process_titled(&title).await;
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    kill_9(pid);
     wait_until(SOON, "nothing is in flight", async || {
         platform.server.admin.get("/metrics").await.text().contains("triplane_router_runs_in_flight 0\n")
     })
