@@ -58,6 +58,9 @@ pub(crate) fn router(config: &Config, router: RouterId) -> triplane_router::Sett
 
 /// The proxies.
 pub(crate) fn proxy(config: &Config, listen: SocketAddr) -> triplane_proxy::Settings {
+    if config.api_host.is_none() && listen.ip().is_unspecified() {
+        tracing::warn!(%listen, "actions cannot call back to this address: say which one they should use with --api-host");
+    }
     let api_host = config.api_host.clone().unwrap_or_else(|| format!("http://{listen}"));
     triplane_proxy::Settings {
         api_host,
