@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use triplane_core::gate::Handover;
-use triplane_model::ActivationId;
 use triplane_model::activation::text;
-use triplane_wire::run::{Finished, NotStarted, RunReply};
+use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest};
 
 use crate::container::{Call, Container, Phase};
 use crate::outcome::Outcome;
@@ -147,7 +146,7 @@ impl Container {
         };
         let ending = Ending { status: outcome.status, result: &outcome.result, start_ms, duration_ms };
         let (record, result) = record::write(&head, &ending, &annotations);
-        self.spool(call.request.activation_id, start_ms, &record, logs);
+        self.spool(&call.request, start_ms, &record, logs);
         self.shared.metrics.ended(outcome.status, run, outcome.timed_out);
         if !outcome.is_reusable() {
             self.retire(false);
@@ -161,13 +160,14 @@ impl Container {
         self.leave(is_typical.then_some(service_us), || call.answer(RunReply::Done(finished)));
     }
 
-    fn spool(&self, id: ActivationId, start_ms: u64, record: &str, logs: &str) {
+    fn spool(&self, request: &RunRequest, start_ms: u64, record: &str, logs: &str) {
+        let id = request.activation_id;
         let namespace = self.spec.key.namespace.as_str();
         let entry = Record { id, start_ms, namespace, name: &self.filter_name, record, logs };
         if let Err(error) = self.shared.spool.record_now(&entry) {
             // The answer is worth more than its record; after a restart the note of the call becomes one.
             self.shared.metrics.records_lost.inc();
-            tracing::error!(activation = %id, %error, "record is lost");
+            tracing::error!(activation = %id, transaction = %request.transaction_id, %error, "record is lost");
         }
     }
 }

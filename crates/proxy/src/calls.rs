@@ -97,17 +97,18 @@ impl Container {
         let stream = self.next_stream.fetch_add(1, Ordering::Relaxed).max(1);
         let deadline_ms = call.start_ms.saturating_add(millis(self.timeout));
         let Some(frame) = self.messages.run(stream, &call.request, deadline_ms) else {
-            tracing::error!(activation = %call.request.activation_id, "parameters do not fit into a frame");
+            let RunRequest { activation_id, transaction_id, .. } = &call.request;
+            tracing::error!(activation = %activation_id, transaction = %transaction_id, "parameters do not fit into a frame");
             self.give_back(call, RunReply::NotStarted(NotStarted::Mismatch));
             return None;
         };
         if let Err(error) = self.note_sent(&mut call) {
-            tracing::warn!(container = %self.id, %error, "call is sent away");
+            let transaction = &call.request.transaction_id;
+            tracing::warn!(container = %self.id, %transaction, %error, "call is sent away");
             self.shared.metrics.refusals.inc();
             self.give_back(call, RunReply::Busy { retry_after_ms: SPOOL_RETRY_MS });
             return None;
         }
-        let id = call.request.activation_id;
         call.request.parameters = Bytes::new();
         let mut state = self.lock();
         if state.phase != Phase::Ready {
@@ -122,10 +123,11 @@ impl Container {
         if self.settle_write(written, arm) {
             return Some(stream);
         }
-        tracing::debug!(container = %self.id, activation = %id, "call was not sent, the runtime is gone");
         let call = self.lock().running.remove(&stream);
         self.retire(true);
         if let Some(call) = call {
+            let RunRequest { activation_id, transaction_id, .. } = &call.request;
+            tracing::debug!(container = %self.id, activation = %activation_id, transaction = %transaction_id, "call was not sent, the runtime is gone");
             self.withdraw(call);
         }
         None
