@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
-const { start, startAction } = require('../testing/launcher.js');
+const { start, startAction } = require('./support.js');
 
 const result = async (t, code, options, value = {}) => {
   const launcher = await startAction(t, code, options);

@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
-const { LOG, start, startAction } = require('../testing/launcher.js');
+const { LOG, start, startAction } = require('./support.js');
 
 const MEGABYTE = 1024 * 1024;
 

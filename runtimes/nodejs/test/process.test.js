@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
-const { CANCEL, CHUNK, HELLO, RESULT, RUN, frame, start, startAction } = require('../testing/launcher.js');
+const { CANCEL, CHUNK, HELLO, RESULT, RUN, frame, start, startAction } = require('./support.js');
 
 const MEGABYTE = 1024 * 1024;
 const ECHO = 'function main(args) { return args; }';

@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
-const { start, startAction } = require('../testing/launcher.js');
+const { start, startAction } = require('./support.js');
 
 const answerOf = async (t, code, value) => (await startAction(t, code)).run(value);
 

@@ -1,12 +1,11 @@
 'use strict';
-// Drives the real launcher as a proxy does: a Unix socket at its file descriptor 3, pipes as its stdout and stderr.
+// Drives a real launcher as a proxy does: a Unix socket at its file descriptor 3, pipes as its stdout and stderr.
 
 const { execFileSync, spawn } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const LAUNCHER = path.join(__dirname, '..', 'launcher.js');
 const DEADLINE_MS = 30_000;
 
 const HELLO = 0x01;
@@ -77,7 +76,7 @@ class Pipe {
 }
 
 class Launcher {
-  constructor(directory) {
+  constructor(command, directory) {
     this.directory = directory;
     this.files = 0;
     this.streams = 0;
@@ -88,7 +87,7 @@ class Launcher {
     this.pieceBytes = 0;
     this.stdout = new Pipe(directory, 'stdout');
     this.stderr = new Pipe(directory, 'stderr');
-    this.child = spawn(process.execPath, [LAUNCHER], {
+    this.child = spawn(command[0], command.slice(1), {
       stdio: ['ignore', this.stdout.writer, this.stderr.writer, 'pipe'],
       cwd: directory,
       env: { PATH: process.env.PATH, TMPDIR: directory },
@@ -234,24 +233,26 @@ class Launcher {
 const outcome = ({ payload, stdout, stderr }) =>
   ({ failed: payload[0] === 1, body: JSON.parse(payload.subarray(1).toString()), stdout, stderr });
 
-// A launcher that said HELLO, and that ends with the test.
-const start = async (t) => {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'launcher-test-'));
-  const launcher = new Launcher(directory);
-  t.after(async () => {
-    await launcher.end();
-    fs.rmSync(directory, { recursive: true, force: true });
-  });
-  launcher.hello = await launcher.receive((f) => f.kind === HELLO, 'HELLO');
-  return launcher;
+// The launcher that a command (the program and its arguments) starts: `start` answers one that said HELLO and that ends with
+// the test, `startAction` one with an action.
+const driver = (command) => {
+  const start = async (t) => {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'launcher-test-'));
+    const launcher = new Launcher(command, directory);
+    t.after(async () => {
+      await launcher.end();
+      fs.rmSync(directory, { recursive: true, force: true });
+    });
+    launcher.hello = await launcher.receive((f) => f.kind === HELLO, 'HELLO');
+    return launcher;
+  };
+  const startAction = async (t, code, options) => {
+    const launcher = await start(t);
+    const init = await launcher.init(code, options);
+    if (init.failed) throw new Error(`init failed: ${init.body.error}`);
+    return launcher;
+  };
+  return { start, startAction };
 };
 
-// A launcher with an action.
-const startAction = async (t, code, options) => {
-  const launcher = await start(t);
-  const init = await launcher.init(code, options);
-  if (init.failed) throw new Error(`init failed: ${init.body.error}`);
-  return launcher;
-};
-
-module.exports = { CANCEL, CHUNK, HELLO, INIT, LAUNCHER, LOG, RESULT, RUN, frame, start, startAction };
+module.exports = { CANCEL, CHUNK, HELLO, INIT, LOG, RESULT, RUN, driver, frame };

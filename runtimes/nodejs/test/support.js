@@ -1,0 +1,9 @@
+'use strict';
+// The Node.js launcher under test.
+
+const path = require('node:path');
+const { driver, ...protocol } = require('../../testing/launcher.js');
+
+const LAUNCHER = path.join(__dirname, '..', 'launcher.js');
+
+module.exports = { LAUNCHER, ...protocol, ...driver([process.execPath, LAUNCHER]) };
