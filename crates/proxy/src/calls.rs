@@ -17,9 +17,6 @@ use crate::outcome::Outcome;
 use crate::shared::millis;
 use crate::spool::{Sent, SpoolError};
 
-/// What a caller is told to wait when the spool takes nothing.
-const SPOOL_RETRY_MS: u64 = 1_000;
-
 impl Container {
     /// Takes a call in; the answer comes whether or not anybody waits for it.
     pub(crate) fn run(&self, request: RunRequest) -> oneshot::Receiver<RunReply> {
@@ -106,7 +103,7 @@ impl Container {
             let transaction = &call.request.transaction_id;
             tracing::warn!(container = %self.id, %transaction, %error, "call is sent away");
             self.shared.metrics.refusals.inc();
-            self.give_back(call, RunReply::Busy { retry_after_ms: SPOOL_RETRY_MS });
+            self.give_back(call, RunReply::NotStarted(NotStarted::NotNoted));
             return None;
         }
         call.request.parameters = Bytes::new();

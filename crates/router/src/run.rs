@@ -7,7 +7,7 @@ use bytes::Bytes;
 use triplane_core::pool::message::{Lease, Refusal, RefusalReason, Up};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{ActivationId, Identity, TransactionId};
-use triplane_wire::run::{Finished, RunReply, RunRequest, Target as Address};
+use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest, Target as Address};
 
 use crate::actions::Target;
 use crate::line::{Held, Line, LineFull};
@@ -56,7 +56,7 @@ pub(crate) enum Reason {
     WaitedTooLong,
     /// Every container sent it away.
     SentAway,
-    /// The queue could not note that it is about to be sent, or nobody could say what the action is now.
+    /// Queue or node could not note that it is about to be sent, or nobody could say what the action is now.
     NotNoted,
     /// The action was deleted while the call waited.
     ActionGone,
@@ -173,6 +173,7 @@ impl Router {
                     }
                     return Ok(finished);
                 }
+                RunReply::NotStarted(NotStarted::NotNoted) => return Err(Reason::NotNoted.after(RETRY_AFTER_MS)),
                 RunReply::NotStarted(why) => {
                     let transaction = call.transaction_id.as_str();
                     tracing::debug!(container = %lease.container, transaction, ?why, "call did not start");

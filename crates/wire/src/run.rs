@@ -57,6 +57,9 @@ pub enum NotStarted {
     Mismatch,
     /// The container is closed, or died before the call was sent.
     Closed,
+    /// The node cannot note that the call is sent, because its disk is full or its store is away. Its other containers
+    /// cannot either, and this one is not to blame.
+    NotNoted,
 }
 
 /// How a call ended.

@@ -176,7 +176,7 @@ async fn a_call_is_sent_away_rather_than_run_without_a_note_of_it() {
     launcher.initialise().await;
     for reply in replies {
         let reply = soon(reply).await;
-        assert!(matches!(reply, RunReply::Busy { .. }), "{reply:?}");
+        assert!(matches!(reply, RunReply::NotStarted(NotStarted::NotNoted)), "{reply:?}");
     }
     assert_eq!(proxy.load(), (0, 0));
     assert!(!sandbox.is_killed(), "the container is not to blame");

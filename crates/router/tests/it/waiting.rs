@@ -287,6 +287,20 @@ async fn a_busy_container_is_left_alone_for_a_while_and_then_used_again() {
 }
 
 #[tokio::test]
+async fn a_call_that_the_node_cannot_note_is_turned_away_at_once_and_its_container_kept() {
+    let world = World::new().await;
+    world.ready("a", 1, 1);
+    let asked = AtomicUsize::new(0);
+    world.containers.answer(move |request| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => RunReply::NotStarted(NotStarted::NotNoted),
+        _ => echo(request),
+    });
+    let refused = world.post(CALL, "").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
+    assert_eq!(world.post(CALL, "").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_marked_container_is_not_used_until_it_is_unmarked() {
     let mut world = World::new().await;
     world.ready("a", 1, 1);
