@@ -42,17 +42,27 @@ impl<T: Send + 'static> Drop for Detached<T> {
     }
 }
 
-/// Counts what runs, so that a drain can wait for its end.
+/// Counts what runs, so that a drain can wait for its end, and tells when at most one is left.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     count: AtomicUsize,
     none_left: Notify,
+    /// Beginnings and ends.
+    events: AtomicUsize,
+    /// Told of events that leave at most one.
+    pub(crate) lonely: Notify,
 }
 
 impl Runs {
     pub(crate) fn enter(self: &Arc<Self>) -> Running {
-        self.count.fetch_add(1, Ordering::SeqCst);
+        let before = self.count.fetch_add(1, Ordering::SeqCst);
+        self.happened(before + 1);
         Running(Arc::clone(self))
+    }
+
+    /// How many beginnings and ends there were; it wraps.
+    pub(crate) fn events(&self) -> usize {
+        self.events.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -69,6 +79,13 @@ impl Runs {
             told.await;
         }
     }
+
+    fn happened(&self, left: usize) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        if left <= 1 {
+            self.lonely.notify_one();
+        }
+    }
 }
 
 /// Something that runs.
@@ -77,9 +94,11 @@ pub(crate) struct Running(Arc<Runs>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let left = self.0.count.fetch_sub(1, Ordering::SeqCst) - 1;
+        if left == 0 {
             self.0.none_left.notify_waiters();
         }
+        self.0.happened(left);
     }
 }
 

@@ -35,6 +35,7 @@ mod run;
 mod settings;
 mod trace;
 mod uplink;
+mod watch;
 
 pub use metrics::Metrics;
 pub use pool::Followed;

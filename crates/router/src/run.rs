@@ -173,7 +173,9 @@ impl Router {
                     }
                     return Ok(finished);
                 }
-                RunReply::NotStarted(NotStarted::NotNoted) => return Err(Reason::NotNoted.after(RETRY_AFTER_MS)),
+                RunReply::NotStarted(NotStarted::NotNoted) => {
+                    return Err(Reason::NotNoted.after(RETRY_AFTER_MS));
+                }
                 RunReply::NotStarted(why) => {
                     let transaction = call.transaction_id.as_str();
                     tracing::debug!(container = %lease.container, transaction, ?why, "call did not start");

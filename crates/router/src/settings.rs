@@ -26,6 +26,10 @@ pub struct Settings {
     pub queued_time_max: Duration,
     /// The period in which the queue is looked at for calls that no notice was given of.
     pub dispatch_period: Duration,
+    /// How long the router watches for what a lone call waits for, instead of sleeping; see [`Router::watch`].
+    ///
+    /// [`Router::watch`]: crate::Router::watch
+    pub watch_time_max: Duration,
     /// The limits of the listener.
     pub http: triplane_net::Options,
 }
@@ -43,6 +47,7 @@ impl Default for Settings {
             dispatch_concurrency_max: 512,
             queued_time_max: Duration::from_secs(15 * 60),
             dispatch_period: Duration::from_secs(1),
+            watch_time_max: Duration::from_micros(150),
             http: triplane_net::Options::default(),
         }
     }

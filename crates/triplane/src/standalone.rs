@@ -86,6 +86,7 @@ impl Platform {
             tokio::spawn(follow::said(said, handle.clone())),
             tokio::spawn(follow::pool(router.clone(), ROUTER, handle.clone(), shutdown.clone())),
             spawn(&router, &shutdown, |router, shutdown| async move { router.report(shutdown).await }),
+            spawn(&router, &shutdown, |router, _| async move { router.watch().await }),
             spawn(&management, &shutdown, |management, shutdown| async move {
                 management.retention(shutdown.wait()).await;
             }),

@@ -217,3 +217,23 @@ async fn answers_and_phases_are_counted() {
     assert_eq!(world.gauge(r#"phase_passes_total{phase="invocation"}"#), 3);
     assert_eq!(world.gauge(r#"phase_passes_total{phase="upstream"}"#), 1);
 }
+
+#[tokio::test]
+async fn calls_are_answered_while_the_router_watches_for_them() {
+    let world = World::new().await;
+    world.ready("a", 1, 1);
+    let router = world.router.clone();
+    let watching = tokio::spawn(async move { router.watch().await });
+    for number in 0..50 {
+        let body = format!(r#"{{"n":{number}}}"#);
+        assert_eq!(world.post("_/actions/a?blocking=true&result=true", &body).await.body, body);
+    }
+    world.until_idle().await;
+    assert!(!watching.is_finished(), "a runtime with one thread is watched");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_with_several_threads_does_not_watch() {
+    let world = World::new().await;
+    world.router.watch().await;
+}
