@@ -49,6 +49,15 @@ impl Baseline {
         Ok(Self { port, processes: vec![process], _directory: None }.ready(context))
     }
 
+    /// The least platform whose containers run one call at a time.
+    pub(crate) fn bare_platform(context: &Context) -> anyhow::Result<Self> {
+        let port = free_port();
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve-bare-platform", &port.to_string()]).arg(&context.node).arg(&context.launcher);
+        let process = Process::start(&mut command);
+        Ok(Self { port, processes: vec![process], _directory: None }.ready(context))
+    }
+
     /// nginx with one worker for each core and kept-alive connections, proxying to `count` bare Node.js servers in turn.
     pub(crate) fn nginx(context: &Context, count: usize) -> anyhow::Result<Self> {
         let port = free_port();

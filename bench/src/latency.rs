@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let code = TempDir::new("code");
     std::fs::write(code.join("action.js"), NOOP)?;
     let start = || {
-        let mut launcher = Launcher::start(context)?;
+        let mut launcher = Launcher::start(&context.node, &context.launcher, &context.slot)?;
         launcher.initialise(&code.join("action.js"), 1)?;
         anyhow::Ok(launcher)
     };

@@ -13,8 +13,6 @@ use anyhow::Context as _;
 use rustix::io::{DupFlags, dup2, dup3, fcntl_dupfd_cloexec};
 use triplane_wire::framed::{FrameType, HEADER_BYTES, Header, Init};
 
-use crate::context::Context;
-
 /// How long one answer of the launcher may take.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
@@ -52,10 +50,10 @@ pub(crate) struct Launcher {
 
 impl Launcher {
     /// Starts a launcher, with the arguments and a bare environment as the platform's node driver gives it.
-    pub(crate) fn start(context: &Context) -> anyhow::Result<Self> {
+    pub(crate) fn start(node: &Path, launcher: &Path, slot: &Slot) -> anyhow::Result<Self> {
         let (socket, far) = UnixStream::pair()?;
         socket.set_read_timeout(Some(ANSWER_MAX))?;
-        let mut command = Command::new(&context.node);
+        let mut command = Command::new(node);
         // A developer's environment may make Node.js slower or faster (NODE_OPTIONS, NODE_EXTRA_CA_CERTS).
         command.env_clear().envs([
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
@@ -64,11 +62,11 @@ impl Launcher {
         ]);
         command
             .arg("--max-old-space-size=128")
-            .arg(&context.launcher)
+            .arg(launcher)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = context.slot.spawn(&mut command, &far).context("cannot start the launcher")?;
+        let child = slot.spawn(&mut command, &far).context("cannot start the launcher")?;
         Ok(Self { child, socket, buffer: vec![0; 64 << 10] })
     }
 
@@ -87,6 +85,13 @@ impl Launcher {
             "the launcher did not initialise: {said}"
         );
         Ok(())
+    }
+
+    /// Its socket for an asynchronous client; after that, this one must not be used any more.
+    pub(crate) fn socket(&self) -> anyhow::Result<tokio::net::UnixStream> {
+        let socket = self.socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        Ok(tokio::net::UnixStream::from_std(socket)?)
     }
 
     /// Runs one call that must succeed.

@@ -4,6 +4,7 @@
 //! rounds, so that a machine that becomes slower for a while does not favour anybody. Results go to
 //! `bench/results/NAME.json` and to a table. Only loopback addresses are used.
 
+mod bare_platform;
 mod baseline;
 mod blocking;
 mod cold;
@@ -41,6 +42,18 @@ enum Command {
         /// The port on 127.0.0.1.
         port: u16,
     },
+    /// Serve a no-op by a few launchers, one call each at a time: the least that a platform costs.
+    ServeBarePlatform(BarePlatformOptions),
+}
+
+#[derive(Debug, Args)]
+struct BarePlatformOptions {
+    /// The port on 127.0.0.1.
+    port: u16,
+    /// Node.js.
+    node: PathBuf,
+    /// The Node.js launcher.
+    launcher: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +95,9 @@ enum Name {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::ServeHyper { port } => hyper_server::serve(port).map(|()| ExitCode::SUCCESS),
+        Command::ServeBarePlatform(BarePlatformOptions { port, node, launcher }) => {
+            bare_platform::serve(port, &node, &launcher).map(|()| ExitCode::SUCCESS)
+        }
         Command::Run(options) => run(&options),
     }
 }

@@ -1,5 +1,7 @@
 //! Throughput, latency under load and CPU time of warm actions, beside nginx with a bare Node.js server, and hyper.
 
+use anyhow::Context as _;
+
 use crate::baseline::Baseline;
 use crate::context::{Context, Subject, invocation_path};
 use crate::hyper_server::workers;
@@ -15,6 +17,9 @@ const MANY: usize = 100;
 /// nginx in front of as many bare servers: what is lost there is lost to the processor's caches and the scheduler, and no
 /// platform can have it back.
 const MANY_BARE: &str = "nginx, 100 servers";
+
+/// The least platform whose containers run one call at a time.
+const BARE_PLATFORM: &str = "bare platform, concurrency 1";
 
 /// Something that takes its turn, and what it showed.
 #[derive(Debug)]
@@ -40,11 +45,13 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     println!("warm: nginx {} workers, hyper {} threads, wrk 1 thread", workers(), workers());
     let (hyper, nginx) = (Baseline::hyper(context)?, Baseline::nginx(context, 1)?);
     let many = Baseline::nginx(context, MANY)?;
+    let bare = Baseline::bare_platform(context)?;
     let subject = context.start();
     let mut contenders = vec![
         Contender::new("hyper", hyper.port, vec!["/".into()], hyper.pids()),
         Contender::new("nginx", nginx.port, vec!["/".into()], nginx.pids()),
         Contender::new(MANY_BARE, many.port, vec!["/".into()], many.pids()),
+        Contender::new(BARE_PLATFORM, bare.port, vec!["/".into()], bare.pids()),
     ];
     for (name, count, concurrency) in VARIANTS {
         let paths = create(context, &subject, count, concurrency)?;
@@ -57,7 +64,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     }
     for contender in &contenders {
         // Starts what the most connections need, unmeasured.
-        load(contender.port, &contender.paths, &context.authorization, 64, context.seconds)?;
+        contender.load(context, 64)?;
     }
     for _ in 0..context.rounds {
         for contender in &mut contenders {
@@ -67,9 +74,12 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     Ok(measurements(&contenders))
 }
 
+/// One action whose containers run one call at a time.
+const ONE_BY_ONE: &str = "1 action, concurrency 1";
+
 /// Name, number of actions, concurrency of their containers.
 const VARIANTS: [(&str, usize, u32); 4] = [
-    ("1 action, concurrency 1", 1, 1),
+    (ONE_BY_ONE, 1, 1),
     ("1 action, concurrency 64", 1, 64),
     ("100 actions, concurrency 1", MANY, 1),
     ("100 actions, concurrency 64", MANY, 64),
@@ -99,12 +109,17 @@ impl Contender {
 
     /// One run of the load generator for each number of connections.
     fn turn(&mut self, context: &Context) -> anyhow::Result<()> {
-        for (connections, series) in CONNECTIONS.into_iter().zip(&mut self.series) {
+        for (index, connections) in CONNECTIONS.into_iter().enumerate() {
             let before = cpu_seconds(&self.pids);
-            let load = load(self.port, &self.paths, &context.authorization, connections, context.seconds)?;
-            series.add(&load, cpu_seconds(&self.pids) - before);
+            let load = self.load(context, connections)?;
+            self.series[index].add(&load, cpu_seconds(&self.pids) - before);
         }
         Ok(())
+    }
+
+    fn load(&self, context: &Context, connections: u32) -> anyhow::Result<Load> {
+        let load = load(self.port, &self.paths, &context.authorization, connections, context.seconds);
+        load.with_context(|| format!("{} cannot be loaded over {connections} connections", self.name))
     }
 }
 
@@ -136,7 +151,7 @@ fn of_contender(contenders: &[Contender], contender: &Contender, index: usize) -
         Measurement::new(format!("{name}, c={connections}: {what}"), median(values), unit)
     };
     let beside = |measurement: Measurement, baseline: Option<&Vec<f64>>| match baseline {
-        Some(values) if VARIANTS.iter().any(|(variant, ..)| *variant == name) => {
+        Some(values) if name == BARE_PLATFORM || VARIANTS.iter().any(|(variant, ..)| *variant == name) => {
             measurement.beside(median(values))
         }
         _ => measurement,
@@ -152,6 +167,10 @@ fn of_contender(contenders: &[Contender], contender: &Contender, index: usize) -
         beside(of("p99", &series.p99_us, "us"), nginx.map(|nginx| &nginx.p99_us)),
         beside(of("CPU time per request", &series.cpu_us, "us"), nginx.map(|nginx| &nginx.cpu_us)),
     ];
+    if let (ONE_BY_ONE, Some(bare)) = (name, series_of(contenders, BARE_PLATFORM, index)) {
+        let beside_bare = of("throughput beside the bare platform's", &series.per_second, "1/s");
+        found.push(beside_bare.beside(median(&bare.per_second)));
+    }
     if let Some(one) = name
         .strip_prefix("100 actions")
         .and_then(|rest| series_of(contenders, &format!("1 action{rest}"), index))
