@@ -2,7 +2,8 @@
 //!
 //! Slow decisions are state machines: [`pool`] (what runs where, mark and sweep) and [`call`] (asynchronous calls).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
-//! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`watch`].
+//! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
+//! [`watch`].
 //!
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
@@ -13,6 +14,7 @@ pub mod id;
 pub mod limits;
 pub mod pool;
 pub mod route;
+pub mod service;
 pub mod watch;
 
 #[cfg(test)]

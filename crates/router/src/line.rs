@@ -4,18 +4,21 @@
 //! that is given back goes to the call that waits longest: newcomers do not overtake.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::oneshot;
 use triplane_core::pool::message::{ContainerSpec, Demand, Lease, Refusal, Up};
 use triplane_core::route::{Group, Slot};
+use triplane_core::service::ServiceTimes;
 
 use crate::lines::Shared;
 
 /// The shortest time between two messages about one action's demand, milliseconds.
 const DEMAND_PERIOD_MS: u64 = 5;
+/// A demand that does not change is told again when a call comes or goes after so many milliseconds.
+const DEMAND_AGAIN_MS: u64 = 20;
 /// A refused demand is raised again after at most this time, milliseconds.
 const REFUSED_MS_MAX: u64 = 5_000;
 
@@ -28,8 +31,7 @@ pub(crate) struct Line {
     /// The length of the queue.
     waiting: AtomicUsize,
     queue: Mutex<Queue>,
-    /// An exponentially weighted mean of service times, microseconds; 0 is none yet.
-    service_us: AtomicU64,
+    service: ServiceTimes,
     demanded: Mutex<Demanded>,
     is_dirty: AtomicBool,
     shared: Arc<Shared>,
@@ -55,6 +57,14 @@ struct Demanded {
     not_before_ms: u64,
 }
 
+impl Demanded {
+    /// Whether the control plane should be told that so many wait. It is told again now and then while any do, because it
+    /// takes a line that it hears nothing of for one that does not move.
+    fn is_news(&self, waiting: usize, now_ms: u64) -> bool {
+        self.waiting != Some(waiting) || (waiting > 0 && now_ms >= self.at_ms + DEMAND_AGAIN_MS)
+    }
+}
+
 impl Default for Demanded {
     fn default() -> Self {
         Self { waiting: Some(0), at_ms: 0, not_before_ms: 0 }
@@ -72,7 +82,7 @@ impl Line {
             group: ArcSwapOption::empty(),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
-            service_us: AtomicU64::new(0),
+            service: ServiceTimes::default(),
             demanded: Mutex::default(),
             is_dirty: AtomicBool::new(false),
             shared,
@@ -199,7 +209,7 @@ impl Line {
         let mut demanded = self.demanded();
         let now_ms = self.shared.clock.now_ms();
         let waiting = self.waiting.load(Ordering::SeqCst);
-        if demanded.waiting == Some(waiting) {
+        if !demanded.is_news(waiting, now_ms) {
             return true;
         }
         if now_ms < demanded.not_before_ms {
@@ -208,7 +218,8 @@ impl Line {
         let demand = Demand {
             spec: Arc::clone(&self.spec),
             waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
-            service_us: Some(self.service_us.load(Ordering::Relaxed)).filter(|&mean| mean > 0),
+            service_us: self.service.mean_us(),
+            ended: self.service.ended(),
         };
         let heard = self.shared.uplink.try_say(Up::Demand(demand)).is_ok();
         if heard {
@@ -223,10 +234,7 @@ impl Line {
 
     /// Takes in how long a call held its slot.
     pub(crate) fn observe(&self, service_us: u64) {
-        let mean = self.service_us.load(Ordering::Relaxed);
-        let next = if mean == 0 { service_us } else { mean - mean / 8 + service_us / 8 };
-        // Of two calls that end at once one may be lost: it is a mean.
-        self.service_us.store(next.max(1), Ordering::Relaxed);
+        self.service.observe(self.shared.clock.now_ms(), service_us);
     }
 
     fn choose(self: &Arc<Self>) -> Option<Held> {
@@ -247,11 +255,11 @@ impl Line {
     fn raise(self: &Arc<Self>) {
         let is_first = {
             let demanded = self.demanded();
-            let waiting = self.waiting.load(Ordering::SeqCst);
-            if demanded.waiting == Some(waiting) {
+            let (waiting, now_ms) = (self.waiting.load(Ordering::SeqCst), self.shared.clock.now_ms());
+            if !demanded.is_news(waiting, now_ms) {
                 return;
             }
-            let pause_over = demanded.at_ms + DEMAND_PERIOD_MS <= self.shared.clock.now_ms();
+            let pause_over = demanded.at_ms + DEMAND_PERIOD_MS <= now_ms;
             demanded.waiting == Some(0) && (pause_over || demanded.at_ms == 0) && !self.has_containers()
         };
         if !(is_first && self.flush()) {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use triplane_core::ewma::Ewma;
 use triplane_core::id::ActionKey;
 use triplane_core::pool::message::{ContainerSpec, Demand, Up};
 use triplane_core::route::{Slot, Table};
+use triplane_core::service::ServiceTimes;
 
 use crate::event::{CallId, Life};
 
@@ -29,7 +29,7 @@ pub(crate) struct Router {
 pub(crate) struct Line {
     spec: Arc<ContainerSpec>,
     pub(crate) waiting: VecDeque<CallId>,
-    pub(crate) service: Ewma,
+    pub(crate) service: ServiceTimes,
     said: u32,
     said_ms: u64,
 }
@@ -40,7 +40,7 @@ impl Router {
         self.lines.entry(Arc::clone(&spec.key)).or_insert_with(|| Line {
             spec: Arc::clone(spec),
             waiting: VecDeque::new(),
-            service: Ewma::default(),
+            service: ServiceTimes::default(),
             said: 0,
             said_ms: 0,
         })
@@ -62,7 +62,8 @@ impl Router {
             return None;
         }
         (line.said, line.said_ms) = (waiting, now_ms);
-        Some(Up::Demand(Demand { spec: Arc::clone(&line.spec), waiting, service_us: line.service.get() }))
+        let (service_us, ended) = (line.service.mean_us(), line.service.ended());
+        Some(Up::Demand(Demand { spec: Arc::clone(&line.spec), waiting, service_us, ended }))
     }
 
     /// The pool has refused a demand. Says which calls are to be answered; none if they may get slots of containers that

@@ -398,7 +398,7 @@ impl World {
         if let Some(ended) = self.calls.get(&call) {
             let (spec, service_us) = (Arc::clone(&ended.spec), ended.service_ms * 1000);
             if let Some(router) = self.routers.get_mut(&ended.router) {
-                router.line(&spec).service.add(service_us);
+                router.line(&spec).service.observe(self.now_ms, service_us);
             }
         }
         self.end(call, End::Done);

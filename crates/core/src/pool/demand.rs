@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::message::{ContainerSpec, Demand as Said};
-use super::sizing::{ALLOWANCE_FIRST, Load};
+use super::sizing::{FEW, Load};
 use crate::id::{ActionKey, RouterId, Sequence};
+
+/// A line that was not empty for so many cold starts is no burst, however fast it moves.
+const PATIENCE_COLD_STARTS: u64 = 10;
 
 /// What waits for containers of one action revision.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(super) struct Demand {
     asks: BTreeMap<RouterId, Ask>,
     /// When something last moved: a call began or ended, or a container became ready.
     progress_ms: u64,
+    /// When calls began to wait, or a container last became ready.
+    settled_ms: u64,
     allowance: u32,
     grown_ms: u64,
 }
@@ -32,6 +37,7 @@ pub(super) struct Demand {
 struct Ask {
     waiting: u32,
     service_us: Option<u64>,
+    ended: u64,
     said_ms: u64,
     /// Containers that it was given and may not have counted in when it said so: the number of the message, and when.
     grants: Vec<(Sequence, u64)>,
@@ -55,7 +61,8 @@ impl Demand {
             hold_until_ms: 0,
             asks: BTreeMap::new(),
             progress_ms: now_ms,
-            allowance: ALLOWANCE_FIRST,
+            settled_ms: now_ms,
+            allowance: FEW,
             grown_ms: now_ms,
         }
     }
@@ -63,8 +70,8 @@ impl Demand {
     /// Takes in what a router needs; it replaces what that router said before. What it was given by messages that it had
     /// not applied then is not in its count.
     pub(super) fn ask(&mut self, router: RouterId, said: &Said, applied: Option<Sequence>, now_ms: u64) {
-        let Said { waiting, service_us, .. } = *said;
-        let mut ask = Ask { waiting, service_us, said_ms: now_ms, grants: Vec::new() };
+        let Said { waiting, service_us, ended, .. } = *said;
+        let mut ask = Ask { waiting, service_us, ended, said_ms: now_ms, grants: Vec::new() };
         if let Some(before) = self.asks.get_mut(&router) {
             ask.grants = std::mem::take(&mut before.grants);
             ask.grants.retain(|&(told, _)| Some(told) > applied);
@@ -73,7 +80,7 @@ impl Demand {
             0 => self.asks.remove(&router),
             _ => self.asks.insert(router, ask),
         };
-        let moved = |before: Ask| before.waiting > said.waiting || before.service_us != said.service_us;
+        let moved = |before: Ask| before.waiting > said.waiting || before.ended != said.ended;
         if before.is_some_and(moved) {
             self.progress_ms = now_ms;
         }
@@ -93,6 +100,7 @@ impl Demand {
     pub(super) fn became_ready(&mut self, now_ms: u64) {
         self.failures = 0;
         self.progress_ms = now_ms;
+        self.settled_ms = now_ms;
     }
 
     /// A router was given a container by the message with this number: its slots count as taken by calls that wait, until
@@ -157,6 +165,7 @@ impl Demand {
             concurrency: self.concurrency(),
             ready,
             allowance: u64::from(self.allowance),
+            waits_on: now_ms.saturating_sub(self.settled_ms) >= PATIENCE_COLD_STARTS * cold_start_us / 1000,
         }
     }
 

@@ -63,8 +63,10 @@ pub struct Demand {
     pub spec: Arc<ContainerSpec>,
     /// Calls that wait for a slot.
     pub waiting: u32,
-    /// The service time that the router observed (an exponentially weighted mean), microseconds.
+    /// The service time that the router observed ([`crate::service`]), microseconds.
     pub service_us: Option<u64>,
+    /// How many calls of the action have ended at this router: while that grows, the line moves.
+    pub ended: u64,
 }
 
 /// What one container did.

@@ -1,11 +1,12 @@
 //! How many containers waiting calls need (COLD-1; pure).
 //!
 //! With a known service time it is a division: new containers come after one cold start, and within one more the line
-//! should be empty. What the containers in service finish meanwhile needs nobody new. Without a known service time, few
-//! are started, and more only while waiting goes on without an end in sight.
+//! should be empty. What the containers in service finish meanwhile needs nobody new; but where calls wait on and on, few
+//! containers serve them better than one. Without a known service time, few are started, and more only while waiting goes
+//! on without an end in sight.
 
-/// Containers that are started before anything is known of the service time.
-pub(super) const ALLOWANCE_FIRST: u32 = 4;
+/// Containers that are started before anything is known of the service time, or for short calls that never stop.
+pub(super) const FEW: u32 = 4;
 
 /// What is known of an action that calls wait for.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Load {
     pub(super) ready: u64,
     /// The most containers in all while the service time is unknown.
     pub(super) allowance: u64,
+    /// Calls have waited for long with the containers that there are.
+    pub(super) waits_on: bool,
 }
 
 impl Load {
@@ -29,7 +32,7 @@ impl Load {
     pub(super) fn starting_wanted(self) -> u64 {
         let one_each = self.waiting.div_ceil(self.concurrency);
         match self.service_us {
-            Some(service_us) => self.wanted_for(service_us.max(1)),
+            Some(service_us) => self.wanted_for(service_us.max(1)).max(self.wanted_at_length()),
             None => one_each.min(self.allowance.saturating_sub(self.ready)),
         }
     }
@@ -40,6 +43,11 @@ impl Load {
         let one_each = left.div_ceil(self.concurrency);
         let for_the_work = left.saturating_mul(service_us).div_ceil(self.concurrency * self.cold_start_us);
         one_each.min(for_the_work)
+    }
+
+    /// Short calls leave a line only while more come: one more container at a time, as long as there are few.
+    fn wanted_at_length(self) -> u64 {
+        u64::from(self.waits_on && self.waiting > 0 && self.ready < u64::from(FEW))
     }
 
     fn slots(self, containers: u64) -> u64 {
@@ -60,6 +68,7 @@ mod tests {
             concurrency: 1,
             ready: 0,
             allowance: 4,
+            waits_on: false,
         }
     }
 
@@ -86,6 +95,16 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_never_ends_gets_few_containers_one_at_a_time() {
+        let line = |ready, waits_on| Load { ready, waits_on, ..load(60, 1, 100) };
+        assert_eq!(line(1, false).starting_wanted(), 0);
+        assert_eq!(line(1, true).starting_wanted(), 1);
+        assert_eq!(line(3, true).starting_wanted(), 1);
+        assert_eq!(line(4, true).starting_wanted(), 0);
+        assert_eq!(Load { waiting: 0, ..line(1, true) }.starting_wanted(), 0);
+    }
+
+    #[test]
     fn without_a_service_time_the_allowance_is_the_bound_of_all_containers() {
         let unknown = |waiting, ready| Load { service_us: None, ready, ..load(waiting, 0, 100) };
         assert_eq!(unknown(100, 0).starting_wanted(), 4);
@@ -101,7 +120,7 @@ mod tests {
             concurrency in 1_u64..500,
         ) {
             let load = Load {
-                waiting, service_us: Some(service_us), cold_start_us, concurrency, ready: 0, allowance: 0,
+                waiting, service_us: Some(service_us), cold_start_us, concurrency, ready: 0, allowance: 0, waits_on: false,
             };
             prop_assert!((1..=waiting.div_ceil(concurrency)).contains(&load.starting_wanted()));
         }

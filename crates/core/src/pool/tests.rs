@@ -48,7 +48,7 @@ impl Scene {
         service_ms: Option<u64>,
     ) -> Vec<String> {
         let service_us = service_ms.map(|service_ms| service_ms * 1000);
-        self.says(router, Up::Demand(Said { spec: Arc::clone(spec), waiting, service_us }))
+        self.says(router, Up::Demand(Said { spec: Arc::clone(spec), waiting, service_us, ended: 0 }))
     }
 
     fn started(&mut self, number: u64) -> Vec<String> {
@@ -163,6 +163,27 @@ fn long_calls_get_about_a_container_each_within_a_few_cold_starts() {
             starts += wanted.iter().filter(|words| words.starts_with("start")).count();
         }
     }
+}
+
+#[test]
+fn a_line_of_short_calls_that_never_ends_gets_few_containers_one_after_the_other() {
+    let mut scene = Scene::new(100_000).with_idle(&plain("a"));
+    let cold_start_ms = scene.pool.settings.cold_start_ms_default;
+    let (mut ended, mut starts_ms) = (0, Vec::new());
+    let began_ms = scene.now_ms;
+    while scene.now_ms < began_ms + 100 * cold_start_ms {
+        ended += 100;
+        let said = Said { spec: plain("a"), waiting: 60, service_us: Some(200), ended };
+        let mut words = scene.says(ROUTER, Up::Acknowledged(Sequence(u64::MAX)));
+        words.extend(scene.says(ROUTER, Up::Demand(said)));
+        for number in words.iter().filter_map(|word| word.strip_prefix("start ")?.split(' ').next()) {
+            starts_ms.push(scene.now_ms - began_ms);
+            drop(scene.started(number.parse().unwrap()));
+        }
+        scene.now_ms += 20;
+    }
+    assert_eq!(scene.states().len(), 4, "{starts_ms:?}");
+    assert!(starts_ms.windows(2).all(|two| two[1] - two[0] >= 5 * cold_start_ms), "{starts_ms:?}");
 }
 
 #[test]
@@ -328,9 +349,10 @@ fn silence_of_router_proxy_or_driver_is_not_waited_for_for_ever() {
 
 #[test]
 fn a_demand_or_a_rescue_brings_a_marked_container_back() {
-    for rescue in
-        [Up::Rescue(container(1)), Up::Demand(Said { spec: plain("a"), waiting: 1, service_us: None })]
-    {
+    for rescue in [
+        Up::Rescue(container(1)),
+        Up::Demand(Said { spec: plain("a"), waiting: 1, service_us: None, ended: 0 }),
+    ] {
         let mut scene = Scene::new(256).with_idle(&plain("a"));
         scene.after(600_000);
         assert_eq!(scene.says(ROUTER, rescue), ["tell 0: unmarked 1"]);
