@@ -5,6 +5,7 @@ mod admin_listener;
 mod cli;
 mod config;
 mod contact;
+mod crowd;
 mod epoch;
 mod follow;
 mod ports;
