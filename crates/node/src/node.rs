@@ -25,7 +25,7 @@ use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
 use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
 use crate::protocol::{Config, Enforcement};
-use crate::runtimes::{ACTION, Interpreters};
+use crate::runtimes::{ACTION, Candidates, Interpreters, usual_places};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
 
 /// Left to the system and the server, of the memory of the machine, in MB.
@@ -44,8 +44,8 @@ pub struct NodeOptions {
     pub memory_mb: Option<u64>,
     /// How the spawner is started.
     pub spawner: SpawnerCommand,
-    /// Where to look for Node.js, in this order; see [`crate::runtimes::nodejs_candidates`].
-    pub nodejs: Vec<PathBuf>,
+    /// Where to look for interpreters; see [`usual_places`].
+    pub interpreters: Candidates,
     /// The first of the user ids that sandboxes get, when the server runs as root.
     pub uid_base: u32,
     /// The most sandboxes at once.
@@ -67,7 +67,7 @@ impl NodeOptions {
             data: data.to_owned(),
             memory_mb: None,
             spawner,
-            nodejs: crate::runtimes::nodejs_candidates(std::env::var_os("PATH").as_deref()),
+            interpreters: usual_places(std::env::var_os("PATH").as_deref()),
             uid_base: 200_000,
             sandboxes_max: 10_000,
             processes_max: 256,
@@ -137,7 +137,7 @@ impl Node {
         let data = std::path::absolute(&options.data)?;
         let (root, code_root) = (data.join("sandbox"), data.join("code"));
         std::fs::create_dir_all(&root)?;
-        let interpreters = Interpreters::find(&data, &options.nodejs).await?;
+        let interpreters = Interpreters::find(&data, &options.interpreters).await?;
         let (directory, bytes_max, unpack) = (code_root.clone(), options.code_bytes_max, options.unpack);
         let open = move || CodeCache::open(&directory, bytes_max, unpack, code);
         let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;

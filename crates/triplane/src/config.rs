@@ -84,6 +84,27 @@ pub(crate) struct NodeConfig {
     /// The Node.js to run actions with; the first usable one on `PATH` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nodejs: Option<PathBuf>,
+    /// The Python, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) python: Option<PathBuf>,
+    /// The Ruby, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ruby: Option<PathBuf>,
+    /// The PHP, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) php: Option<PathBuf>,
+}
+
+impl NodeConfig {
+    /// The interpreters that are named, by language.
+    pub(crate) fn interpreters(&self) -> [(&'static str, Option<&PathBuf>); 4] {
+        [
+            ("nodejs", self.nodejs.as_ref()),
+            ("python", self.python.as_ref()),
+            ("ruby", self.ruby.as_ref()),
+            ("php", self.php.as_ref()),
+        ]
+    }
 }
 
 impl Default for Config {

@@ -52,7 +52,9 @@ impl Interpreters {
     pub async fn find(data: &Path, candidates: &Candidates) -> io::Result<Self> {
         let launchers = data.join("runtimes");
         let directory = launchers.clone();
-        tokio::task::spawn_blocking(move || write_launchers(&directory)).await.map_err(io::Error::other)??;
+        tokio::task::spawn_blocking(move || write_launchers(&directory))
+            .await
+            .map_err(io::Error::other)??;
         let mut memory = Memory::open(&launchers);
         let mut found = Vec::new();
         for language in &LANGUAGES {
@@ -67,7 +69,8 @@ impl Interpreters {
     /// The kinds that this node runs.
     #[must_use]
     pub fn manifest(&self) -> Runtimes {
-        let families = self.languages().map(|(language, found)| (language.name.to_owned(), language.kinds(found)));
+        let families =
+            self.languages().map(|(language, found)| (language.name.to_owned(), language.kinds(found)));
         Runtimes(families.collect())
     }
 

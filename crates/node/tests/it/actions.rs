@@ -159,11 +159,11 @@ async fn an_action_sees_a_sandbox() {
     let mut node = TestNode::start().await;
     let look = node.container(
         "const os = require('os'); function main() { return { pid: process.pid, user: os.userInfo().username, \
-         host: os.hostname(), root: require('fs').readdirSync('/').includes('root'), cwd: typeof process.cwd() }; }",
+         host: os.hostname(), home: require('fs').readdirSync('/').includes('home'), cwd: typeof process.cwd() }; }",
     ).await;
     assert_eq!(
         node.result(&look, "{}").await,
-        r#"{"pid":1,"user":"sandbox","host":"sandbox","root":false,"cwd":"string"}"#
+        r#"{"pid":1,"user":"sandbox","host":"sandbox","home":false,"cwd":"string"}"#
     );
 }
 
