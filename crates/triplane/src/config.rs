@@ -93,16 +93,20 @@ pub(crate) struct NodeConfig {
     /// The PHP, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) php: Option<PathBuf>,
+    /// The `java` of a JDK, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) java: Option<PathBuf>,
 }
 
 impl NodeConfig {
     /// The interpreters that are named, by language.
-    pub(crate) fn interpreters(&self) -> [(&'static str, Option<&PathBuf>); 4] {
+    pub(crate) fn interpreters(&self) -> [(&'static str, Option<&PathBuf>); 5] {
         [
             ("nodejs", self.nodejs.as_ref()),
             ("python", self.python.as_ref()),
             ("ruby", self.ruby.as_ref()),
             ("php", self.php.as_ref()),
+            ("java", self.java.as_ref()),
         ]
     }
 }

@@ -1,6 +1,8 @@
 //! The runtimes of this node: which interpreters the host has, which kinds of action they run, and how they are started.
 
+mod java;
 mod language;
+mod prepare;
 mod probe;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use triplane_model::runtimes::{Runtime, Runtimes};
 
 use crate::protocol::SandboxSpec;
 use language::{LANGUAGES, Language, language};
+use prepare::prepare;
 use probe::Memory;
 pub use probe::{Found, candidates};
 
@@ -50,7 +53,8 @@ impl Interpreters {
     /// # Errors
     /// When the launchers cannot be written.
     pub async fn find(data: &Path, candidates: &Candidates) -> io::Result<Self> {
-        let launchers = data.join("runtimes");
+        // a directory of the name that it has inside, because Java's archives hold relative paths
+        let launchers = data.join("runtimes").join("triplane");
         let directory = launchers.clone();
         tokio::task::spawn_blocking(move || write_launchers(&directory))
             .await
@@ -59,10 +63,19 @@ impl Interpreters {
         let mut found = Vec::new();
         for language in &LANGUAGES {
             let places = candidates.get(language.name).map_or(&[][..], Vec::as_slice);
-            found.extend(memory.first(language, places).await);
+            let Some(interpreter) = memory.first(language, places).await else { continue };
+            if !interpreter.can_be_shown(data) {
+                continue;
+            }
+            match prepare(language, &interpreter, &launchers.join(language.name)).await {
+                Ok(()) => found.push(interpreter),
+                Err(error) => {
+                    let path = interpreter.path.display();
+                    tracing::warn!(%path, %error, "{} is not used: its launcher cannot be compiled", language.name);
+                }
+            }
         }
         memory.close();
-        found.retain(|found| found.can_be_shown(data));
         Ok(Self { found, launchers })
     }
 
@@ -84,6 +97,9 @@ impl Interpreters {
     pub(crate) fn binds(&self) -> Vec<(PathBuf, PathBuf)> {
         let mut binds = vec![(self.launchers.clone(), LAUNCHERS.into())];
         binds.extend(self.found.iter().filter_map(Found::bind));
+        if self.found.iter().any(|found| found.language == "java") {
+            binds.extend(java::configuration().into_iter().map(|directory| (directory.clone(), directory)));
+        }
         binds
     }
 

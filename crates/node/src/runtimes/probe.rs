@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::language::Language;
+use super::language::{Language, Reading};
 
 /// How long an interpreter may take to say what it is.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -114,7 +114,11 @@ impl Memory {
         {
             return Ok(known.answer.clone());
         }
-        let answer = read_answer(&ask(&path, language.question).await?)?;
+        let said = ask(&path, language.question, language.answer).await?;
+        let answer = match language.answer {
+            Reading::Lines => read_answer(&said),
+            Reading::Properties => read_properties(&said),
+        }?;
         // a script that chooses one of several (nvm, pyenv) may choose another the next time
         if is_elf(&path)? {
             self.answers.insert(key, Remembered { bytes, modified_s, answer: answer.clone() });
@@ -140,12 +144,29 @@ fn read_answer(text: &str) -> io::Result<Answer> {
     let mut lines = text.lines().map(str::trim);
     let (path, version, home) =
         (lines.next().ok_or_else(bad)?, lines.next().ok_or_else(bad)?, lines.next().unwrap_or("/usr"));
-    let mut numbers = version.split('.').map(str::parse);
-    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return Err(bad()) };
     if !Path::new(path).is_absolute() {
         return Err(bad());
     }
-    Ok(Answer { path: path.into(), version: (major, minor), home: home.into() })
+    Ok(Answer { path: path.into(), version: read_version(version).ok_or_else(bad)?, home: home.into() })
+}
+
+/// What Java says of itself: `    java.home = /usr/lib/jvm/java-17` and more such lines.
+fn read_properties(text: &str) -> io::Result<Answer> {
+    let bad = || io::Error::other("its answer names no java.home or no version");
+    let property = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.trim().strip_prefix(name));
+        lines.find_map(|rest| rest.trim_start().strip_prefix("= "))
+    };
+    let home = property("java.home").filter(|home| Path::new(home).is_absolute()).ok_or_else(bad)?;
+    let version = property("java.specification.version").and_then(read_version).ok_or_else(bad)?;
+    Ok(Answer { path: Path::new(home).join("bin/java"), version, home: home.into() })
+}
+
+/// Major and minor; `17` is `17.0`.
+fn read_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split('.');
+    let major = numbers.next()?.parse().ok()?;
+    Some((major, numbers.next().map_or(Ok(0), str::parse).ok()?))
 }
 
 fn is_elf(path: &Path) -> io::Result<bool> {
@@ -155,18 +176,21 @@ fn is_elf(path: &Path) -> io::Result<bool> {
 }
 
 /// What a program prints.
-async fn ask(program: &Path, arguments: &[&str]) -> io::Result<String> {
+async fn ask(program: &Path, arguments: &[&str], answer: Reading) -> io::Result<String> {
     let output = tokio::process::Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(ANSWER_WITHIN, output).await??;
     if !output.status.success() {
         return Err(io::Error::other(format!("it ended with {}", output.status)));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let said = match answer {
+        Reading::Lines => output.stdout,
+        Reading::Properties => output.stderr,
+    };
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 #[cfg(test)]
@@ -182,9 +206,18 @@ mod tests {
             Answer { path: "/opt/x/bin/python3.11".into(), version: (3, 11), home: "/opt/x".into() }
         );
         assert_eq!(read_answer("/usr/bin/node\n20.1.0\n").unwrap().version, (20, 1));
-        for bad in ["", "node", "/usr/bin/node\nnew", "node\n20.1.0\n/"] {
+        for bad in ["", "node", "/usr/bin/node\n20.x", "/usr/bin/node\nnew", "node\n20.1.0\n/"] {
             assert!(read_answer(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn java_is_known_by_its_properties() {
+        let said = "Property settings:\n    java.home = /usr/lib/jvm/java-17-openjdk-amd64\n    java.specification.version = 17\n";
+        let answer = read_properties(said).unwrap();
+        assert_eq!(answer.path, Path::new("/usr/lib/jvm/java-17-openjdk-amd64/bin/java"));
+        assert_eq!(answer.version, (17, 0));
+        assert!(read_properties("java.home = here").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod durability;
 mod faults;
 mod first_action;
 mod hostile;
+mod languages;
 mod limits;
 mod listeners;
 mod load;
