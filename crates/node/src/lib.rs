@@ -7,6 +7,7 @@
 mod cgroup;
 pub mod client;
 pub mod code;
+pub mod native;
 mod node;
 mod protocol;
 pub mod runtimes;

@@ -137,7 +137,8 @@ impl Node {
         let data = std::path::absolute(&options.data)?;
         let (root, code_root) = (data.join("sandbox"), data.join("code"));
         std::fs::create_dir_all(&root)?;
-        let interpreters = Interpreters::find(&data, &options.interpreters).await?;
+        let interpreters =
+            Interpreters::find(&data, &options.interpreters, options.spawner.program.clone()).await?;
         let (directory, bytes_max, unpack) = (code_root.clone(), options.code_bytes_max, options.unpack);
         let open = move || CodeCache::open(&directory, bytes_max, unpack, code);
         let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
@@ -171,6 +172,12 @@ impl Node {
     #[must_use]
     pub fn runtimes(&self) -> Runtimes {
         self.inner.interpreters.manifest()
+    }
+
+    /// Whether there is anything but executables that this node runs.
+    #[must_use]
+    pub fn has_interpreter(&self) -> bool {
+        !self.inner.interpreters.found().is_empty()
     }
 
     /// Whether containers can be started now: the spawner runs.

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use tokio::io::unix::AsyncFd;
 
@@ -113,8 +113,41 @@ pub(crate) fn place(fd: BorrowedFd<'_>, target: RawFd, close_on_exec: bool) -> i
         return Err(io::Error::other("a descriptor is already where it is to be placed"));
     }
     let flags = if close_on_exec { libc::O_CLOEXEC } else { 0 };
-    // SAFETY: the callers place only on numbers 0 to 4, which the spawner keeps reserved: no `OwnedFd` has them.
+    // SAFETY: the callers place only on numbers 0 to 4, which spawner and launcher keep reserved: no `OwnedFd` has them.
     check(unsafe { libc::dup3(fd.as_raw_fd(), target, flags) })
+}
+
+/// Takes over the socket that a launcher finds at this number, out of the way and not for its children. The number stays
+/// reserved for [`with_placed`].
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn take_socket(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only borrowed for the next call, which fails if the number is not open.
+    let found = unsafe { BorrowedFd::borrow_raw(number) };
+    let socket = rustix::io::fcntl_dupfd_cloexec(found, number + 7)?;
+    reserve(number)?;
+    Ok(socket)
+}
+
+/// Does something while `target`, which is reserved, is another number of `fd` that a child inherits.
+///
+/// # Errors
+/// What the kernel says, or the work.
+pub(crate) fn with_placed<T>(
+    fd: BorrowedFd<'_>,
+    target: RawFd,
+    work: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    place(fd, target, false)?;
+    let done = work();
+    reserve(target)?;
+    done
+}
+
+/// Fills a number, so that nothing else gets it.
+fn reserve(number: RawFd) -> io::Result<()> {
+    place(std::fs::File::open("/dev/null")?.as_fd(), number, true)
 }
 
 /// Borrows a descriptor that [`place`] put there.

@@ -29,6 +29,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|role| role == cli::SPAWNER_ROLE) {
         return spawner();
     }
+    // So must the launcher of executables, of which there is one for each container.
+    if let Some(code) = triplane_node::native::run_if_asked(std::env::args_os().skip(1)) {
+        return code;
+    }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

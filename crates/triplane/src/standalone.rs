@@ -166,9 +166,9 @@ async fn start_node(config: &Config, stores: &Stores, proxies: &Arc<Shared>) -> 
     let code = Arc::new(CodePort(stores.entities.clone()));
     let node = Node::start(settings::node(config)?, code, proxies.clone()).await;
     let node = node.context("cannot start the node")?;
-    if node.runtimes().0.is_empty() {
+    if !node.has_interpreter() {
         warn!(
-            "no usable interpreter: no action can run; install Node.js 20 or Python 3, or name one by node.nodejs, node.python"
+            "no usable interpreter: only executables can run; install Node.js 20 or Python 3, or name one by node.nodejs, node.python"
         );
     }
     Ok(node)

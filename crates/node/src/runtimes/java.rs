@@ -28,6 +28,8 @@ pub(super) const FILES: [(&str, &str); 16] = [
     ("Socket.java", launcher!("java/Socket.java")),
     ("Sources.java", launcher!("java/Sources.java")),
 ];
+/// Debian's gson, which may be missing; [`FLAGS`] names it too.
+pub(super) const GSON: &str = "/usr/share/java/gson.jar";
 const FLAGS: [&str; 14] = [
     "-XX:+IgnoreUnrecognizedVMOptions",
     "-XX:+UseSerialGC",

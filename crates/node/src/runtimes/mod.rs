@@ -1,5 +1,6 @@
 //! The runtimes of this node: which interpreters the host has, which kinds of action they run, and how they are started.
 
+mod executable;
 mod java;
 mod language;
 mod prepare;
@@ -43,6 +44,8 @@ pub fn usual_places(path: Option<&std::ffi::OsStr>) -> Candidates {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interpreters {
     found: Vec<Found>,
+    /// The host's path of the launcher of executables.
+    native: PathBuf,
     /// The host's directory of launchers.
     launchers: PathBuf,
 }
@@ -52,7 +55,7 @@ impl Interpreters {
     ///
     /// # Errors
     /// When the launchers cannot be written.
-    pub async fn find(data: &Path, candidates: &Candidates) -> io::Result<Self> {
+    pub async fn find(data: &Path, candidates: &Candidates, native: PathBuf) -> io::Result<Self> {
         // a directory of the name that it has inside, because Java's archives hold relative paths
         let launchers = data.join("runtimes").join("triplane");
         let directory = launchers.clone();
@@ -76,15 +79,15 @@ impl Interpreters {
             }
         }
         memory.close();
-        Ok(Self { found, launchers })
+        Ok(Self { found, native, launchers })
     }
 
     /// The kinds that this node runs.
     #[must_use]
     pub fn manifest(&self) -> Runtimes {
-        let families =
+        let interpreted =
             self.languages().map(|(language, found)| (language.name.to_owned(), language.kinds(found)));
-        Runtimes(families.collect())
+        Runtimes(interpreted.chain(executable::families()).collect())
     }
 
     /// The interpreters.
@@ -95,7 +98,10 @@ impl Interpreters {
 
     /// What sandboxes must see: sources outside, targets inside.
     pub(crate) fn binds(&self) -> Vec<(PathBuf, PathBuf)> {
-        let mut binds = vec![(self.launchers.clone(), LAUNCHERS.into())];
+        let mut binds = vec![
+            (self.launchers.clone(), LAUNCHERS.into()),
+            (self.native.clone(), executable::LAUNCHER.into()),
+        ];
         binds.extend(self.found.iter().filter_map(Found::bind));
         if self.found.iter().any(|found| found.language == "java") {
             binds.extend(java::configuration().into_iter().map(|directory| (directory.clone(), directory)));
@@ -105,13 +111,22 @@ impl Interpreters {
 
     /// The sandbox of an action; `None` when this node does not run its kind.
     pub(crate) fn spec(&self, kind: &str, memory_mb: u64, processes_max: u64) -> Option<SandboxSpec> {
-        let (language, found) = self
-            .languages()
-            .find(|(language, found)| language.kinds(found).iter().any(|runtime| runtime.kind == kind))?;
-        let mut arguments = vec![found.inside().to_str()?.to_owned()];
-        arguments.extend(language.arguments(found, memory_mb));
+        let arguments = match executable::arguments(kind) {
+            Some(arguments) => arguments,
+            None => self.interpreted(kind, memory_mb)?,
+        };
         let environment = ENVIRONMENT.iter().map(ToString::to_string).collect();
         Some(SandboxSpec { arguments, environment, memory_mb, processes_max, code: None })
+    }
+
+    /// The command of a kind that needs an interpreter.
+    fn interpreted(&self, kind: &str, memory_mb: u64) -> Option<Vec<String>> {
+        let runs =
+            |language: &Language, found| language.kinds(found).iter().any(|runtime| runtime.kind == kind);
+        let (language, found) = self.languages().find(|(language, found)| runs(language, found))?;
+        let mut arguments = vec![found.inside().to_str()?.to_owned()];
+        arguments.extend(language.arguments(found, memory_mb));
+        Some(arguments)
     }
 
     fn languages(&self) -> impl Iterator<Item = (&'static Language, &Found)> {
@@ -197,7 +212,7 @@ mod tests {
     }
 
     fn interpreters(found: Vec<Found>) -> Interpreters {
-        Interpreters { found, launchers: "/data/runtimes".into() }
+        Interpreters { found, native: "/bin/triplane".into(), launchers: "/data/runtimes".into() }
     }
 
     fn nodejs(path: &str, major: u32) -> Interpreters {
@@ -225,23 +240,26 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_interpreters_runs_no_kinds() {
+    fn a_host_without_interpreters_runs_executables_only() {
         let none = interpreters(Vec::new());
-        assert!(none.manifest().0.is_empty());
+        assert_eq!(none.manifest().0.into_keys().collect::<Vec<_>>(), ["go", "native", "rust"]);
         assert!(none.spec("nodejs:20", 128, 64).is_none());
+        let go = none.spec("go:1.20", 128, 64).unwrap();
+        assert_eq!(go.arguments, ["/runtime/triplane", "native-launcher", "loop"]);
     }
 
     #[test]
     fn an_interpreter_outside_the_system_is_shown_alone_or_with_its_directory() {
         let system = nodejs("/usr/bin/node", 20);
         assert_eq!(system.spec("nodejs:20", 128, 64).unwrap().arguments[0], "/usr/bin/node");
-        assert_eq!(system.binds(), [("/data/runtimes".into(), "/triplane".into())]);
+        assert_eq!(system.binds()[0], ("/data/runtimes".into(), "/triplane".into()));
+        assert_eq!(system.binds().len(), 2, "and the launcher of executables");
         let cached = nodejs("/root/.cache/node/bin/node", 20);
         assert_eq!(cached.spec("nodejs:20", 128, 64).unwrap().arguments[0], "/runtime/node");
-        assert_eq!(cached.binds()[1], ("/root/.cache/node/bin/node".into(), "/runtime/node".into()));
+        assert_eq!(cached.binds()[2], ("/root/.cache/node/bin/node".into(), "/runtime/node".into()));
         let python = interpreters(vec![found("python", "/opt/py/bin/python3", (3, 12), "/opt/py")]);
         assert_eq!(python.spec("python:3.12", 128, 64).unwrap().arguments[0], "/opt/py/bin/python3");
-        assert_eq!(python.binds()[1], ("/opt/py".into(), "/opt/py".into()));
+        assert_eq!(python.binds()[2], ("/opt/py".into(), "/opt/py".into()));
     }
 
     #[test]

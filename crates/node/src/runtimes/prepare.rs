@@ -11,6 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
+use super::java;
 use super::language::Language;
 use super::probe::Found;
 
@@ -30,7 +31,7 @@ pub(super) async fn prepare(language: &Language, found: &Found, directory: &Path
     if commands.is_empty() {
         return Ok(());
     }
-    let (stamp, wanted) = (directory.join(STAMP), stamp(language, found)?);
+    let (stamp, wanted) = (directory.join(STAMP), stamp(language, found));
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(());
     }
@@ -44,7 +45,7 @@ pub(super) async fn prepare(language: &Language, found: &Found, directory: &Path
 }
 
 /// What the result depends on: the launcher's text, the commands, and the interpreter's file.
-fn stamp(language: &Language, found: &Found) -> io::Result<String> {
+fn stamp(language: &Language, found: &Found) -> String {
     let mut hash = Sha256::new();
     for (name, text) in language.files {
         hash.update(format!("{name} {} ", text.len()));
@@ -53,9 +54,20 @@ fn stamp(language: &Language, found: &Found) -> io::Result<String> {
     for argument in language.preparation(found).iter().flatten() {
         hash.update(format!("{} {argument} ", argument.len()));
     }
-    let file = fs::metadata(&found.path)?;
-    hash.update(format!("{} {} {}", found.path.display(), file.len(), file.mtime()));
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    hash.update(state_of(&found.path));
+    if language.name == "java" {
+        // Java ignores an archive that was made beside another gson
+        hash.update(state_of(Path::new(java::GSON)));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Tells a file from another, and from none.
+fn state_of(path: &Path) -> String {
+    match fs::metadata(path) {
+        Ok(file) => format!("{} {} {} ", path.display(), file.len(), file.mtime()),
+        Err(_) => format!("no {} ", path.display()),
+    }
 }
 
 async fn run(command: &[String], directory: &Path) -> io::Result<()> {

@@ -20,8 +20,8 @@ struct Language {
     raises: (&'static str, &'static str),
     /// Cannot be loaded, and how the record begins.
     damaged: (&'static str, &'static str),
-    /// Ends its process.
-    exits: &'static str,
+    /// Ends its process, and what the record says.
+    exits: (&'static str, &'static str),
     /// Takes ten seconds.
     sleeps: &'static str,
     /// Writes `out` and `err` without an end of line.
@@ -33,6 +33,8 @@ struct Language {
     overlaps: Option<&'static str>,
 }
 
+const EXITED: &str = "The action did not produce a valid response and exited unexpectedly.";
+const NO_BINARY: &str = "The action failed to generate or locate a binary. See logs for details.";
 const NO_DICTIONARY: &str = "The action did not return a dictionary or array.";
 
 const NODEJS: Language = Language {
@@ -43,7 +45,7 @@ const NODEJS: Language = Language {
     scalar: ("function main() { return 42 }", "The action did not return a dictionary."),
     raises: ("function main() { throw new Error('broken') }", "An error has occurred: Error: broken"),
     damaged: ("function main( {", "Initialization has failed due to: "),
-    exits: "function main() { process.exit(3) }",
+    exits: ("function main() { process.exit(3) }", EXITED),
     sleeps: "function main() { return new Promise((done) => setTimeout(done, 10000)) }",
     writes: "function main() { process.stdout.write('out'); process.stderr.write('err'); return {} }",
     environment: "function main() { const e = process.env; return {action: e.__OW_ACTION_NAME, deadline: e.__OW_DEADLINE, \
@@ -62,7 +64,7 @@ const PYTHON: Language = Language {
     scalar: ("def main(args):\n    return 42\n", NO_DICTIONARY),
     raises: ("def main(args):\n    raise ValueError('broken')\n", "broken"),
     damaged: ("def main(args:\n", "The action failed to generate or locate a binary. See logs for details."),
-    exits: "import os\ndef main(args):\n    os._exit(3)\n",
+    exits: ("import os\ndef main(args):\n    os._exit(3)\n", EXITED),
     sleeps: "import time\ndef main(args):\n    time.sleep(10)\n    return {}\n",
     writes: "import sys\ndef main(args):\n    sys.stdout.write('out')\n    sys.stderr.write('err')\n    return {}\n",
     environment: "import os\ndef main(args):\n    e = os.environ\n    return {'action': e['__OW_ACTION_NAME'], \
@@ -84,7 +86,7 @@ const RUBY: Language = Language {
         "Invalid Action: An error occurred running the action",
     ),
     damaged: ("def main(args\n", "Invalid Ruby Code"),
-    exits: "def main(args)\n  exit!(3)\nend\n",
+    exits: ("def main(args)\n  exit!(3)\nend\n", EXITED),
     sleeps: "def main(args)\n  sleep 10\n  {}\nend\n",
     writes: "def main(args)\n  $stdout.write('out')\n  $stderr.write('err')\n  {}\nend\n",
     environment: "def main(args)\n  { action: ENV['__OW_ACTION_NAME'], deadline: ENV['__OW_DEADLINE'], \
@@ -103,7 +105,7 @@ const PHP: Language = Language {
         "An error occurred running the action.",
     ),
     damaged: ("<?php function main(", "Cannot start action. Check logs for details."),
-    exits: "<?php function main(array $args): array { exit(3); }",
+    exits: ("<?php function main(array $args): array { exit(3); }", EXITED),
     sleeps: "<?php function main(array $args): array { sleep(10); return []; }",
     writes: "<?php function main(array $args): array { echo 'out'; fwrite(STDERR, 'err'); return []; }",
     environment: "<?php function main(array $args): array { return ['action' => getenv('__OW_ACTION_NAME'), \
@@ -128,8 +130,11 @@ const JAVA: Language = Language {
         "An error has occurred while invoking the action (see logs for details): java.lang.IllegalStateException: broken",
     ),
     damaged: ("public class A {", "The action failed to generate or locate a binary. See logs for details."),
-    exits: "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
+    exits: (
+        "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
             System.exit(3); return args; } }",
+        EXITED,
+    ),
     sleeps: "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) \
              throws Exception { Thread.sleep(10000); return args; } }",
     writes: "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
@@ -143,6 +148,56 @@ const JAVA: Language = Language {
          Exception { System.out.println(\"call \" + args.get(\"n\")); Thread.sleep(50); \
          System.out.println(\"call \" + args.get(\"n\")); return args; } }",
     ),
+};
+
+/// Scripts that are started for each call.
+const NATIVE: Language = Language {
+    kind: "native:default",
+    main: None,
+    echo: "#!/bin/sh\ncat\n",
+    array: "#!/bin/sh\necho '[1, \"two\", {\"three\": 3}]'\n",
+    scalar: ("#!/bin/sh\necho 42\n", NO_DICTIONARY),
+    raises: ("#!/bin/sh\necho '{\"error\": \"broken\"}'\n", "broken"),
+    damaged: ("not a program", NO_BINARY),
+    exits: ("#!/bin/sh\nexit 3\n", NO_DICTIONARY),
+    sleeps: "#!/bin/sh\nsleep 10\necho '{}'\n",
+    writes: "#!/bin/sh\necho out\nprintf err >&2\nprintf '{}'\n",
+    environment: "#!/bin/sh\nprintf '{\"action\":\"%s\",\"deadline\":\"%s\",\"greeting\":\"%s\"}' \
+                  \"$__OW_ACTION_NAME\" \"$__OW_DEADLINE\" \"$GREETING\"\n",
+    overlaps: None,
+};
+
+/// A program that reads calls and writes results, with `body` to make `result` of `args`.
+macro_rules! action_loop {
+    ($body:literal) => {
+        concat!(
+            "#!/usr/bin/python3\nimport json, os, sys, time\nout = os.fdopen(3, 'wb')\n",
+            "out.write(b'{\"ok\":true}\\n')\nout.flush()\nfor line in sys.stdin:\n    call = json.loads(line)\n",
+            "    args = call['value']\n    ",
+            $body,
+            "\n    out.write(json.dumps(result).encode() + b'\\n')\n    out.flush()\n"
+        )
+    };
+}
+
+/// Programs that are started once.
+const GO: Language = Language {
+    kind: "go:default",
+    main: None,
+    echo: action_loop!("result = args"),
+    array: action_loop!("result = [1, 'two', {'three': 3}]"),
+    scalar: (action_loop!("result = 42"), NO_DICTIONARY),
+    raises: (action_loop!("result = {'error': 'broken'}"), "broken"),
+    damaged: ("package main", NO_BINARY),
+    exits: (action_loop!("sys.exit(3)"), "command exited"),
+    sleeps: action_loop!("time.sleep(10); result = {}"),
+    writes: action_loop!(
+        "print('out', end='', flush=True); print('err', end='', file=sys.stderr, flush=True); result = {}"
+    ),
+    environment: action_loop!(
+        "result = {'action': os.environ['__OW_ACTION_NAME'], 'deadline': call['deadline'], 'greeting': os.environ['GREETING']}"
+    ),
+    overlaps: None,
 };
 
 /// One language on a platform with all; `./dev test` installs every language, so one that is missing is a failure.
@@ -200,11 +255,9 @@ impl Stage<'_> {
         self.plain("damaged", code).await;
         let error = self.error("damaged").await;
         assert!(error.starts_with(said), "{error}");
-        self.plain("exits", self.language.exits).await;
-        assert_eq!(
-            self.error("exits").await,
-            "The action did not produce a valid response and exited unexpectedly."
-        );
+        let (code, said) = self.language.exits;
+        self.plain("exits", code).await;
+        assert_eq!(self.error("exits").await, said);
     }
 
     async fn is_ended_when_it_takes_too_long(&self) {
@@ -276,7 +329,7 @@ fn lines(record: &Value) -> Vec<String> {
 #[tokio::test]
 async fn every_language_conforms() {
     let platform = Platform::with_all_languages().await;
-    for language in [&NODEJS, &PYTHON, &RUBY, &PHP, &JAVA] {
+    for language in [&NODEJS, &PYTHON, &RUBY, &PHP, &JAVA, &NATIVE, &GO] {
         println!("{}", language.kind);
         Stage { platform: &platform, language }.conforms().await;
     }
