@@ -49,7 +49,9 @@ impl TestNode {
         let spool =
             Spool::open(scratch.join("spool"), Arc::new(NoStore), SpoolOptions::default()).await.unwrap();
         let shared = Shared::new(Settings::default(), spool);
-        let options = NodeOptions::new(&scratch.0, command());
+        let mut options = NodeOptions::new(&scratch.0, command());
+        // the launchers of others would be compiled in each new directory
+        options.interpreters.retain(|&language, _| language == "nodejs");
         let node = Node::start(options, Arc::clone(&codes) as _, shared).await.unwrap();
         let (sender, exits) = mpsc::channel(16);
         node.watch(sender);
