@@ -400,6 +400,7 @@ fn configuration(
         binds: binds?,
         uid_base: options.uid_base,
         sandboxes_max: options.sandboxes_max,
+        without: Vec::new(),
     })
 }
 

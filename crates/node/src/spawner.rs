@@ -14,8 +14,9 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use crate::cgroup::{Cgroups, Group};
 use crate::protocol::{Config, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, SandboxSpec, receive, send};
-use crate::sandbox::child::{Descriptors, NAMESPACES, Plan, read_report};
-use crate::sandbox::template::{self, Privilege};
+use crate::sandbox::child::{Descriptors, Plan, read_report};
+use crate::sandbox::confine::Prepared;
+use crate::sandbox::template;
 use crate::sys::{self, Cloned, SingleThreaded};
 
 /// Numbers below this are kept for the runtimes' descriptors.
@@ -54,7 +55,7 @@ struct Spawner {
     control: OwnedFd,
     epoll: OwnedFd,
     null: OwnedFd,
-    privilege: Privilege,
+    prepared: Prepared,
     cgroups: Cgroups,
     config: Config,
     sandboxes: BTreeMap<u64, Running>,
@@ -89,7 +90,7 @@ impl Spawner {
         let _ = rustix::process::setsid();
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
         let Some(config) = configuration(&control, &mut buffer)? else { return Ok(None) };
-        let mut cgroups = Cgroups::detect();
+        let mut cgroups = Cgroups::detect(&config);
         let privilege = match template::build(&proof, &config, &mut cgroups) {
             Ok(privilege) => privilege,
             Err(reason) => {
@@ -98,18 +99,20 @@ impl Spawner {
                 return Ok(None);
             }
         };
+        let prepared = Prepared::new(&config, privilege)?;
         // not allowed without privileges, and only a matter of speed
         let _ = rustix::process::setpriority_process(None, -5);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &control, EventData::new_u64(CONTROL), EventFlags::IN)?;
-        send(&control, &Reply::Ready(cgroups.enforcement()), &[])?;
+        let enforcement = prepared.enforcement(cgroups.enforcement());
+        send(&control, &Reply::Ready(enforcement), &[])?;
         let slots = vec![false; usize::try_from(config.sandboxes_max).unwrap_or(usize::MAX)];
         Ok(Some(Self {
             proof,
             control,
             epoll,
             null,
-            privilege,
+            prepared,
             cgroups,
             config,
             sandboxes: BTreeMap::new(),
@@ -185,9 +188,9 @@ impl Spawner {
         let mut group = self.cgroups.create(id, spec.memory_mb, spec.processes_max)?;
         let (read, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let cloned =
-            Plan::new(spec, self.privilege, own_uid, std::mem::take(&mut group.join)).and_then(|plan| {
+            Plan::new(spec, &self.prepared, own_uid, std::mem::take(&mut group.join)).and_then(|plan| {
                 let descriptors = Descriptors { null: self.null.as_fd(), stdout, stderr, socket, report };
-                match self.proof.clone_with(NAMESPACES)? {
+                match self.proof.clone_with(plan.namespaces())? {
                     Cloned::Child => plan.become_runtime(&self.proof, &descriptors),
                     Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
                 }

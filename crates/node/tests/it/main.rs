@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod actions;
+mod attacks_files;
+mod attacks_kernel;
+mod attacks_neighbours;
+mod attacks_resources;
 mod code;
 mod cost;
 mod lifetimes;
