@@ -78,6 +78,7 @@ pub(crate) fn node(config: &Config) -> anyhow::Result<NodeOptions> {
     };
     let mut options = NodeOptions::new(&config.data_dir, spawner);
     options.memory_mb = config.pool.memory_mb;
+    options.require_isolation = config.node.require_isolation;
     if let Some(nodejs) = &config.node.nodejs {
         options.nodejs = vec![nodejs.clone()];
     }
