@@ -8,6 +8,7 @@ mod attacks_neighbours;
 mod attacks_resources;
 mod code;
 mod cost;
+mod interpreters;
 mod lifetimes;
 mod sandboxes;
 mod support;
