@@ -99,7 +99,7 @@ impl Spawner {
                 return Ok(None);
             }
         };
-        let prepared = Prepared::new(&config, privilege)?;
+        let prepared = Prepared::new(&config, privilege, cgroups.enforcement())?;
         // not allowed without privileges, and only a matter of speed
         let _ = rustix::process::setpriority_process(None, -5);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;

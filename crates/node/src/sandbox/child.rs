@@ -40,6 +40,7 @@ pub(crate) struct Plan<'a> {
     shm_options: CString,
     uid_map: String,
     gid_map: String,
+    memory_mb: u64,
     processes_max: u64,
     /// The cgroups' files to write `0` to.
     join: Vec<CString>,
@@ -141,6 +142,7 @@ impl<'a> Plan<'a> {
             shm_options: CString::new(shm_options)?,
             uid_map: format!("{INNER_ID} {uid} 1"),
             gid_map: format!("{INNER_ID} {gid} 1"),
+            memory_mb: spec.memory_mb,
             processes_max: spec.processes_max,
             join,
         })
@@ -179,7 +181,7 @@ impl<'a> Plan<'a> {
         rustix::system::sethostname(b"sandbox").map_err(failed(Step::HostName))?;
         self.mount()?;
         set_priorities().map_err(at(Step::Limits))?;
-        self.prepared.limit().map_err(at(Step::Limits))?;
+        self.prepared.limit(self.memory_mb).map_err(at(Step::Limits))?;
         if self.prepared.has(Defence::Users) {
             self.change_user().map_err(at(Step::Identity))?;
             self.enter_user_namespace(proof).map_err(at(Step::UserNamespace))?;

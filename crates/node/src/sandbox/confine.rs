@@ -25,6 +25,9 @@ const LIMITS: [(Resource, u64); 6] = [
     (Resource::Rtprio, 0),
     (Resource::Nice, 0),
 ];
+/// What a process may have beyond twice its sandbox's memory limit where no cgroup holds it to that, in MB: stacks of threads
+/// and what a virtual machine sets aside count here, used or not. The JVM takes 300 before it does anything.
+const DATA_BEYOND_MB: u64 = 512;
 /// What `/proc` tells of the kernel and of others' keys and no program needs. Only what others may read is covered.
 const MASKED: [&str; 8] = [
     "proc/kallsyms",
@@ -57,6 +60,8 @@ pub(crate) struct Prepared {
     filter: Vec<sock_filter>,
     /// The version of landlock; 0 without.
     landlock: u32,
+    /// Whether a cgroup holds sandboxes to their memory.
+    memory: bool,
 }
 
 impl Prepared {
@@ -64,7 +69,7 @@ impl Prepared {
     ///
     /// # Errors
     /// When the filter cannot be built, which would be a mistake of ours.
-    pub(crate) fn new(config: &Config, privilege: Privilege) -> io::Result<Self> {
+    pub(crate) fn new(config: &Config, privilege: Privilege, cgroups: Enforcement) -> io::Result<Self> {
         let filters = config.has(Defence::SystemCalls) && sys::system_call_filters_exist();
         Ok(Self {
             privilege,
@@ -72,6 +77,7 @@ impl Prepared {
             without: config.without.clone(),
             filter: if filters { seccomp::program()? } else { Vec::new() },
             landlock: if config.has(Defence::FileRules) { sys::landlock_version() } else { 0 },
+            memory: cgroups.memory,
         })
     }
 
@@ -91,16 +97,15 @@ impl Prepared {
         }
     }
 
-    /// Lowers the limits of this process; those that are lower already stay.
-    pub(crate) fn limit(&self) -> io::Result<()> {
+    /// Lowers the limits of this process; those that are lower already stay. Where no cgroup limits memory, one process at
+    /// least does not take all of it.
+    pub(crate) fn limit(&self, memory_mb: u64) -> io::Result<()> {
         if !self.has(Defence::Limits) {
             return Ok(());
         }
-        for (resource, value) in LIMITS {
-            let value = rustix::process::getrlimit(resource).maximum.map_or(value, |most| most.min(value));
-            rustix::process::setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?;
-        }
-        Ok(())
+        let data = memory_mb.saturating_mul(2).saturating_add(DATA_BEYOND_MB).saturating_mul(1024 * 1024);
+        let data = (!self.memory).then_some((Resource::Data, data));
+        LIMITS.into_iter().chain(data).try_for_each(|(resource, value)| lower(resource, value))
     }
 
     /// Nothing is left, nothing can be gained again, by no program that this process executes.
@@ -142,6 +147,11 @@ impl Prepared {
     pub(crate) fn filter_system_calls(&self) -> io::Result<()> {
         if self.filter.is_empty() { Ok(()) } else { sys::filter_system_calls(&self.filter) }
     }
+}
+
+fn lower(resource: Resource, value: u64) -> io::Result<()> {
+    let value = rustix::process::getrlimit(resource).maximum.map_or(value, |most| most.min(value));
+    Ok(rustix::process::setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
 }
 
 /// The accesses that a version of landlock knows.

@@ -80,6 +80,7 @@ async fn abstract_sockets_of_the_host_are_refused() {
         return;
     }
     assert_eq!(spawner.output(&connect).await, "refused");
+    // where the network is separated, that must be off here too
     let bare = Spawner::without(&[Defence::FileRules]).await;
     assert_eq!(bare.output(&connect).await, "connected");
     let own = "perl -e 'socket(L, 1, 1, 0); bind(L, pack(q(S a*), 1, qq(\\0own))); listen(L, 1); socket(S, 1, 1, 0); print connect(S, pack(q(S a*), 1, qq(\\0own))) ? q(connected) : $!'";

@@ -19,6 +19,15 @@ async fn memory_beyond_the_limit_ends_the_sandbox() {
 }
 
 #[tokio::test]
+async fn without_a_cgroup_one_process_does_not_take_all_memory() {
+    let take = "perl -e 'my $x = q(a) x 900_000_000; print length $x' 2>/dev/null || echo refused";
+    let bare = Spawner::without(&[Defence::MemoryGroup]).await;
+    assert_eq!(bare.output(take).await, "refused");
+    let barer = Spawner::without(&[Defence::MemoryGroup, Defence::Limits]).await;
+    assert_eq!(barer.output(take).await, "900000000");
+}
+
+#[tokio::test]
 async fn a_fork_bomb_meets_a_limit() {
     let forks = "for i in $(seq 100); do sleep 1000 & done 2>/dev/null; echo all";
     let (exit, stdout, _) = Spawner::start().await.script(forks).await.finish().await;
