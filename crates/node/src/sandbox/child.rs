@@ -305,6 +305,11 @@ fn failed(step: Step) -> impl Fn(rustix::io::Errno) -> Failure {
     move |error| (step, error.into())
 }
 
+/// Whether everything went well until there was nothing to execute.
+pub(crate) fn only_execution_failed(message: &[u8]) -> bool {
+    message.first() == Some(&(Step::Execute as u8))
+}
+
 /// The text of a report; `None` for what is none.
 pub(crate) fn read_report(message: &[u8]) -> Option<String> {
     let [step, errno @ ..] = message else { return None };
