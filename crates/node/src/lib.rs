@@ -19,4 +19,4 @@ pub mod unpack;
 pub use client::SpawnerCommand;
 pub use code::CodeSource;
 pub use node::{Node, NodeError, NodeOptions};
-pub use protocol::{Config, Enforcement, SandboxSpec};
+pub use protocol::{Config, Defence, Enforcement, SandboxSpec};

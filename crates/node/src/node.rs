@@ -24,7 +24,7 @@ use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
 use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
-use crate::protocol::{Config, Enforcement};
+use crate::protocol::{Config, Defence, Enforcement};
 use crate::runtimes::{ACTION, Candidates, Interpreters, usual_places};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
 
@@ -56,6 +56,10 @@ pub struct NodeOptions {
     pub code_bytes_max: u64,
     /// How much an archive may unpack to.
     pub unpack: UnpackLimits,
+    /// Whether to refuse to start where anything of [`Enforcement`] is missing.
+    pub require_isolation: bool,
+    /// What is switched off, to test what it is good for; empty in earnest.
+    pub without: Vec<Defence>,
 }
 
 impl NodeOptions {
@@ -73,6 +77,8 @@ impl NodeOptions {
             processes_max: 256,
             code_bytes_max: 2048 * MB,
             unpack: UnpackLimits::default(),
+            require_isolation: false,
+            without: Vec::new(),
         }
     }
 }
@@ -86,6 +92,11 @@ pub enum NodeError {
     /// Sandboxes cannot be made.
     #[error(transparent)]
     Spawner(#[from] SpawnerError),
+    /// They can be made, but not as isolated as the operator requires.
+    #[error(
+        "isolation is required, but this machine or user does not enforce: {0}; run as root with writable cgroups, on Linux 6.12 or newer, or do without --require-isolation"
+    )]
+    Isolation(String),
 }
 
 /// The node.
@@ -144,6 +155,7 @@ impl Node {
         let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let config = configuration(&options, &root, &code_root, &interpreters)?;
         let spawner = SpawnerClient::start(options.spawner.clone(), config).await?;
+        check_isolation(&spawner, options.require_isolation).await?;
         let memory_mb = options.memory_mb.unwrap_or_else(memory_to_offer_mb);
         let inner = Inner {
             offer: NodeOffer { node: options.node, memory_mb },
@@ -407,7 +419,23 @@ fn configuration(
         binds: binds?,
         uid_base: options.uid_base,
         sandboxes_max: options.sandboxes_max,
+        without: options.without.clone(),
     })
+}
+
+/// Says what sandboxes are not held to here, and refuses where that is required.
+async fn check_isolation(spawner: &SpawnerClient, required: bool) -> Result<(), NodeError> {
+    let missing = spawner.enforcement().missing().join(", ");
+    if missing.is_empty() {
+        tracing::info!("sandboxes are held to everything that can be enforced");
+        return Ok(());
+    }
+    if required {
+        spawner.close().await;
+        return Err(NodeError::Isolation(missing));
+    }
+    tracing::warn!(%missing, "sandboxes are not held to everything here; --require-isolation refuses to start then");
+    Ok(())
 }
 
 fn memory_to_offer_mb() -> u64 {

@@ -96,6 +96,8 @@ pub(crate) struct NodeConfig {
     /// The `java` of a JDK, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) java: Option<PathBuf>,
+    /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
+    pub(crate) require_isolation: bool,
 }
 
 impl NodeConfig {
@@ -208,6 +210,7 @@ fn merge(
     config.api_host = api_host.clone().or(config.api_host);
     config.pool.memory_mb = memory_mb.or(config.pool.memory_mb);
     config.allow_well_known_credentials |= options.allow_well_known_credentials;
+    config.node.require_isolation |= options.require_isolation;
     config.check()
 }
 

@@ -16,7 +16,7 @@ use triplane_model::{
     Action, ActionLimits, ActivationId, Credential, EntityName, FullName, Identity, NamespaceLimits,
     Revision, Status, TransactionId, Version,
 };
-use triplane_node::{Node, NodeOptions};
+use triplane_node::{Defence, Node, NodeOptions};
 use triplane_proxy::spool::{Spool, SpoolOptions, Uploader};
 use triplane_proxy::{Settings, Shared};
 use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest, Target};
@@ -289,4 +289,20 @@ async fn a_shut_down_takes_the_containers_with_it() {
     assert_eq!(within(node.exits.recv()).await, Some(running.id));
     let refused = tokio::time::timeout(Duration::from_secs(20), node.launch(node.spec("", |_| ()))).await;
     assert!(refused.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn isolation_that_is_required_and_missing_is_refused_by_name() {
+    let scratch = Scratch::new();
+    let spool = Spool::open(scratch.join("spool"), Arc::new(NoStore), SpoolOptions::default()).await.unwrap();
+    let shared = Shared::new(Settings::default(), spool);
+    let mut options = NodeOptions::new(&scratch.0, command());
+    options.require_isolation = true;
+    options.without = vec![Defence::SystemCalls];
+    let started = Node::start(options.clone(), Arc::new(Codes::default()), Arc::clone(&shared)).await;
+    let refused = started.err().unwrap().to_string();
+    assert!(refused.starts_with("isolation is required") && refused.contains("system_calls"), "{refused}");
+    options.require_isolation = false;
+    let degraded = Node::start(options, Arc::new(Codes::default()), shared).await.unwrap();
+    assert!(degraded.enforcement().missing().contains(&"system_calls"));
 }

@@ -96,6 +96,10 @@ fn sandbox_cgroups(line: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         status.contains(&format!("PPid:\t{}\n", std::process::id()))
     });
-    ours.map(|entry| std::fs::read_dir(entry.path()).unwrap().flatten().filter(|c| c.path().is_dir()).count())
-        .sum()
+    // either such a subtree holds those of the sandboxes, or each sandbox has one itself
+    ours.map(|entry| match entry.file_name().to_string_lossy().contains("-c-") {
+        true => 1,
+        false => std::fs::read_dir(entry.path()).unwrap().flatten().filter(|c| c.path().is_dir()).count(),
+    })
+    .sum()
 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod asynchronous;
+mod attacks;
 mod clients;
 mod durability;
 mod faults;
