@@ -11,7 +11,9 @@
 mod answers;
 mod calls;
 mod container;
+mod desk;
 mod frame;
+mod link;
 mod logs;
 mod message;
 mod metrics;

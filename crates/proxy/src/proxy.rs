@@ -11,7 +11,9 @@ use triplane_core::pool::message::ContainerSpec;
 use triplane_wire::run::{NotStarted, RunReply, RunRequest, Target};
 
 use crate::container::Container;
+use crate::link::{Framed, Link};
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::pump::Pump;
 use crate::runtime::{Exit, Runtime};
 use crate::shared::Shared;
@@ -63,7 +65,8 @@ impl Proxy {
                 return Err(StartFailed::Socket(error.to_string()));
             }
         };
-        let inner = Container::new(container, spec, secret, shared, sandbox, code, writer);
+        let link = Link::Framed(Framed { outbox: Outbox::new(writer), code });
+        let inner = Container::new(container, spec, secret, shared, sandbox, link);
         let proxy = Arc::new(Self { inner: Arc::clone(&inner) });
         let (ready, is_ready) = oneshot::channel();
         tokio::spawn(Pump::new(Arc::clone(&inner), reader, stdout, stderr, ready).run());
