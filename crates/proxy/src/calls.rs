@@ -10,8 +10,8 @@ use triplane_core::gate::Entry;
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::container::{Call, Container, Phase, State};
+use crate::link::Fault;
 use crate::outbox::Written;
-use crate::outcome::Outcome;
 use crate::shared::millis;
 use crate::spool::{Sent, SpoolError};
 
@@ -56,9 +56,9 @@ impl Container {
     fn initialise(&self, mut state: MutexGuard<'_, State>, mut call: Call) {
         call.begin();
         self.shared.metrics.inits.inc();
-        if let Some(outcome) = self.link.fault() {
+        if let Some(fault) = self.link.fault() {
             drop(state);
-            return self.fail_init(call, &outcome);
+            return self.fail(call, &fault);
         }
         let deadline_ms = call.start_ms.saturating_add(millis(self.timeout));
         let payload = self.link.init(&self.messages, &self.spec, &call.request, deadline_ms);
@@ -76,10 +76,11 @@ impl Container {
         }
     }
 
-    /// Ends a call whose code is known to be unusable as the runtime would: its init failed.
-    fn fail_init(&self, call: Call, outcome: &Outcome) {
-        let logs = self.collector().take(true);
-        self.conclude(call, 0, Instant::now(), outcome, &logs);
+    /// Ends a call that is known to fail as the runtime would, or the start of its container.
+    fn fail(&self, call: Call, fault: &Fault) {
+        let logs = self.collector().take(fault.of_init);
+        let stream = u32::from(!fault.of_init);
+        self.conclude(call, stream, Instant::now(), &fault.outcome, &logs);
     }
 
     /// Sends a call that has a permit to the initialised runtime; answers its stream if it was sent.
@@ -111,7 +112,7 @@ impl Container {
         state.running.insert(stream, call);
         let arm = !std::mem::replace(&mut state.armed, true);
         drop(state);
-        let written = self.link.send_run(frame);
+        let written = self.link.send_run(stream, frame);
         if self.settle_write(written, arm) {
             return Some(stream);
         }

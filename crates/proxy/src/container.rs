@@ -236,6 +236,11 @@ impl Container {
         Collector::new(bytes_max, Arc::clone(&self.shared.logs))
     }
 
+    /// Whether it is initialised and takes calls.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.lock().phase == Phase::Ready
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
