@@ -12,4 +12,5 @@ mod pull;
 mod sandbox;
 
 pub use driver::Docker;
+pub use networks::instance;
 pub use options::{CodeSource, DockerError, DockerOptions, Login};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
@@ -51,13 +52,19 @@ impl Networks {
     }
 }
 
+/// What tells the containers and networks of the platform with this data directory from those of others.
+#[must_use]
+pub fn instance(data_dir: &Path) -> String {
+    short_hash(&data_dir.to_string_lossy())
+}
+
 /// A name of limited length, whatever the namespace's is.
 fn name(instance: &str, namespace: &str) -> String {
     format!("triplane-{instance}-{}", short_hash(namespace))
 }
 
 /// 64 bits of SHA-256 in hexadecimal.
-pub(crate) fn short_hash(text: &str) -> String {
+fn short_hash(text: &str) -> String {
     let mut out = String::new();
     for byte in &Sha256::digest(text)[..8] {
         write!(out, "{byte:02x}").ok();

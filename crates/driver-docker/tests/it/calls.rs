@@ -4,8 +4,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use triplane_model::activation::text;
 
-use crate::engine::{DEAF, EMPTY, EXITS, IMAGE, LATE, with_engine};
-use crate::world::{World, blackbox};
+use crate::world::{World, blackbox, with_engine};
+use triplane_testkit::docker::{DEAF, EMPTY, EXITS, IMAGE, LATE};
 
 const MIGHT_BE_MISSING: &str =
     "stderr: The action did not initialize or run as expected. Log data might be missing.";

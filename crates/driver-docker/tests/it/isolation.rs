@@ -3,8 +3,7 @@
 use serde_json::json;
 use triplane_model::{Action, EntityName, FullName};
 
-use crate::engine::with_engine;
-use crate::world::World;
+use crate::world::{World, with_engine};
 
 const ADDRESS: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
 

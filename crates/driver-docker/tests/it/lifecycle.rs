@@ -7,8 +7,7 @@ use tokio::sync::mpsc;
 use triplane_control::driver::Driver;
 use triplane_core::id::NodeId;
 
-use crate::engine::with_engine;
-use crate::world::{NODE, World, soon, until};
+use crate::world::{NODE, World, soon, until, with_engine};
 
 #[test]
 fn an_idle_container_is_paused_and_resumed_for_its_next_call() {

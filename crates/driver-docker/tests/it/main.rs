@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
 mod calls;
-mod engine;
 mod isolation;
 mod lifecycle;
 mod pulls;

@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use triplane_driver_docker::Login;
 
-use crate::engine::{IMAGE, LATEST, with_engine};
-use crate::world::{World, blackbox};
+use crate::world::{World, blackbox, with_engine};
+use triplane_testkit::docker::{IMAGE, LATEST};
 
 /// A registry that has nothing, but asks who wants it. Answers its address and what it was told.
 async fn registry() -> (String, Arc<Mutex<Vec<String>>>) {

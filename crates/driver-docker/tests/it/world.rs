@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,11 +24,16 @@ use triplane_proxy::spool::{Spool, SpoolOptions, Uploader};
 use triplane_proxy::{Settings, Shared};
 use triplane_wire::run::{Finished, RunReply, RunRequest, Target};
 
-use crate::engine::{Engine, IMAGE};
+use triplane_testkit::docker::{self, Engine, IMAGE};
 
 pub(crate) const NODE: NodeId = NodeId(1);
 /// A managed kind, whose image writes markers.
 pub(crate) const KIND: &str = "test:1";
+
+/// Runs a test with an engine.
+pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(&'static Engine) -> F) {
+    docker::with_engine(Path::new(env!("CARGO_BIN_EXE_triplane-test-runtime")), test);
+}
 
 /// Fails instead of hanging. Engines take their time on a busy machine.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {

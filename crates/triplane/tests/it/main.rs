@@ -5,6 +5,7 @@
 mod admin;
 mod asynchronous;
 mod clients;
+mod docker;
 mod durability;
 mod faults;
 mod first_action;

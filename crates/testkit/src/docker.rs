@@ -1,5 +1,6 @@
-//! One engine for all tests of the binary: its files in a temporary directory, its bridges in a network namespace that
-//! the threads of the tests join. It ends with this process, however that ends.
+//! A Docker engine for the tests of one binary: its files in a temporary directory, its bridges in a network namespace
+//! that the threads of the tests join. It ends with this process, however that ends.
+#![allow(clippy::unwrap_used, reason = "an engine that cannot be made is to fail its tests")]
 
 use std::fs::File;
 use std::future::Future;
@@ -26,26 +27,35 @@ wait "$engine"
 rm -rf "$dir"
 "#;
 
-/// The runtime in an image, started as the name says.
-pub(crate) const IMAGE: &str = "local/runtime:1";
-pub(crate) const LATE: &str = "local/late:1";
-pub(crate) const DEAF: &str = "local/deaf:1";
-pub(crate) const EXITS: &str = "local/exits:1";
+/// The runtime in an image.
+pub const IMAGE: &str = "local/runtime:1";
+/// [`IMAGE`], but it listens late.
+pub const LATE: &str = "local/late:1";
+/// [`IMAGE`], but it never listens.
+pub const DEAF: &str = "local/deaf:1";
+/// [`IMAGE`], but it ends at once.
+pub const EXITS: &str = "local/exits:1";
 /// An image with nothing to start.
-pub(crate) const EMPTY: &str = "local/empty:1";
+pub const EMPTY: &str = "local/empty:1";
 /// The same as [`IMAGE`], by a name that means the newest one.
-pub(crate) const LATEST: &str = "local/runtime";
+pub const LATEST: &str = "local/runtime";
 
-pub(crate) struct Engine {
+/// A running engine.
+#[derive(Debug)]
+pub struct Engine {
     dir: PathBuf,
     /// Kept, so that its input stays open.
     _keeper: Mutex<Child>,
 }
 
-/// Runs a test in the engine's network, if there can be an engine.
-pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(&'static Engine) -> F) {
+/// Runs a test in the engine's network, if there can be an engine; else says why it is skipped. The images are made of
+/// `runtime`, the program `triplane-test-runtime`.
+///
+/// # Panics
+/// When an engine that should come up does not.
+pub fn with_engine<F: Future<Output = ()>>(runtime: &Path, test: impl FnOnce(&'static Engine) -> F) {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
-    match ENGINE.get_or_init(Engine::start) {
+    match ENGINE.get_or_init(|| Engine::start(runtime)) {
         Ok(engine) => {
             engine.join_network();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -56,7 +66,10 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(&'static Eng
 }
 
 impl Engine {
-    fn start() -> Result<Self, String> {
+    fn start(runtime: &Path) -> Result<Self, String> {
+        if !runtime.is_file() {
+            return Err(format!("{} is not built", runtime.display()));
+        }
         if !rustix::process::geteuid().is_root() {
             return Err("a docker engine is started by root only".to_owned());
         }
@@ -81,7 +94,7 @@ impl Engine {
         let keeper = keeper.process_group(0).spawn().unwrap();
         let engine = Self { dir, _keeper: Mutex::new(keeper) };
         engine.wait_until_up();
-        engine.make_images();
+        engine.make_images(runtime);
         Ok(engine)
     }
 
@@ -96,9 +109,9 @@ impl Engine {
         }
     }
 
-    fn make_images(&self) {
+    fn make_images(&self, runtime: &Path) {
         let root = self.dir.join("root");
-        copy_with_libraries(Path::new(env!("CARGO_BIN_EXE_triplane-test-runtime")), &root);
+        copy_with_libraries(runtime, &root);
         for (image, command) in [
             (IMAGE, Some(r#"CMD ["/runtime"]"#)),
             (LATE, Some(r#"CMD ["/runtime","late"]"#)),
@@ -139,12 +152,17 @@ impl Engine {
         docker
     }
 
-    pub(crate) fn host(&self) -> String {
+    /// Where it listens.
+    #[must_use]
+    pub fn host(&self) -> String {
         format!("unix://{}", self.dir.join("sock").display())
     }
 
     /// What the engine's own client answers.
-    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+    ///
+    /// # Panics
+    /// When it refuses.
+    pub fn ask(&self, arguments: &[&str]) -> String {
         let output = self.docker().args(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
