@@ -90,6 +90,11 @@ impl Collector {
         }
     }
 
+    /// Whether anything is kept at all.
+    pub(crate) fn collects(&self) -> bool {
+        self.bytes_max > 0
+    }
+
     /// Bytes that are held.
     pub(crate) fn held_bytes(&self) -> usize {
         self.lines.len() + self.partial.iter().map(Vec::len).sum::<usize>()

@@ -74,14 +74,19 @@ impl Console {
         self.marked == [true; 2]
     }
 
-    /// How long to wait for what is missing after an answer that `succeeded`: markers are not awaited otherwise.
+    /// How long to wait for what is missing after an answer that `succeeded`: markers are not awaited otherwise, and
+    /// nothing is where nothing is collected.
     pub(crate) fn patience(&self, succeeded: bool) -> Duration {
-        if succeeded && self.writes_markers { MARKERS_WITHIN } else { OUTPUT_WITHIN }
+        match (self.collector.collects(), succeeded && self.writes_markers) {
+            (false, _) => Duration::ZERO,
+            (true, true) => MARKERS_WITHIN,
+            (true, false) => OUTPUT_WITHIN,
+        }
     }
 
     /// Whether something is missing although it was waited for.
     pub(crate) fn is_incomplete(&self) -> bool {
-        self.writes_markers && !self.is_complete()
+        self.collector.collects() && self.writes_markers && !self.is_complete()
     }
 
     /// A new activation begins: markers of before are not its own.

@@ -457,6 +457,16 @@ async fn markers_that_do_not_come_are_noted_and_cost_the_container() {
 }
 
 #[tokio::test]
+async fn where_no_logs_are_kept_markers_are_not_awaited() {
+    let world = World::new().await;
+    let no_logs = |action: &mut Action| action.limits.logs_mb = 0;
+    let started = start_with(&world, no_logs, |runtime| runtime.writes_markers = true).await;
+    started.print("one\n").await;
+    assert!(started.run_once(200, "{}").await.reusable);
+    assert!(world.logs(1).await.is_empty());
+}
+
+#[tokio::test]
 async fn an_image_without_markers_keeps_what_it_wrote() {
     let world = World::new().await;
     let started = start(&world).await;
