@@ -7,6 +7,7 @@
 mod cgroup;
 pub mod client;
 pub mod code;
+pub mod native;
 mod node;
 mod protocol;
 pub mod runtimes;
@@ -18,4 +19,4 @@ pub mod unpack;
 pub use client::SpawnerCommand;
 pub use code::CodeSource;
 pub use node::{Node, NodeError, NodeOptions};
-pub use protocol::{Config, Enforcement, SandboxSpec};
+pub use protocol::{Config, Defence, Enforcement, SandboxSpec};

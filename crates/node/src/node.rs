@@ -24,8 +24,8 @@ use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
 use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
-use crate::protocol::{Config, Enforcement};
-use crate::runtimes::{ACTION, Interpreters};
+use crate::protocol::{Config, Defence, Enforcement};
+use crate::runtimes::{ACTION, Candidates, Interpreters, usual_places};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
 
 /// Left to the system and the server, of the memory of the machine, in MB.
@@ -44,8 +44,8 @@ pub struct NodeOptions {
     pub memory_mb: Option<u64>,
     /// How the spawner is started.
     pub spawner: SpawnerCommand,
-    /// Where to look for Node.js, in this order; see [`crate::runtimes::nodejs_candidates`].
-    pub nodejs: Vec<PathBuf>,
+    /// Where to look for interpreters; see [`usual_places`].
+    pub interpreters: Candidates,
     /// The first of the user ids that sandboxes get, when the server runs as root.
     pub uid_base: u32,
     /// The most sandboxes at once.
@@ -56,6 +56,10 @@ pub struct NodeOptions {
     pub code_bytes_max: u64,
     /// How much an archive may unpack to.
     pub unpack: UnpackLimits,
+    /// Whether to refuse to start where anything of [`Enforcement`] is missing.
+    pub require_isolation: bool,
+    /// What is switched off, to test what it is good for; empty in earnest.
+    pub without: Vec<Defence>,
 }
 
 impl NodeOptions {
@@ -67,12 +71,14 @@ impl NodeOptions {
             data: data.to_owned(),
             memory_mb: None,
             spawner,
-            nodejs: crate::runtimes::nodejs_candidates(std::env::var_os("PATH").as_deref()),
+            interpreters: usual_places(std::env::var_os("PATH").as_deref()),
             uid_base: 200_000,
             sandboxes_max: 10_000,
             processes_max: 256,
             code_bytes_max: 2048 * MB,
             unpack: UnpackLimits::default(),
+            require_isolation: false,
+            without: Vec::new(),
         }
     }
 }
@@ -86,6 +92,11 @@ pub enum NodeError {
     /// Sandboxes cannot be made.
     #[error(transparent)]
     Spawner(#[from] SpawnerError),
+    /// They can be made, but not as isolated as the operator requires.
+    #[error(
+        "isolation is required, but this machine or user does not enforce: {0}; run as root with writable cgroups, on Linux 6.12 or newer, or do without --require-isolation"
+    )]
+    Isolation(String),
 }
 
 /// The node.
@@ -137,12 +148,14 @@ impl Node {
         let data = std::path::absolute(&options.data)?;
         let (root, code_root) = (data.join("sandbox"), data.join("code"));
         std::fs::create_dir_all(&root)?;
-        let interpreters = Interpreters::find(&data, &options.nodejs).await?;
+        let interpreters =
+            Interpreters::find(&data, &options.interpreters, options.spawner.program.clone()).await?;
         let (directory, bytes_max, unpack) = (code_root.clone(), options.code_bytes_max, options.unpack);
         let open = move || CodeCache::open(&directory, bytes_max, unpack, code);
         let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let config = configuration(&options, &root, &code_root, &interpreters)?;
         let spawner = SpawnerClient::start(options.spawner.clone(), config).await?;
+        check_isolation(&spawner, options.require_isolation).await?;
         let memory_mb = options.memory_mb.unwrap_or_else(memory_to_offer_mb);
         let inner = Inner {
             offer: NodeOffer { node: options.node, memory_mb },
@@ -171,6 +184,12 @@ impl Node {
     #[must_use]
     pub fn runtimes(&self) -> Runtimes {
         self.inner.interpreters.manifest()
+    }
+
+    /// Whether there is anything but executables that this node runs.
+    #[must_use]
+    pub fn has_interpreter(&self) -> bool {
+        !self.inner.interpreters.found().is_empty()
     }
 
     /// Whether containers can be started now: the spawner runs.
@@ -400,7 +419,23 @@ fn configuration(
         binds: binds?,
         uid_base: options.uid_base,
         sandboxes_max: options.sandboxes_max,
+        without: options.without.clone(),
     })
+}
+
+/// Says what sandboxes are not held to here, and refuses where that is required.
+async fn check_isolation(spawner: &SpawnerClient, required: bool) -> Result<(), NodeError> {
+    let missing = spawner.enforcement().missing().join(", ");
+    if missing.is_empty() {
+        tracing::info!("sandboxes are held to everything that can be enforced");
+        return Ok(());
+    }
+    if required {
+        spawner.close().await;
+        return Err(NodeError::Isolation(missing));
+    }
+    tracing::warn!(%missing, "sandboxes are not held to everything here; --require-isolation refuses to start then");
+    Ok(())
 }
 
 fn memory_to_offer_mb() -> u64 {

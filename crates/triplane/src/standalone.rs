@@ -25,6 +25,7 @@ use triplane_store::{DirLock, Sqlite, Stores};
 use crate::admin_listener::{self, AdminListener};
 use crate::config::Config;
 use crate::contact::Contact;
+use crate::crowd::Crowd;
 use crate::docker::{self, Share};
 use crate::fleet::Fleet;
 use crate::ports::{CodePort, ManagementPort, PropagationPort, QueuePort, SpoolPort, UploadPort};
@@ -91,7 +92,10 @@ impl Platform {
             tokio::spawn(follow::said(said, handle.clone())),
             tokio::spawn(follow::pool(router.clone(), ROUTER, handle.clone(), shutdown.clone())),
             spawn(&router, &shutdown, |router, shutdown| async move { router.report(shutdown).await }),
-            spawn(&router, &shutdown, |router, _| async move { router.watch().await }),
+            spawn(&router, &shutdown, |router, _| async move {
+                let mut crowd = Crowd::new();
+                router.watch(move || crowd.is_there()).await;
+            }),
             spawn(&management, &shutdown, |management, shutdown| async move {
                 management.retention(shutdown.wait()).await;
             }),
@@ -167,9 +171,10 @@ async fn start_node(config: &Config, stores: &Stores, proxies: &Arc<Shared>) -> 
     let code = Arc::new(CodePort(stores.entities.clone()));
     let node = Node::start(settings::node(config)?, code, proxies.clone()).await;
     let node = node.context("cannot start the node")?;
-    if node.runtimes().0.is_empty() {
-        let looked_for = config.node.nodejs.as_deref().map_or("node on PATH".into(), Path::to_string_lossy);
-        warn!(%looked_for, "no usable Node.js: no action can run; install Node.js 20, or name it by node.nodejs");
+    if !node.has_interpreter() {
+        warn!(
+            "no usable interpreter: only executables can run; install Node.js 20 or Python 3, or name one by node.nodejs, node.python"
+        );
     }
     Ok(node)
 }

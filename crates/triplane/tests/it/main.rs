@@ -4,12 +4,14 @@
 
 mod admin;
 mod asynchronous;
+mod attacks;
 mod clients;
 mod docker;
 mod durability;
 mod faults;
 mod first_action;
 mod hostile;
+mod languages;
 mod limits;
 mod listeners;
 mod load;
