@@ -1,5 +1,6 @@
 //! Configuration: defaults, a TOML file, the environment (`TRIPLANE__SECTION__KEY`), flags; later ones win.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) pool: PoolConfig,
     pub(crate) activations: ActivationsConfig,
     pub(crate) node: NodeConfig,
+    pub(crate) docker: DockerConfig,
 }
 
 /// What is logged and how.
@@ -113,6 +115,70 @@ impl NodeConfig {
     }
 }
 
+/// A Docker engine that runs images of users, and managed kinds from their published images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DockerConfig {
+    /// Use it.
+    pub(crate) enabled: bool,
+    /// Where it listens.
+    pub(crate) host: String,
+    /// Which managed kinds run there.
+    pub(crate) kinds: DockerKinds,
+    /// Its part of the memory for containers in MB; a half when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_mb: Option<u64>,
+    /// After how long without a call a container is paused, in seconds.
+    pub(crate) pause_seconds: u64,
+    /// How long the pull of an image may take, in seconds.
+    pub(crate) pull_seconds: u64,
+    /// Images by kind, instead of OpenWhisk's published ones.
+    pub(crate) images: BTreeMap<String, String>,
+    /// Credentials by registry, such as `docker.io` or `registry.example.org:5000`.
+    pub(crate) registries: BTreeMap<String, RegistryConfig>,
+}
+
+/// Which managed kinds run from their images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DockerKinds {
+    /// Those that the node cannot run.
+    Missing,
+    All,
+    None,
+}
+
+/// Who we are for a registry.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RegistryConfig {
+    pub(crate) username: String,
+    /// Never printed.
+    #[serde(skip_serializing)]
+    pub(crate) password: String,
+}
+
+impl std::fmt::Debug for RegistryConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("RegistryConfig").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            host: "unix:///var/run/docker.sock".to_owned(),
+            kinds: DockerKinds::Missing,
+            memory_mb: None,
+            pause_seconds: 10,
+            pull_seconds: 600,
+            images: BTreeMap::new(),
+            registries: BTreeMap::new(),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -132,6 +198,7 @@ impl Default for Config {
             pool: PoolConfig::default(),
             activations: ActivationsConfig::default(),
             node: NodeConfig::default(),
+            docker: DockerConfig::default(),
         }
     }
 }
@@ -265,6 +332,15 @@ mod tests {
         assert!(refused.to_string().contains("--allow-well-known-credentials"), "{refused}");
         let told = ServeOptions { listen, allow_well_known_credentials: true, ..ServeOptions::default() };
         assert!(merged("", &[], &told).is_ok());
+    }
+
+    #[test]
+    fn the_password_of_a_registry_is_not_printed() {
+        let file = "[docker.registries.\"docker.io\"]\nusername = \"me\"\npassword = \"secret\"";
+        let config = merged(file, &[], &ServeOptions::default()).unwrap();
+        assert_eq!(config.docker.registries["docker.io"].password, "secret");
+        let printed = toml::to_string_pretty(&config).unwrap() + &format!("{config:?}");
+        assert!(printed.contains("me") && !printed.contains("secret"), "{printed}");
     }
 
     #[test]
