@@ -62,18 +62,17 @@ pub fn with_engine<F: Future<Output = ()>>(runtime: &Path, test: impl FnOnce(&'s
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(test(engine));
         }
-        // past the test's captured output, which nobody sees of a test that passes
-        Err(reason) => writeln!(std::io::stderr(), "skipped, there is no docker engine: {reason}").unwrap(),
+        Err(reason) => say(&format!("skipped, there is no docker engine: {reason}")),
     }
 }
 
 impl Engine {
     fn start(runtime: &Path) -> Result<Self, String> {
-        if !runtime.is_file() {
-            return Err(format!("{} is not built", runtime.display()));
-        }
         if !rustix::process::geteuid().is_root() {
             return Err("a docker engine is started by root only".to_owned());
+        }
+        if !runtime.is_file() {
+            return Err(format!("{} is not built", runtime.display()));
         }
         for program in ["dockerd", "ip", "iptables", "tar", "unshare"] {
             let found = Command::new("sh")
@@ -169,6 +168,11 @@ impl Engine {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
+}
+
+/// Past the captured output of a test, which nobody sees of one that passes.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").ok();
 }
 
 #[expect(clippy::disallowed_methods, reason = "no async thread waits here")]

@@ -142,7 +142,7 @@ fn an_image_of_the_users_own_may_listen_late_and_write_no_markers() {
     with_engine(|engine| async move {
         let world = World::new(engine).await;
         let container = world.start("", blackbox(LATE)).await;
-        let ended = container.call(&json!({"markers": false, "print": "hello"})).await;
+        let ended = container.call(&json!({"markers": false, "print": "hello", "sleep_ms": 500})).await;
         assert_eq!(ended.status(), "success");
         assert_eq!(container.logs(&ended).await, ["stdout: hello"]);
         let record = world.record(ended.id).await;

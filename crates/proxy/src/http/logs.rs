@@ -9,8 +9,11 @@ use crate::logs::{Collector, Output, Stamp};
 const MARKER: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
 /// How long the markers may take after the answer; OpenWhisk waits as long.
 const MARKERS_WITHIN: Duration = Duration::from_secs(2);
-/// How long output may be on its way here that no marker follows.
-const OUTPUT_WITHIN: Duration = Duration::from_millis(50);
+/// How long output may be on its way here that no marker follows. Every call of such an image waits so long, while an
+/// engine takes about a millisecond.
+const OUTPUT_WITHIN: Duration = Duration::from_millis(20);
+/// The same after an error: the container goes anyway, and what it wrote last is wanted most.
+const LAST_OUTPUT_WITHIN: Duration = Duration::from_millis(100);
 
 /// Collects the output of one activation after the other.
 #[derive(Debug)]
@@ -77,8 +80,9 @@ impl Console {
     /// How long to wait for what is missing after an answer that `succeeded`: markers are not awaited otherwise, and
     /// nothing is where nothing is collected.
     pub(crate) fn patience(&self, succeeded: bool) -> Duration {
-        match (self.collector.collects(), succeeded && self.writes_markers) {
-            (false, _) => Duration::ZERO,
+        match (succeeded, self.writes_markers) {
+            _ if !self.collector.collects() => Duration::ZERO,
+            (false, _) => LAST_OUTPUT_WITHIN,
             (true, true) => MARKERS_WITHIN,
             (true, false) => OUTPUT_WITHIN,
         }
@@ -154,6 +158,6 @@ mod tests {
         assert_eq!(console.patience(true), OUTPUT_WITHIN);
         console.push(Output::Stdout, MARKER);
         console.push(Output::Stdout, b"\n");
-        assert_eq!((console.patience(true), console.patience(false)), (MARKERS_WITHIN, OUTPUT_WITHIN));
+        assert_eq!((console.patience(true), console.patience(false)), (MARKERS_WITHIN, LAST_OUTPUT_WITHIN));
     }
 }

@@ -284,6 +284,10 @@ impl Pump {
         while let Some(settled) = self.settling.pop_front() {
             self.conclude(settled, false);
         }
+        // these were never sent, so they may run elsewhere
+        let mut unsent = self.rest.take_held();
+        unsent.extend(std::iter::from_fn(|| self.requests.try_recv().ok()));
+        unsent.into_iter().for_each(|exchange| self.send_away(exchange.stream));
         for (stream, call) in self.container.take_all() {
             let outcome = self.container.outcome_of_exit(stream, exit);
             let logs = self.console.take(self.container.collector());

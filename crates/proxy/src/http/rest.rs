@@ -66,6 +66,11 @@ impl Rest {
         None
     }
 
+    /// What was kept and is not to be sent any more.
+    pub(crate) fn take_held(&mut self) -> Vec<Exchange> {
+        std::mem::take(&mut self.held)
+    }
+
     /// Pauses and resumes; ready when something can be sent, or never will be.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Awake> {
         loop {

@@ -29,6 +29,8 @@ struct Container {
     kills: AtomicUsize,
     pauses: AtomicUsize,
     resumes: AtomicUsize,
+    /// A resume never ends.
+    stuck: std::sync::atomic::AtomicBool,
 }
 
 impl Sandbox for Container {
@@ -49,7 +51,10 @@ impl Sandbox for Container {
 
     fn resume(&self) -> BoxFuture<'static, bool> {
         self.resumes.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(true).boxed()
+        match self.stuck.load(Ordering::SeqCst) {
+            true => std::future::pending().boxed(),
+            false => std::future::ready(true).boxed(),
+        }
     }
 }
 
@@ -194,6 +199,7 @@ fn start_at(
         kills: AtomicUsize::new(0),
         pauses: AtomicUsize::new(0),
         resumes: AtomicUsize::new(0),
+        stuck: std::sync::atomic::AtomicBool::new(false),
     });
     let code = HttpCode { text: Some("the code".into()), binary: false, fault: None };
     let mut runtime = HttpRuntime {
@@ -517,6 +523,22 @@ async fn an_idle_container_is_paused_and_resumed_before_its_next_call() {
     assert_eq!(done(reply).await.status, Status::Success);
     assert_eq!(started.container.resumes.load(Ordering::SeqCst), 1);
     until("paused again", || started.container.pauses.load(Ordering::SeqCst) == 2).await;
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_container_that_ends_may_run_elsewhere() {
+    let world = World::new().await;
+    let soon_paused = |runtime: &mut HttpRuntime| runtime.pause_after = Some(Duration::from_millis(20));
+    let started = start_with(&world, |_| {}, soon_paused).await;
+    started.run_once(200, "{}").await;
+    until("paused", || started.container.pauses.load(Ordering::SeqCst) == 1).await;
+    started.container.stuck.store(true, Ordering::SeqCst);
+    let reply = started.proxy.run(call(2, "{}"));
+    until("resumed", || started.container.resumes.load(Ordering::SeqCst) == 1).await;
+    started.container.end(Exit::Signal(9));
+    assert!(matches!(soon(reply).await, RunReply::NotStarted(NotStarted::Closed)));
+    soon(world.spool.flush()).await.unwrap();
+    assert!(world.store.record(2).is_none());
 }
 
 #[tokio::test]
