@@ -13,7 +13,7 @@ use crate::image::ImageName;
 use crate::limits::{ActionLimits, LimitsPatch, SystemLimits};
 use crate::name::{EntityName, FullName};
 use crate::parameters::Parameters;
-use crate::runtimes::{BLACKBOX, Kinds};
+use crate::runtimes::{BLACKBOX, Kinds, SKELETON};
 
 /// An action as it is stored; its code lives apart, by hash.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -191,7 +191,7 @@ impl ExecPut {
         let Some(Value::String(kind)) = fields.remove("kind") else {
             return Err(ApiError::malformed_content("'kind' must be a string defined in 'exec'"));
         };
-        if kinds.blackbox && kind.trim().eq_ignore_ascii_case(BLACKBOX) {
+        if kind.trim().eq_ignore_ascii_case(BLACKBOX) && (kinds.blackbox || names_skeleton(&fields)) {
             return Self::parse_blackbox(fields);
         }
         let runtime = kinds.runtimes.resolve(&kind)?;
@@ -320,6 +320,13 @@ struct ShownExec<'a> {
     main: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
+}
+
+/// Whether the image is the one that runs executables (`wsk action create --native`), which needs no engine.
+fn names_skeleton(exec: &serde_json::Map<String, Value>) -> bool {
+    let image = exec.get("image").and_then(Value::as_str);
+    let name = image.and_then(|image| ImageName::parse(image).ok()).map(|image| image.name);
+    name.is_some_and(|name| name.trim_start_matches("docker.io/") == SKELETON)
 }
 
 /// 400: a PUT that creates an action without `exec`.
@@ -485,6 +492,18 @@ mod tests {
         let undefined =
             put(json!({})).unwrap().create(name, hash("h"), &SystemLimits::default(), 0).unwrap_err();
         assert_eq!(undefined.message, "exec undefined");
+    }
+
+    #[test]
+    fn the_image_that_stands_for_executables_needs_no_engine() {
+        for (image, is_taken) in [
+            ("openwhisk/dockerskeleton", true),
+            ("docker.io/openwhisk/dockerskeleton:nightly", true),
+            ("someone/dockerskeleton", false),
+        ] {
+            let body = put(json!({"exec": {"kind": "blackbox", "image": image, "code": "#!/bin/sh"}}));
+            assert_eq!(body.is_ok(), is_taken, "{image}");
+        }
     }
 
     #[test]

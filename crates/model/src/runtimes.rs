@@ -8,6 +8,8 @@ use crate::error::ApiError;
 
 /// The kind of actions that are images of their owner's.
 pub const BLACKBOX: &str = "blackbox";
+/// The image that stands for executables, which the node runs without an image.
+pub const SKELETON: &str = "openwhisk/dockerskeleton";
 
 /// Which kinds an action may have.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! The kinds of action that need no interpreter: their launcher is this program in another role.
 
-use triplane_model::runtimes::Runtime;
+use triplane_model::runtimes::{BLACKBOX, Runtime};
 
 use super::runtime;
 use crate::native::{Mode, ROLE};
@@ -18,9 +18,15 @@ pub(super) fn families() -> impl Iterator<Item = (String, Vec<Runtime>)> {
     KINDS.iter().map(|(family, version, _)| ((*family).to_owned(), vec![runtime(family, version, true)]))
 }
 
-/// The command of a kind's launcher inside a sandbox; nothing for other kinds.
+/// The command of a kind's launcher inside a sandbox; nothing for other kinds. An image that the node is asked to run is the
+/// one that stands for executables (`wsk action create --native`): others are an engine's.
 pub(super) fn arguments(kind: &str) -> Option<Vec<String>> {
+    let mode = if kind == BLACKBOX { Mode::Skeleton } else { mode(kind)? };
+    Some([LAUNCHER, ROLE, mode.name()].map(str::to_owned).into())
+}
+
+fn mode(kind: &str) -> Option<Mode> {
     let (family, version) = kind.split_once(':')?;
     let (_, _, mode) = KINDS.iter().find(|(name, number, _)| (*name, *number) == (family, version))?;
-    Some([LAUNCHER, ROLE, mode.name()].map(str::to_owned).into())
+    Some(*mode)
 }

@@ -70,7 +70,8 @@ async fn all_are_there(stores: &Stores, acknowledged: &BTreeSet<String>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "is run, and killed, by what_was_acknowledged_survives_a_kill"]
 async fn writes_until_it_is_killed() {
-    let dir = PathBuf::from(std::env::var_os(DIR).expect("only as a child"));
+    // the long forms of the tests run what is ignored, too
+    let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else { return };
     let round: u64 = std::env::var("TRIPLANE_STORE_TEST_ROUND").unwrap().parse().unwrap();
     let stores = Arc::new(open(&dir).await);
     let writers = (0..8).map(|writer| tokio::spawn(write_for_ever(stores.clone(), round * 100 + writer)));

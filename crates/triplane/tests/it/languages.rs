@@ -10,6 +10,8 @@ struct Language {
     kind: &'static str,
     /// The class, where a language has no function alone.
     main: Option<&'static str>,
+    /// The image, where the kind is `blackbox`.
+    image: Option<&'static str>,
     /// Answers its arguments.
     echo: &'static str,
     /// Answers `[1, "two", {"three": 3}]`.
@@ -40,6 +42,7 @@ const NO_DICTIONARY: &str = "The action did not return a dictionary or array.";
 const NODEJS: Language = Language {
     kind: "nodejs:default",
     main: None,
+    image: None,
     echo: "function main(args) { return args }",
     array: "function main() { return [1, 'two', {three: 3}] }",
     scalar: ("function main() { return 42 }", "The action did not return a dictionary."),
@@ -59,6 +62,7 @@ const NODEJS: Language = Language {
 const PYTHON: Language = Language {
     kind: "python:default",
     main: None,
+    image: None,
     echo: "def main(args):\n    return args\n",
     array: "def main(args):\n    return [1, 'two', {'three': 3}]\n",
     scalar: ("def main(args):\n    return 42\n", NO_DICTIONARY),
@@ -78,6 +82,7 @@ const PYTHON: Language = Language {
 const RUBY: Language = Language {
     kind: "ruby:default",
     main: None,
+    image: None,
     echo: "def main(args)\n  args\nend\n",
     array: "def main(args)\n  [1, 'two', {three: 3}]\nend\n",
     scalar: ("def main(args)\n  42\nend\n", NO_DICTIONARY),
@@ -97,6 +102,7 @@ const RUBY: Language = Language {
 const PHP: Language = Language {
     kind: "php:default",
     main: None,
+    image: None,
     echo: "<?php function main(array $args): array { return $args; }",
     array: "<?php function main(array $args): array { return [1, 'two', ['three' => 3]]; }",
     scalar: ("<?php function main(array $args) { return 42; }", NO_DICTIONARY),
@@ -116,6 +122,7 @@ const PHP: Language = Language {
 const JAVA: Language = Language {
     kind: "java:default",
     main: Some("A"),
+    image: None,
     echo: "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
            return args; } }",
     array: "import java.util.*; public class A { public static List<Object> main(Map<String, Object> args) { \
@@ -154,6 +161,7 @@ const JAVA: Language = Language {
 const NATIVE: Language = Language {
     kind: "native:default",
     main: None,
+    image: None,
     echo: "#!/bin/sh\ncat\n",
     array: "#!/bin/sh\necho '[1, \"two\", {\"three\": 3}]'\n",
     scalar: ("#!/bin/sh\necho 42\n", NO_DICTIONARY),
@@ -166,6 +174,9 @@ const NATIVE: Language = Language {
                   \"$__OW_ACTION_NAME\" \"$__OW_DEADLINE\" \"$GREETING\"\n",
     overlaps: None,
 };
+
+/// What `wsk action create --native` sends.
+const SKELETON: Language = Language { kind: "blackbox", image: Some("openwhisk/dockerskeleton"), ..NATIVE };
 
 /// A program that reads calls and writes results, with `body` to make `result` of `args`.
 macro_rules! action_loop {
@@ -184,6 +195,7 @@ macro_rules! action_loop {
 const GO: Language = Language {
     kind: "go:default",
     main: None,
+    image: None,
     echo: action_loop!("result = args"),
     array: action_loop!("result = [1, 'two', {'three': 3}]"),
     scalar: (action_loop!("result = 42"), NO_DICTIONARY),
@@ -214,6 +226,9 @@ impl Stage<'_> {
     /// Creates an action with limits and parameters, named after its case.
     async fn create(&self, name: &str, code: &str, limits: Value, parameters: Value) {
         let mut exec = json!({"kind": self.language.kind, "code": code});
+        if let Some(image) = self.language.image {
+            exec["image"] = json!(image);
+        }
         if let Some(main) = self.language.main {
             exec["main"] = json!(main);
         }
@@ -329,7 +344,7 @@ fn lines(record: &Value) -> Vec<String> {
 #[tokio::test]
 async fn every_language_conforms() {
     let platform = Platform::with_all_languages().await;
-    for language in [&NODEJS, &PYTHON, &RUBY, &PHP, &JAVA, &NATIVE, &GO] {
+    for language in [&NODEJS, &PYTHON, &RUBY, &PHP, &JAVA, &NATIVE, &SKELETON, &GO] {
         println!("{}", language.kind);
         Stage { platform: &platform, language }.conforms().await;
     }
