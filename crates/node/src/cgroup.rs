@@ -85,6 +85,7 @@ impl Cgroups {
         Enforcement {
             memory: self.memory.is_some(),
             processes: self.processes.is_some() || self.memory.as_ref().is_some_and(in_two),
+            network: false,
         }
     }
 

@@ -7,6 +7,7 @@
 mod cgroup;
 pub mod client;
 pub mod code;
+pub mod network;
 mod node;
 mod protocol;
 pub mod runtimes;
@@ -17,5 +18,6 @@ pub mod unpack;
 
 pub use client::SpawnerCommand;
 pub use code::CodeSource;
+pub use network::{NetworkOptions, Networks, SandboxNetwork};
 pub use node::{Node, NodeError, NodeOptions};
 pub use protocol::{Config, Enforcement, SandboxSpec};

@@ -24,6 +24,7 @@ use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
 use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
+use crate::network::{Networks, SandboxNetwork};
 use crate::protocol::{Config, Enforcement};
 use crate::runtimes::{ACTION, Interpreters};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
@@ -56,6 +57,8 @@ pub struct NodeOptions {
     pub code_bytes_max: u64,
     /// How much an archive may unpack to.
     pub unpack: UnpackLimits,
+    /// The networks of the sandboxes.
+    pub networks: Arc<Networks>,
 }
 
 impl NodeOptions {
@@ -73,6 +76,7 @@ impl NodeOptions {
             processes_max: 256,
             code_bytes_max: 2048 * MB,
             unpack: UnpackLimits::default(),
+            networks: Arc::new(Networks::shared()),
         }
     }
 }
@@ -182,12 +186,14 @@ impl Node {
     /// Which limits the kernel enforces here.
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
-        self.inner.spawner.enforcement()
+        let network = self.inner.options.networks.not_isolated().is_none();
+        Enforcement { network, ..self.inner.spawner.enforcement() }
     }
 
     /// Kills all containers and ends the spawner; waits until everything is gone.
     pub async fn shut_down(&self) {
         self.inner.spawner.close().await;
+        self.inner.options.networks.close().await;
     }
 }
 
@@ -269,7 +275,7 @@ impl Inner {
     ) -> Result<Endpoint, StartError> {
         let secret = Secret(rand::random());
         match self.bring_up(container, spec, secret).await {
-            Ok((proxy, code)) => {
+            Ok((proxy, held_for_it)) => {
                 let exited = proxy.exited();
                 held.proxy.store(Some(proxy));
                 held.phase.send_replace(Phase::Running);
@@ -277,7 +283,7 @@ impl Inner {
                 tokio::spawn(async move {
                     let exit = exited.await;
                     tracing::debug!(%container, ?exit, "container ended");
-                    drop(code);
+                    drop(held_for_it);
                     inner.forget(container, &held).await;
                 });
                 Ok(Endpoint { address: "".into(), secret })
@@ -296,7 +302,7 @@ impl Inner {
         container: ContainerId,
         spec: Arc<ContainerSpec>,
         secret: Secret,
-    ) -> Result<(Arc<Proxy>, Option<CodeUse>), StartError> {
+    ) -> Result<(Arc<Proxy>, (Option<CodeUse>, SandboxNetwork)), StartError> {
         let exec = &spec.action.exec;
         let memory_mb = spec.action.limits.memory_mb;
         let sandbox = self.interpreters.spec(&exec.kind, memory_mb, self.options.processes_max);
@@ -305,7 +311,10 @@ impl Inner {
         sandbox.code = code.as_ref().map(|code| code.name().to_owned());
         let failed = |error: io::Error| StartError::Sandbox(error.to_string());
         let (near, far) = descriptors().map_err(failed)?;
-        let sandbox = self.spawner.start_sandbox(sandbox, far).await.map_err(StartError::Sandbox)?;
+        let network =
+            self.options.networks.take(spec.key.namespace.as_str()).await.map_err(StartError::Sandbox)?;
+        let sandbox = self.spawner.start_sandbox_in(sandbox, far, &network).await;
+        let sandbox = sandbox.map_err(StartError::Sandbox)?;
         let runtime = Runtime {
             socket: near.0,
             stdout: near.1,
@@ -314,7 +323,7 @@ impl Inner {
             code: mount,
         };
         let proxy = Proxy::start(container, spec, secret, runtime, Arc::clone(&self.proxies)).await;
-        Ok((proxy.map_err(|error| StartError::Sandbox(error.to_string()))?, code))
+        Ok((proxy.map_err(|error| StartError::Sandbox(error.to_string()))?, (code, network)))
     }
 
     /// The action's code. Code that cannot be used is no reason not to start: the first call is to say why.
@@ -391,7 +400,12 @@ fn configuration(
         let text = path.to_str().map(str::to_owned);
         text.ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))
     };
-    let binds = interpreters.binds();
+    let mut binds = interpreters.binds();
+    if let Some(address) = options.networks.name_server() {
+        let file = options.data.join("resolv.conf");
+        std::fs::write(&file, format!("nameserver {address}\n"))?;
+        binds.push((std::path::absolute(file)?, "/etc/resolv.conf".into()));
+    }
     let binds: io::Result<_> =
         binds.iter().map(|(source, target)| Ok((text(source)?, text(target)?))).collect();
     Ok(Config {

@@ -16,20 +16,22 @@ use serde::{Deserialize, Serialize};
 
 /// The longest message: arguments and environment of a runtime fit many times.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// The most descriptors beside a message: socket, stdout, stderr.
-const DESCRIPTORS_MAX: usize = 3;
+/// The most descriptors beside a message: socket, stdout, stderr, network namespace.
+const DESCRIPTORS_MAX: usize = 4;
 
 /// Server to spawner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// How to make sandboxes; the first message.
     Configure(Config),
-    /// Start a sandbox; beside it travel its socket, its stdout and its stderr.
+    /// Start a sandbox; beside it travel its socket, its stdout and its stderr, and its network namespace if it is given one.
     Start {
         /// The number by which it is spoken of.
         id: u64,
         /// What to start.
         spec: SandboxSpec,
+        /// Its network.
+        network: Network,
     },
     /// Kill a sandbox. An unknown one is gone already.
     Kill {
@@ -71,6 +73,17 @@ pub(crate) enum Reply {
     },
 }
 
+/// The network of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Network {
+    /// The host's.
+    Host,
+    /// A new one with nothing but a loopback device.
+    Loopback,
+    /// The namespace whose descriptor travels beside the request.
+    Given,
+}
+
 /// How a sandbox ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SandboxExit {
@@ -89,6 +102,9 @@ pub struct Enforcement {
     pub memory: bool,
     /// The number of processes and threads, by a cgroup. Without it a limit per user id remains.
     pub processes: bool,
+    /// The network, by a namespace of its own. Without it a sandbox reaches what the host reaches.
+    #[serde(default)]
+    pub network: bool,
 }
 
 /// How the spawner makes sandboxes.

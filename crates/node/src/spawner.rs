@@ -13,7 +13,9 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use crate::cgroup::{Cgroups, Group};
-use crate::protocol::{Config, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, SandboxSpec, receive, send};
+use crate::protocol::{
+    Config, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec, receive, send,
+};
 use crate::sandbox::child::{Descriptors, NAMESPACES, Plan, read_report};
 use crate::sandbox::template::{self, Privilege};
 use crate::sys::{self, Cloned, SingleThreaded};
@@ -164,8 +166,8 @@ impl Spawner {
                 Err(error) => return Err(error),
             };
             match request {
-                (Request::Start { id, spec }, descriptors) => {
-                    if let Err(reason) = self.start_sandbox(id, &spec, descriptors) {
+                (Request::Start { id, spec, network }, descriptors) => {
+                    if let Err(reason) = self.start_sandbox(id, &spec, network, descriptors) {
                         self.tell(&Reply::Failed { id, reason: reason.to_string() }, None)?;
                     }
                 }
@@ -175,7 +177,18 @@ impl Spawner {
         }
     }
 
-    fn start_sandbox(&mut self, id: u64, spec: &SandboxSpec, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+    fn start_sandbox(
+        &mut self,
+        id: u64,
+        spec: &SandboxSpec,
+        network: Network,
+        mut descriptors: Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let given = if network == Network::Given { descriptors.pop() } else { None };
+        let (loopback, namespaces) = match network {
+            Network::Loopback => (true, NAMESPACES | libc::CLONE_NEWNET),
+            Network::Host | Network::Given => (false, NAMESPACES),
+        };
         let Ok([socket, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
             return Err(io::Error::other("a sandbox needs three descriptors"));
         };
@@ -186,8 +199,16 @@ impl Spawner {
         let (read, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let cloned =
             Plan::new(spec, self.privilege, own_uid, std::mem::take(&mut group.join)).and_then(|plan| {
-                let descriptors = Descriptors { null: self.null.as_fd(), stdout, stderr, socket, report };
-                match self.proof.clone_with(NAMESPACES)? {
+                let descriptors = Descriptors {
+                    null: self.null.as_fd(),
+                    stdout,
+                    stderr,
+                    socket,
+                    report,
+                    network: given,
+                    loopback,
+                };
+                match self.proof.clone_with(namespaces)? {
                     Cloned::Child => plan.become_runtime(&self.proof, &descriptors),
                     Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
                 }

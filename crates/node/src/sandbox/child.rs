@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
-use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, LinkNameSpaceType, Uid};
 
+use crate::network::netlink::{Batch, LOOPBACK, Netlink};
 use crate::protocol::SandboxSpec;
 use crate::sandbox::template::{self, NO_DEVICES, NO_SUID, Privilege, READ_ONLY};
 use crate::sys::{self, Image, SingleThreaded};
@@ -58,6 +59,10 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) socket: OwnedFd,
     /// Where the child says why it failed; closed by exec.
     pub(crate) report: OwnedFd,
+    /// The network namespace to enter, if one was given.
+    pub(crate) network: Option<OwnedFd>,
+    /// Whether the clone made a network namespace, whose loopback device is to be switched on.
+    pub(crate) loopback: bool,
 }
 
 /// A step of the set-up, as it is reported when it fails.
@@ -65,6 +70,7 @@ pub(crate) struct Descriptors<'a> {
 #[repr(u8)]
 enum Step {
     Cgroups,
+    Network,
     Descriptors,
     Session,
     HostName,
@@ -81,8 +87,9 @@ enum Step {
     Execute,
 }
 
-const STEPS: [&str; 15] = [
+const STEPS: [&str; 16] = [
     "join the cgroups",
+    "enter the network",
     "place the descriptors",
     "start a session",
     "set the host name",
@@ -156,6 +163,7 @@ impl Plan {
         descriptors: &Descriptors<'_>,
     ) -> Result<std::convert::Infallible, Failure> {
         self.join_cgroups().map_err(at(Step::Cgroups))?;
+        enter_network(descriptors).map_err(at(Step::Network))?;
         place_descriptors(descriptors).map_err(at(Step::Descriptors))?;
         start_session().map_err(at(Step::Session))?;
         rustix::system::sethostname(b"sandbox").map_err(failed(Step::HostName))?;
@@ -209,6 +217,18 @@ impl Plan {
         // counted for each user in each user namespace (Linux 5.14), so only from here on is it this sandbox's own
         Ok(rustix::process::setrlimit(Resource::Nproc, limit(self.processes_max))?)
     }
+}
+
+fn enter_network(descriptors: &Descriptors<'_>) -> io::Result<()> {
+    if let Some(namespace) = &descriptors.network {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+    }
+    if descriptors.loopback {
+        let mut batch = Batch::default();
+        batch.up(LOOPBACK);
+        Netlink::open()?.run(&batch)?;
+    }
+    Ok(())
 }
 
 fn set_limits() -> io::Result<()> {

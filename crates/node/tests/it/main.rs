@@ -5,5 +5,6 @@ mod actions;
 mod code;
 mod cost;
 mod lifetimes;
+mod network;
 mod sandboxes;
 mod support;
