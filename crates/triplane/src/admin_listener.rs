@@ -81,6 +81,7 @@ impl AdminListener {
         let control = self.0.control.is_running();
         let enforcement = self.0.node.enforcement();
         let memory = if enforcement.memory { "enforced" } else { "not enforced" };
+        let network = if enforcement.network { "isolated" } else { "not isolated" };
         let ready = node && control;
         let body = json!({
             "ready": ready,
@@ -88,7 +89,7 @@ impl AdminListener {
                 "management": {"ready": true},
                 "control": {"ready": control},
                 "router": {"ready": true},
-                "node": {"ready": node, "memory": memory},
+                "node": {"ready": node, "memory": memory, "network": network},
             },
         });
         json_answer(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)

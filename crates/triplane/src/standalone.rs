@@ -15,7 +15,7 @@ use triplane_control::{Control, Handle};
 use triplane_core::id::{Epoch, RouterId};
 use triplane_management::Management;
 use triplane_net::Shutdown;
-use triplane_node::Node;
+use triplane_node::{Networks, Node};
 use triplane_proxy::Shared;
 use triplane_proxy::spool::{Spool, SpoolOptions};
 use triplane_router::Router;
@@ -75,8 +75,9 @@ impl Platform {
         let spool = open_spool(data_dir, &stores, epoch).await?;
 
         let shutdown = Shutdown::new();
-        let proxies = triplane_proxy::Shared::new(settings::proxy(config, listen), spool.clone());
-        let node = start_node(config, &stores, &proxies).await?;
+        let networks = start_networks(config, listen).await;
+        let proxies = triplane_proxy::Shared::new(settings::proxy(config, listen, &networks), spool.clone());
+        let node = start_node(config, networks, &stores, &proxies).await?;
         let (control, handle) = Control::start(settings::control(config), epoch, node.clone());
         let contact = Contact::write(data_dir, admin_address)?;
         let management = start_management(config, &contact, &stores, &spool, &node, &handle);
@@ -158,9 +159,29 @@ async fn open_spool(data_dir: &Path, stores: &Stores, epoch: Epoch) -> anyhow::R
     Ok(spool)
 }
 
-async fn start_node(config: &Config, stores: &Stores, proxies: &Arc<Shared>) -> anyhow::Result<Arc<Node>> {
+/// Says what sandboxes can reach that they should not.
+async fn start_networks(config: &Config, listen: std::net::SocketAddr) -> Arc<Networks> {
+    let networks = Networks::start(settings::networks(config, listen)).await;
+    if let Some(reason) = networks.not_isolated() {
+        warn!(
+            reason,
+            "network not isolated: actions reach what this machine reaches; run only code that you trust"
+        );
+        if networks.has_lists() {
+            warn!("lists of egress cannot be enforced, so the actions that have one reach nothing at all");
+        }
+    }
+    Arc::new(networks)
+}
+
+async fn start_node(
+    config: &Config,
+    networks: Arc<Networks>,
+    stores: &Stores,
+    proxies: &Arc<Shared>,
+) -> anyhow::Result<Arc<Node>> {
     let code = Arc::new(CodePort(stores.entities.clone()));
-    let node = Node::start(settings::node(config)?, code, proxies.clone()).await;
+    let node = Node::start(settings::node(config, networks)?, code, proxies.clone()).await;
     let node = node.context("cannot start the node")?;
     if node.runtimes().0.is_empty() {
         let looked_for = config.node.nodejs.as_deref().map_or("node on PATH".into(), Path::to_string_lossy);

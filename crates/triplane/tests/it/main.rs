@@ -13,6 +13,7 @@ mod limits;
 mod listeners;
 mod load;
 mod logs;
+mod network;
 mod observability;
 mod platform;
 mod pool;
