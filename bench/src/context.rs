@@ -66,7 +66,7 @@ impl Context {
 
     /// How a server in this directory is started.
     pub(crate) fn settings(&self, directory: &TempDir) -> ServerSettings {
-        let mut settings = ServerSettings::new(&self.binary, directory.path());
+        let mut settings = ServerSettings::new(&self.binary, directory.path()).with_all_languages();
         settings.arguments = vec!["--memory-mb".into(), POOL_MB.to_string()];
         settings
     }

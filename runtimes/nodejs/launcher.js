@@ -45,10 +45,10 @@ const fs = require('fs');
 
   // --- captured before user code runs -------------------------------------------------------------------------------
   const { parse, stringify } = JSON;
-  const { keys, create } = Object;
+  const { keys, create, hasOwn, getOwnPropertyDescriptor } = Object;
   const { isArray } = Array;
   const { isView } = ArrayBuffer;
-  const { apply } = Reflect;
+  const { apply, ownKeys } = Reflect;
   const { min } = Math;
   const StringOf = String;
   const allocate = Buffer.allocUnsafeSlow;
@@ -386,6 +386,7 @@ const fs = require('fs');
   };
 
   const setEnv = (env) => {
+    showCallEnv();
     if (env === null || typeof env !== 'object') return;
     for (const name of keys(env)) process.env[name] = env[name];
   };
@@ -419,25 +420,60 @@ const fs = require('fs');
     }
   };
 
-  const lastEnv = create(null);
+  // --- the environment of a call ------------------------------------------------------------------------------------
+  // glibc never frees what `setenv` was given, so a variable that changes with every call would use up the sandbox's memory.
+  // Such variables are kept here and shown by `process.env`, for each call its own where calls overlap.
+  let lastEnv = create(null);
   const envNames = create(null);
 
-  // The variables of a call. Most have the value of the call before, and setting one is a system's setenv.
+  const envName = (name) => {
+    if (envNames[name] === undefined) envNames[name] = `__OW_${apply(toUpperCase, name, [])}`;
+    return envNames[name];
+  };
+
+  const envOfCall = () => {
+    const call = calls === undefined ? undefined : calls.current();
+    return call === undefined ? lastEnv : call.env;
+  };
+
+  const showCallEnv = () => {
+    const has = (name) => typeof name === 'string' && envOfCall()[name] !== undefined;
+    process.env = new Proxy(process.env, {
+      get: (own, name) => (has(name) ? envOfCall()[name] : own[name]),
+      has: (own, name) => has(name) || name in own,
+      set: (own, name, value) => {
+        if (has(name)) envOfCall()[name] = StringOf(value);
+        else own[name] = value;
+        return true;
+      },
+      deleteProperty: (own, name) => {
+        if (has(name)) delete envOfCall()[name];
+        return delete own[name];
+      },
+      ownKeys: (own) => {
+        const names = ownKeys(own);
+        const ofCall = keys(envOfCall());
+        for (let i = 0; i < ofCall.length; i += 1) {
+          if (!hasOwn(own, ofCall[i])) names[names.length] = ofCall[i];
+        }
+        return names;
+      },
+      getOwnPropertyDescriptor: (own, name) => (has(name)
+        ? { value: envOfCall()[name], writable: true, enumerable: true, configurable: true }
+        : getOwnPropertyDescriptor(own, name)),
+    });
+  };
+
+  // The variables of a call, which hide those of init.
   const setCallEnv = (body) => {
+    const env = create(null);
     const names = keys(body);
     for (let i = 0; i < names.length; i += 1) {
       const name = names[i];
-      const value = body[name];
-      if (name === 'value' || typeof value !== 'string' || lastEnv[name] === value) continue;
-      if (envNames[name] === undefined) envNames[name] = `__OW_${apply(toUpperCase, name, [])}`;
-      process.env[envNames[name]] = value;
-      lastEnv[name] = value;
+      if (name !== 'value' && typeof body[name] === 'string') env[envName(name)] = body[name];
     }
-    for (const name in lastEnv) {
-      if (typeof body[name] === 'string') continue;
-      delete process.env[envNames[name]];
-      delete lastEnv[name];
-    }
+    lastEnv = env;
+    return env;
   };
 
   // What npm's serialize-error, which OpenWhisk uses, makes of what a promise was rejected with.
@@ -505,7 +541,7 @@ const fs = require('fs');
   };
 
   const onRun = (stream, body) => {
-    const call = { stream, ended: false };
+    const call = { stream, ended: false, env: undefined };
     if (userMain === undefined) return answerError(call, 'System not initialized.');
     if (running) return sendText(RESULT, stream, STATUS_FAILED, errorBody('System not ready, status is running.'));
     const value = body.value === undefined || body.value === null ? {} : body.value;
@@ -513,7 +549,7 @@ const fs = require('fs');
       const text = `the argument must be a dictionary but has type '${typeof value}'.`;
       return answerError(call, `Internal system error: ${text}`);
     }
-    setCallEnv(body);
+    call.env = setCallEnv(body);
     if (concurrent) return calls.run(call, runMain, value);
     running = true;
     return runMain(call, value);

@@ -1,7 +1,9 @@
-//! Memory and process limits by cgroups, version 1 or 2, whichever the machine has; used in the spawner.
+//! Memory, process limits and CPU weights by cgroups, version 1 or 2, whichever the machine has; used in the spawner.
 //!
 //! Below the spawner's own cgroup it makes `triplane-<pid namespace>-<pid>-<start time>` and in it one cgroup for each
 //! sandbox. The name says whether the spawner that made it still lives, so the next one can remove what it left.
+//! Version 1 of `cpu` has them side by side with the server's threads instead (`...-c-<sandbox>`): a subtree would weigh
+//! as much as one of those threads, however many sandboxes are busy in it.
 
 use std::ffi::CString;
 use std::fs;
@@ -11,9 +13,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::protocol::Enforcement;
+use crate::protocol::{Config, Defence, Enforcement};
 
 const PREFIX: &str = "triplane-";
+/// The memory limit, in MB, of the sandbox that weighs as much as an ordinary thread: OpenWhisk's default.
+const ORDINARY_MB: u64 = 256;
 
 /// Where the cgroups of this spawner are.
 #[derive(Debug, Default)]
@@ -22,6 +26,8 @@ pub(crate) struct Cgroups {
     memory: Option<Tree>,
     /// Version 1 with the pids controller; version 2 has it in the same tree.
     processes: Option<Tree>,
+    /// Version 1 with the cpu controller, as above.
+    cpu: Option<Tree>,
 }
 
 /// A hierarchy of cgroups.
@@ -37,9 +43,12 @@ struct Tree {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     One,
-    /// Whether `pids` can be limited there too.
+    /// Version 1, without a subtree of the spawner's own.
+    OneFlat,
+    /// Which else can be limited there beside memory.
     Two {
         processes: bool,
+        cpu: bool,
     },
 }
 
@@ -57,41 +66,60 @@ pub(crate) struct Group {
 
 impl Cgroups {
     /// Finds out what is there and can be written, and removes what dead spawners left.
-    pub(crate) fn detect() -> Self {
-        let (Ok(mounts), Ok(own)) =
-            (fs::read_to_string("/proc/self/mountinfo"), fs::read_to_string("/proc/self/cgroup"))
-        else {
+    pub(crate) fn detect(config: &Config) -> Self {
+        let (Ok(mounts), Ok(own), Ok(stat)) = (
+            fs::read_to_string("/proc/self/mountinfo"),
+            fs::read_to_string("/proc/self/cgroup"),
+            fs::read_to_string("/proc/self/stat"),
+        ) else {
             return Self::default();
         };
         let Some(name) = subtree_name("self") else { return Self::default() };
-        let found = |controller: &str| {
+        let found = |controller: &str, version| {
             let parent = version_one_directory(&mounts, &own, controller)?;
-            Tree { version: Version::One, parent, name: name.clone() }.prepared()
+            Tree { version, parent, name: name.clone() }.prepared()
         };
         let version_two = || {
             let (parent, fallback) = version_two_directories(&mounts, &own)?;
             [parent, fallback].into_iter().find_map(|parent| {
-                let processes = delegate(&parent, "pids").is_ok();
+                let processes = config.has(Defence::ProcessGroup) && delegate(&parent, "pids").is_ok();
+                let cpu = config.has(Defence::CpuGroup) && delegate(&parent, "cpu").is_ok();
                 delegate(&parent, "memory").ok()?;
-                Tree { version: Version::Two { processes }, parent, name: name.clone() }.prepared()
+                Tree { version: Version::Two { processes, cpu }, parent, name: name.clone() }.prepared()
             })
         };
-        Self { memory: found("memory").or_else(version_two), processes: found("pids") }
+        let mut cgroups = Self::default();
+        if config.has(Defence::MemoryGroup) {
+            cgroups.memory = found("memory", Version::One).or_else(version_two);
+        }
+        if config.has(Defence::ProcessGroup) {
+            cgroups.processes = found("pids", Version::One);
+        }
+        // version 1 takes no real-time tasks, which children of such a spawner would be
+        if config.has(Defence::CpuGroup) && !is_real_time(&stat) {
+            cgroups.cpu = found("cpu", Version::OneFlat);
+        }
+        cgroups
     }
 
-    /// What a sandbox is held to.
+    /// What a sandbox is held to by cgroups.
     pub(crate) fn enforcement(&self) -> Enforcement {
-        let in_two = |tree: &Tree| tree.version == Version::Two { processes: true };
+        let (in_two_processes, in_two_cpu) = match self.memory.as_ref().map(|tree| tree.version) {
+            Some(Version::Two { processes, cpu }) => (processes, cpu),
+            _ => (false, false),
+        };
         Enforcement {
             memory: self.memory.is_some(),
-            processes: self.processes.is_some() || self.memory.as_ref().is_some_and(in_two),
-            network: false,
+            processes: self.processes.is_some() || in_two_processes,
+            cpu: self.cpu.is_some() || in_two_cpu,
+            ..Enforcement::default()
         }
     }
 
     /// The directories that the spawner must still reach after it has left the host's file system.
     pub(crate) fn parents(&mut self) -> Vec<&mut PathBuf> {
-        self.memory.iter_mut().chain(self.processes.iter_mut()).map(|tree| &mut tree.parent).collect()
+        let trees = self.memory.iter_mut().chain(self.processes.iter_mut()).chain(self.cpu.iter_mut());
+        trees.map(|tree| &mut tree.parent).collect()
     }
 
     /// Makes the cgroups of a sandbox.
@@ -115,18 +143,21 @@ impl Cgroups {
         if let Some(tree) = &self.memory {
             let directory = group.add(tree, id)?;
             match tree.version {
-                Version::One => {
+                Version::One | Version::OneFlat => {
                     write(&directory, "memory.limit_in_bytes", bytes)?;
                     write_if_there(&directory, "memory.memsw.limit_in_bytes", bytes)?;
                     group.out_of_memory = watch_out_of_memory(&directory)?;
                     group.kills = Some(directory.join("memory.oom_control"));
                 }
-                Version::Two { processes } => {
+                Version::Two { processes, cpu } => {
                     write(&directory, "memory.max", bytes)?;
                     write_if_there(&directory, "memory.swap.max", 0)?;
                     write_if_there(&directory, "memory.oom.group", 1)?;
                     if processes {
                         write(&directory, "pids.max", processes_max)?;
+                    }
+                    if cpu {
+                        write(&directory, "cpu.weight", weight(memory_mb, 100).clamp(1, 10_000))?;
                     }
                     group.kills = Some(directory.join("memory.events"));
                 }
@@ -135,6 +166,10 @@ impl Cgroups {
         if let Some(tree) = &self.processes {
             let directory = group.add(tree, id)?;
             write(&directory, "pids.max", processes_max)?;
+        }
+        if let Some(tree) = &self.cpu {
+            let directory = group.add(tree, id)?;
+            write(&directory, "cpu.shares", weight(memory_mb, 1024).clamp(2, 262_144))?;
         }
         Ok(())
     }
@@ -157,23 +192,38 @@ impl Tree {
         }
         let own = self.parent.join(&self.name);
         fs::create_dir(&own).ok()?;
-        if let Version::Two { processes } = self.version {
-            let wanted = if processes { "+memory +pids" } else { "+memory" };
-            fs::write(own.join("cgroup.subtree_control"), wanted).ok()?;
+        match self.version {
+            Version::One => {}
+            Version::OneFlat => fs::remove_dir(&own).ok()?,
+            Version::Two { processes, cpu } => {
+                let also = [(processes, " +pids"), (cpu, " +cpu")];
+                let also = also.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name);
+                let wanted: String = std::iter::once("+memory").chain(also).collect();
+                fs::write(own.join("cgroup.subtree_control"), wanted).ok()?;
+            }
         }
         Some(self)
+    }
+
+    /// Where the cgroup of a sandbox is.
+    fn directory(&self, id: u64) -> PathBuf {
+        match self.version {
+            Version::OneFlat => self.parent.join(format!("{}-c-{id}", self.name)),
+            _ => self.parent.join(&self.name).join(format!("c-{id}")),
+        }
     }
 }
 
 impl Group {
     fn add(&mut self, tree: &Tree, id: u64) -> io::Result<PathBuf> {
-        let directory = tree.parent.join(&tree.name).join(format!("c-{id}"));
+        let directory = tree.directory(id);
         fs::create_dir(&directory)?;
         self.directories.push(directory.clone());
         // A child that moves itself, and is its only thread, may use the file for threads: the kernel then needs no lock
         // over all processes of the machine, which takes milliseconds when others start and end. Version 2 has that file
         // for other purposes only.
-        let procs = directory.join(if tree.version == Version::One { "tasks" } else { "cgroup.procs" });
+        let is_two = matches!(tree.version, Version::Two { .. });
+        let procs = directory.join(if is_two { "cgroup.procs" } else { "tasks" });
         self.join.push(CString::new(procs.as_os_str().as_bytes()).map_err(io::Error::other)?);
         Ok(directory)
     }
@@ -193,6 +243,17 @@ impl Group {
         });
         self.directories.is_empty()
     }
+}
+
+/// The weight of a sandbox in proportion to its memory limit; `ordinary` is that of a thread.
+fn weight(memory_mb: u64, ordinary: u64) -> u64 {
+    memory_mb.saturating_mul(ordinary) / ORDINARY_MB
+}
+
+/// Whether a process is scheduled first in, first out, or in turns, or by deadline (proc(5), stat, field 41).
+fn is_real_time(stat: &str) -> bool {
+    let policy = stat.rsplit(')').next().and_then(|fields| fields.split_whitespace().nth(38));
+    matches!(policy, Some("1" | "2" | "6"))
 }
 
 /// The count after `oom_kill`, in `memory.oom_control` (version 1) or `memory.events` (version 2).
@@ -306,9 +367,11 @@ fn subtree_name(process: &str) -> Option<String> {
 fn is_stale(name: &str) -> bool {
     let parts: Option<Vec<u64>> =
         name.strip_prefix(PREFIX).map(|rest| rest.split('-').filter_map(|part| part.parse().ok()).collect());
-    let Some([namespace, pid, _started]) = parts.as_deref() else { return false };
+    // behind these there may be the number of a sandbox
+    let Some([namespace, pid, started, ..]) = parts.as_deref() else { return false };
     let ours = fs::metadata("/proc/self/ns/pid").is_ok_and(|own| own.ino() == *namespace);
-    ours && subtree_name(&pid.to_string()).as_deref() != Some(name)
+    let maker = format!("{PREFIX}{namespace}-{pid}-{started}");
+    ours && subtree_name(&pid.to_string()) != Some(maker)
 }
 
 /// Kills what is in a subtree and removes it as far as it goes; the next start tries again.
@@ -381,9 +444,43 @@ mod tests {
         assert!(is_stale(&parts.join("-")), "the pid was taken again");
         parts[1] = "1";
         assert!(!is_stale(&parts.join("-")), "another pid namespace");
+        assert!(!is_stale(&format!("{own}-c-7")), "a sandbox of ours");
+        parts[1] = own.split('-').nth(1).unwrap();
+        assert!(is_stale(&format!("{}-c-7", parts.join("-"))), "a sandbox of a dead one");
         for name in ["triplane-", "triplane-1", "triplane-a-b-c", "other-1-2-3"] {
             assert!(!is_stale(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_sandbox_weighs_as_much_as_its_memory_limit_says() {
+        assert_eq!([128, 256, 512].map(|mb| weight(mb, 1024)), [512, 1024, 2048]);
+        assert_eq!([128, 256, 512].map(|mb| weight(mb, 100)), [50, 100, 200]);
+    }
+
+    #[test]
+    fn a_real_time_process_is_recognised() {
+        let stat = |policy: &str| format!("7 (a ) b) R{} {policy} 0", " 0".repeat(37));
+        assert!(["1", "2", "6"].iter().all(|policy| is_real_time(&stat(policy))));
+        assert!(["0", "3", "5"].iter().all(|policy| !is_real_time(&stat(policy))));
+        assert!(!is_real_time(&fs::read_to_string("/proc/self/stat").unwrap()));
+    }
+
+    #[test]
+    fn cgroups_of_version_two_get_what_is_handed_on() {
+        let scratch = std::env::temp_dir().join(format!("triplane-cgroup-{}", std::process::id()));
+        fs::create_dir_all(scratch.join("t")).unwrap();
+        let directory = scratch.join("t").join("c-3");
+        let version = Version::Two { processes: true, cpu: true };
+        let tree = Tree { version, parent: scratch.clone(), name: "t".to_owned() };
+        assert_eq!(tree.directory(3), directory);
+        let cgroups = Cgroups { memory: Some(tree), ..Cgroups::default() };
+        let expected = Enforcement { memory: true, processes: true, cpu: true, ..Enforcement::default() };
+        assert_eq!(cgroups.enforcement(), expected);
+        // an ordinary file system makes no files of controllers: the creation fails, and leaves nothing
+        assert!(cgroups.create(3, 256, 9).is_err());
+        assert!(!directory.exists());
+        fs::remove_dir_all(scratch).unwrap();
     }
 
     #[test]

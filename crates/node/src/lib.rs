@@ -7,6 +7,7 @@
 mod cgroup;
 pub mod client;
 pub mod code;
+pub mod native;
 pub mod network;
 mod node;
 mod protocol;
@@ -20,4 +21,4 @@ pub use client::SpawnerCommand;
 pub use code::CodeSource;
 pub use network::{NetworkOptions, Networks, SandboxNetwork};
 pub use node::{Node, NodeError, NodeOptions};
-pub use protocol::{Config, Enforcement, SandboxSpec};
+pub use protocol::{Config, Defence, Enforcement, SandboxSpec};

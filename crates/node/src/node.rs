@@ -25,8 +25,8 @@ use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
 use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
 use crate::network::{Networks, SandboxNetwork};
-use crate::protocol::{Config, Enforcement};
-use crate::runtimes::{ACTION, Interpreters};
+use crate::protocol::{Config, Defence, Enforcement};
+use crate::runtimes::{ACTION, Candidates, Interpreters, usual_places};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
 
 /// Left to the system and the server, of the memory of the machine, in MB.
@@ -45,8 +45,8 @@ pub struct NodeOptions {
     pub memory_mb: Option<u64>,
     /// How the spawner is started.
     pub spawner: SpawnerCommand,
-    /// Where to look for Node.js, in this order; see [`crate::runtimes::nodejs_candidates`].
-    pub nodejs: Vec<PathBuf>,
+    /// Where to look for interpreters; see [`usual_places`].
+    pub interpreters: Candidates,
     /// The first of the user ids that sandboxes get, when the server runs as root.
     pub uid_base: u32,
     /// The most sandboxes at once.
@@ -59,6 +59,10 @@ pub struct NodeOptions {
     pub unpack: UnpackLimits,
     /// The networks of the sandboxes.
     pub networks: Arc<Networks>,
+    /// Whether to refuse to start where anything of [`Enforcement`] is missing.
+    pub require_isolation: bool,
+    /// What is switched off, to test what it is good for; empty in earnest.
+    pub without: Vec<Defence>,
 }
 
 impl NodeOptions {
@@ -70,13 +74,15 @@ impl NodeOptions {
             data: data.to_owned(),
             memory_mb: None,
             spawner,
-            nodejs: crate::runtimes::nodejs_candidates(std::env::var_os("PATH").as_deref()),
+            interpreters: usual_places(std::env::var_os("PATH").as_deref()),
             uid_base: 200_000,
             sandboxes_max: 10_000,
             processes_max: 256,
             code_bytes_max: 2048 * MB,
             unpack: UnpackLimits::default(),
             networks: Arc::new(Networks::shared()),
+            require_isolation: false,
+            without: Vec::new(),
         }
     }
 }
@@ -90,6 +96,11 @@ pub enum NodeError {
     /// Sandboxes cannot be made.
     #[error(transparent)]
     Spawner(#[from] SpawnerError),
+    /// They can be made, but not as isolated as the operator requires.
+    #[error(
+        "isolation is required, but this machine or user does not enforce: {0}; run as root with writable cgroups, on Linux 6.12 or newer, or do without --require-isolation"
+    )]
+    Isolation(String),
 }
 
 /// The node.
@@ -141,12 +152,14 @@ impl Node {
         let data = std::path::absolute(&options.data)?;
         let (root, code_root) = (data.join("sandbox"), data.join("code"));
         std::fs::create_dir_all(&root)?;
-        let interpreters = Interpreters::find(&data, &options.nodejs).await?;
+        let interpreters =
+            Interpreters::find(&data, &options.interpreters, options.spawner.program.clone()).await?;
         let (directory, bytes_max, unpack) = (code_root.clone(), options.code_bytes_max, options.unpack);
         let open = move || CodeCache::open(&directory, bytes_max, unpack, code);
         let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let config = configuration(&options, &root, &code_root, &interpreters)?;
         let spawner = SpawnerClient::start(options.spawner.clone(), config).await?;
+        check_isolation(&spawner, &options).await?;
         let memory_mb = options.memory_mb.unwrap_or_else(memory_to_offer_mb);
         let inner = Inner {
             offer: NodeOffer { node: options.node, memory_mb },
@@ -177,6 +190,12 @@ impl Node {
         self.inner.interpreters.manifest()
     }
 
+    /// Whether there is anything but executables that this node runs.
+    #[must_use]
+    pub fn has_interpreter(&self) -> bool {
+        !self.inner.interpreters.found().is_empty()
+    }
+
     /// Whether containers can be started now: the spawner runs.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -186,8 +205,7 @@ impl Node {
     /// Which limits the kernel enforces here.
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
-        let network = self.inner.options.networks.not_isolated().is_none();
-        Enforcement { network, ..self.inner.spawner.enforcement() }
+        enforcement(&self.inner.spawner, &self.inner.options.networks)
     }
 
     /// Kills all containers and ends the spawner; waits until everything is gone.
@@ -414,7 +432,29 @@ fn configuration(
         binds: binds?,
         uid_base: options.uid_base,
         sandboxes_max: options.sandboxes_max,
+        without: options.without.clone(),
     })
+}
+
+/// What the spawner enforces, and what the networks do.
+fn enforcement(spawner: &SpawnerClient, networks: &Networks) -> Enforcement {
+    Enforcement { network: networks.not_isolated().is_none(), ..spawner.enforcement() }
+}
+
+/// Says what sandboxes are not held to here, and refuses where that is required.
+async fn check_isolation(spawner: &SpawnerClient, options: &NodeOptions) -> Result<(), NodeError> {
+    let missing = enforcement(spawner, &options.networks).missing().join(", ");
+    if missing.is_empty() {
+        tracing::info!("sandboxes are held to everything that can be enforced");
+        return Ok(());
+    }
+    if options.require_isolation {
+        spawner.close().await;
+        options.networks.close().await;
+        return Err(NodeError::Isolation(missing));
+    }
+    tracing::warn!(%missing, "sandboxes are not held to everything here; --require-isolation refuses to start then");
+    Ok(())
 }
 
 fn memory_to_offer_mb() -> u64 {

@@ -95,16 +95,85 @@ pub(crate) enum SandboxExit {
     OutOfMemory,
 }
 
-/// Which limits the kernel holds a sandbox to.
+/// What the kernel holds sandboxes to on this machine. The namespaces are not in it: without them there are no sandboxes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Enforcement {
     /// Memory, by a cgroup. Without it an action's memory limit is only a promise.
     pub memory: bool,
     /// The number of processes and threads, by a cgroup. Without it a limit per user id remains.
     pub processes: bool,
-    /// The network, by a namespace of its own. Without it a sandbox reaches what the host reaches.
+    /// Shares of the CPU in proportion to the memory limit, by a cgroup. Without it every process counts the same.
+    pub cpu: bool,
+    /// Each sandbox is a user of the host of its own. Without it they share the user id of the server.
+    pub users: bool,
+    /// A filter refuses the system calls that no action needs.
+    pub system_calls: bool,
+    /// Landlock refuses writes outside the sandbox's own directories, whatever is mounted.
+    pub file_rules: bool,
+    /// Landlock refuses the abstract Unix sockets of other sandboxes and of the host (Linux 6.12).
+    pub abstract_sockets: bool,
+    /// A network of its own. Without it a sandbox reaches what the host reaches.
     #[serde(default)]
     pub network: bool,
+}
+
+impl Enforcement {
+    /// Each by its name, and whether it is enforced.
+    #[must_use]
+    pub fn entries(&self) -> [(&'static str, bool); 8] {
+        [
+            ("memory", self.memory),
+            ("processes", self.processes),
+            ("cpu", self.cpu),
+            ("users", self.users),
+            ("system_calls", self.system_calls),
+            ("file_rules", self.file_rules),
+            ("abstract_sockets", self.abstract_sockets),
+            ("network", self.network),
+        ]
+    }
+
+    /// The names of what is not enforced.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.entries().into_iter().filter(|(_, enforced)| !enforced).map(|(name, _)| name).collect()
+    }
+}
+
+/// What keeps a sandbox in. All of it is on, but for tests that show what each is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Defence {
+    /// A root file system of its own instead of the host's.
+    Root,
+    /// That root, and the action's code, cannot be written to.
+    ReadOnly,
+    /// `/tmp` and `/dev/shm` have a size.
+    Sizes,
+    /// Its own process ids; nobody else's are seen.
+    Processes,
+    /// Its own System V and POSIX queues, semaphores and shared memory.
+    Ipc,
+    /// A user of its own, alone in a user namespace.
+    Users,
+    /// No capabilities.
+    Capabilities,
+    /// No program can give it privileges.
+    NoNewPrivileges,
+    /// The filter of system calls.
+    SystemCalls,
+    /// Landlock.
+    FileRules,
+    /// Limits for each process: descriptors, core dumps, locked memory, queued signals.
+    Limits,
+    /// Files of `/proc` about the kernel are covered, `/proc/sys` is read-only.
+    MaskedProc,
+    /// The memory cgroup.
+    MemoryGroup,
+    /// The pids cgroup and the limit for the user id.
+    ProcessGroup,
+    /// The cpu cgroup.
+    CpuGroup,
 }
 
 /// How the spawner makes sandboxes.
@@ -121,6 +190,16 @@ pub struct Config {
     pub uid_base: u32,
     /// The most sandboxes at once, each with its user id.
     pub sandboxes_max: u32,
+    /// What is switched off, to test what it is good for; empty in earnest.
+    #[serde(default)]
+    pub without: Vec<Defence>,
+}
+
+impl Config {
+    /// Whether a defence is on.
+    pub(crate) fn has(&self, defence: Defence) -> bool {
+        !self.without.contains(&defence)
+    }
 }
 
 /// One sandbox.

@@ -16,8 +16,9 @@ use crate::cgroup::{Cgroups, Group};
 use crate::protocol::{
     Config, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec, receive, send,
 };
-use crate::sandbox::child::{Descriptors, NAMESPACES, Plan, read_report};
-use crate::sandbox::template::{self, Privilege};
+use crate::sandbox::child::{Descriptors, Plan, only_execution_failed, read_report};
+use crate::sandbox::confine::Prepared;
+use crate::sandbox::template;
 use crate::sys::{self, Cloned, SingleThreaded};
 
 /// Numbers below this are kept for the runtimes' descriptors.
@@ -27,6 +28,8 @@ const CONTROL: u64 = 0;
 const PROCESS: u64 = 1;
 const REPORT: u64 = 2;
 const MEMORY: u64 = 3;
+/// The sandbox that is only tried.
+const TRIAL: u64 = u64::MAX >> 2;
 /// How often the removal of a cgroup is tried again whose processes are still leaving.
 const RETRY_MS: i64 = 5;
 
@@ -56,7 +59,7 @@ struct Spawner {
     control: OwnedFd,
     epoll: OwnedFd,
     null: OwnedFd,
-    privilege: Privilege,
+    prepared: Prepared,
     cgroups: Cgroups,
     config: Config,
     sandboxes: BTreeMap<u64, Running>,
@@ -91,7 +94,7 @@ impl Spawner {
         let _ = rustix::process::setsid();
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
         let Some(config) = configuration(&control, &mut buffer)? else { return Ok(None) };
-        let mut cgroups = Cgroups::detect();
+        let mut cgroups = Cgroups::detect(&config);
         let privilege = match template::build(&proof, &config, &mut cgroups) {
             Ok(privilege) => privilege,
             Err(reason) => {
@@ -100,25 +103,63 @@ impl Spawner {
                 return Ok(None);
             }
         };
+        let prepared = Prepared::new(&config, privilege, cgroups.enforcement())?;
         // not allowed without privileges, and only a matter of speed
         let _ = rustix::process::setpriority_process(None, -5);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &control, EventData::new_u64(CONTROL), EventFlags::IN)?;
-        send(&control, &Reply::Ready(cgroups.enforcement()), &[])?;
         let slots = vec![false; usize::try_from(config.sandboxes_max).unwrap_or(usize::MAX)];
-        Ok(Some(Self {
+        let mut spawner = Self {
             proof,
             control,
             epoll,
             null,
-            privilege,
+            prepared,
             cgroups,
             config,
             sandboxes: BTreeMap::new(),
             slots,
             leftovers: Vec::new(),
             buffer,
-        }))
+        };
+        if let Err(reason) = spawner.try_a_sandbox() {
+            spawner.end_everything();
+            send(&spawner.control, &Reply::Unusable { reason }, &[])?;
+            return Ok(None);
+        }
+        let enforcement = spawner.prepared.enforcement(spawner.cgroups.enforcement());
+        send(&spawner.control, &Reply::Ready(enforcement), &[])?;
+        Ok(Some(spawner))
+    }
+
+    /// Sets a sandbox up that has nothing to execute: what this machine refuses is found out now and not by the first call.
+    fn try_a_sandbox(&mut self) -> Result<(), String> {
+        // a directory cannot be executed
+        let spec = SandboxSpec {
+            arguments: vec!["/".to_owned()],
+            environment: Vec::new(),
+            memory_mb: 64,
+            processes_max: 16,
+            code: None,
+        };
+        let text = |error: io::Error| error.to_string();
+        let descriptors: io::Result<_> = (0..3).map(|_| self.null.try_clone()).collect();
+        self.start_sandbox(TRIAL, &spec, Network::Host, descriptors.map_err(text)?).map_err(text)?;
+        let Some(mut running) = self.sandboxes.remove(&TRIAL) else { return Ok(()) };
+        self.slots[running.slot] = false;
+        wait(&running).map_err(text)?;
+        let mut message = [0; 16];
+        let read = running.report.as_ref().map_or(Ok(0), |report| rustix::io::read(report, &mut message));
+        if !running.group.remove() {
+            self.leftovers.push(running.group);
+        }
+        match read {
+            Ok(length) if only_execution_failed(&message[..length]) => Ok(()),
+            Ok(length) => {
+                Err(read_report(&message[..length]).unwrap_or_else(|| "a trial ended early".to_owned()))
+            }
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Serves until the server is gone, and then clears away.
@@ -185,10 +226,7 @@ impl Spawner {
         mut descriptors: Vec<OwnedFd>,
     ) -> io::Result<()> {
         let given = if network == Network::Given { descriptors.pop() } else { None };
-        let (loopback, namespaces) = match network {
-            Network::Loopback => (true, NAMESPACES | libc::CLONE_NEWNET),
-            Network::Host | Network::Given => (false, NAMESPACES),
-        };
+        let loopback = network == Network::Loopback;
         let Ok([socket, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
             return Err(io::Error::other("a sandbox needs three descriptors"));
         };
@@ -198,7 +236,7 @@ impl Spawner {
         let mut group = self.cgroups.create(id, spec.memory_mb, spec.processes_max)?;
         let (read, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let cloned =
-            Plan::new(spec, self.privilege, own_uid, std::mem::take(&mut group.join)).and_then(|plan| {
+            Plan::new(spec, &self.prepared, own_uid, std::mem::take(&mut group.join)).and_then(|plan| {
                 let descriptors = Descriptors {
                     null: self.null.as_fd(),
                     stdout,
@@ -208,7 +246,8 @@ impl Spawner {
                     network: given,
                     loopback,
                 };
-                match self.proof.clone_with(namespaces)? {
+                let more = if loopback { libc::CLONE_NEWNET } else { 0 };
+                match self.proof.clone_with(plan.namespaces() | more)? {
                     Cloned::Child => plan.become_runtime(&self.proof, &descriptors),
                     Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
                 }

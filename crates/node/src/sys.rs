@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use tokio::io::unix::AsyncFd;
 
@@ -113,8 +113,41 @@ pub(crate) fn place(fd: BorrowedFd<'_>, target: RawFd, close_on_exec: bool) -> i
         return Err(io::Error::other("a descriptor is already where it is to be placed"));
     }
     let flags = if close_on_exec { libc::O_CLOEXEC } else { 0 };
-    // SAFETY: the callers place only on numbers 0 to 4, which the spawner keeps reserved: no `OwnedFd` has them.
+    // SAFETY: the callers place only on numbers 0 to 4, which spawner and launcher keep reserved: no `OwnedFd` has them.
     check(unsafe { libc::dup3(fd.as_raw_fd(), target, flags) })
+}
+
+/// Takes over the socket that a launcher finds at this number, out of the way and not for its children. The number stays
+/// reserved for [`with_placed`].
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn take_socket(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only borrowed for the next call, which fails if the number is not open.
+    let found = unsafe { BorrowedFd::borrow_raw(number) };
+    let socket = rustix::io::fcntl_dupfd_cloexec(found, number + 7)?;
+    reserve(number)?;
+    Ok(socket)
+}
+
+/// Does something while `target`, which is reserved, is another number of `fd` that a child inherits.
+///
+/// # Errors
+/// What the kernel says, or the work.
+pub(crate) fn with_placed<T>(
+    fd: BorrowedFd<'_>,
+    target: RawFd,
+    work: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    place(fd, target, false)?;
+    let done = work();
+    reserve(target)?;
+    done
+}
+
+/// Fills a number, so that nothing else gets it.
+fn reserve(number: RawFd) -> io::Result<()> {
+    place(std::fs::File::open("/dev/null")?.as_fd(), number, true)
 }
 
 /// Borrows a descriptor that [`place`] put there.
@@ -215,6 +248,88 @@ pub(crate) fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, optio
     check(unsafe {
         libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast::<c_void>())
     })
+}
+
+/// Puts this process, and all that it becomes, under a filter of system calls; needs `no_new_privs`.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn filter_system_calls(program: &[libc::sock_filter]) -> io::Result<()> {
+    let length = libc::c_ushort::try_from(program.len()).map_err(io::Error::other)?;
+    // the kernel takes a pointer to mutable instructions and does not change them
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // without the flag kernels before 5.16 slow down every branch of the process
+    let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    // SAFETY: `program` and the instructions that it points to live through the call, which copies them.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    check(result)
+}
+
+/// Whether the kernel has filters of system calls that can end a process.
+pub(crate) fn system_call_filters_exist() -> bool {
+    let action = libc::SECCOMP_RET_KILL_PROCESS;
+    // SAFETY: the kernel reads the four bytes of `action`, which lives through the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0_u32, &raw const action) };
+    result == 0
+}
+
+/// What the kernel's landlock is to control (landlock(7)); fields that its version does not know must be zero.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct LandlockRules {
+    pub(crate) handled_files: u64,
+    pub(crate) handled_network: u64,
+    pub(crate) scoped: u64,
+}
+
+/// The version of the kernel's landlock; 0 when there is none.
+pub(crate) fn landlock_version() -> u32 {
+    let none = std::ptr::null::<LandlockRules>();
+    // SAFETY: with this flag (LANDLOCK_CREATE_RULESET_VERSION) the kernel reads no memory.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, 1_u32) };
+    u32::try_from(version).unwrap_or(0)
+}
+
+/// Makes a set of rules, which so far forbids everything that it controls.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn landlock_rules(rules: &LandlockRules) -> io::Result<OwnedFd> {
+    let size = std::mem::size_of_val(rules);
+    // SAFETY: `rules` is initialised, as long as said, and lives through the call.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const *rules, size, 0_u32) };
+    let Ok(descriptor @ 0..) = RawFd::try_from(result) else { return Err(io::Error::last_os_error()) };
+    // SAFETY: the kernel has just made this descriptor for us, and nothing else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Allows these accesses on a file, or on all that is below a directory.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn landlock_allow(rules: &OwnedFd, access: u64, path: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C, packed)]
+    struct PathBeneath {
+        access: u64,
+        parent: c_int,
+    }
+    let rule = PathBeneath { access, parent: path.as_raw_fd() };
+    // SAFETY: `rule` has the layout of the kernel's `landlock_path_beneath_attr` and lives through the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, rules.as_raw_fd(), 1_u32, &raw const rule, 0_u32)
+    };
+    check(result)
+}
+
+/// Puts this process, and all that it becomes, under these rules; needs `no_new_privs`.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn landlock_restrict(rules: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the call takes no memory.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0_u32) })
 }
 
 /// Watches a descriptor in the asynchronous runtime.

@@ -11,8 +11,9 @@ use crate::router::Router;
 impl Router {
     /// Keeps the server's thread awake for a moment where that is likely to save a call the time of a wake-up: while one
     /// call is in flight, for its result, and after it for the next request. With more calls in flight the processor
-    /// has better to do, and with several threads the others would sleep all the same, so nothing is watched for then.
-    pub async fn watch(&self) {
+    /// has better to do, and with several threads the others would sleep all the same, so nothing is watched for then; nor
+    /// while `is_crowded` says that others want the processor: the action's process may be one of them.
+    pub async fn watch(&self, mut is_crowded: impl FnMut() -> bool + Send) {
         if Handle::current().metrics().num_workers() != 1 || self.settings.watch_time_max.is_zero() {
             return;
         }
@@ -21,7 +22,7 @@ impl Router {
         loop {
             self.runs.lonely.notified().await;
             while let Some(watch) = watches.get_mut(self.runs.count()) {
-                if !watch.is_worth_it() {
+                if !watch.is_worth_it() || is_crowded() {
                     break;
                 }
                 let came = self.next_event().await;

@@ -29,8 +29,13 @@ pub struct ServerSettings {
     pub environment: Vec<(String, String)>,
 }
 
+/// What names the interpreters of languages other than JavaScript.
+const OTHER_LANGUAGES: [&str; 4] =
+    ["TRIPLANE__NODE__PYTHON", "TRIPLANE__NODE__RUBY", "TRIPLANE__NODE__PHP", "TRIPLANE__NODE__JAVA"];
+
 impl ServerSettings {
-    /// Free ports and nothing special.
+    /// Free ports, and Node.js as the only language: the launchers of others are compiled at the first start in a directory,
+    /// which takes seconds.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>, data_dir: &Path) -> Self {
         Self {
@@ -39,8 +44,17 @@ impl ServerSettings {
             port: free_port(),
             admin_port: free_port(),
             arguments: Vec::new(),
-            environment: Vec::new(),
+            environment: OTHER_LANGUAGES
+                .map(|language| (language.to_owned(), "/nonexistent".to_owned()))
+                .into(),
         }
+    }
+
+    /// The same with every language that the host has.
+    #[must_use]
+    pub fn with_all_languages(mut self) -> Self {
+        self.environment.retain(|(name, _)| !OTHER_LANGUAGES.contains(&name.as_str()));
+        self
     }
 
     /// The command that starts the server.

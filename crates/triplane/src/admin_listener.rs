@@ -80,8 +80,10 @@ impl AdminListener {
         let node = self.0.node.is_ready();
         let control = self.0.control.is_running();
         let enforcement = self.0.node.enforcement();
-        let memory = if enforcement.memory { "enforced" } else { "not enforced" };
-        let network = if enforcement.network { "isolated" } else { "not isolated" };
+        let word = |enforced| if enforced { "enforced" } else { "not enforced" };
+        let isolation =
+            enforcement.entries().map(|(name, enforced)| (name.to_owned(), json!(word(enforced))));
+        let isolation: serde_json::Map<_, _> = isolation.into_iter().collect();
         let ready = node && control;
         let body = json!({
             "ready": ready,
@@ -89,7 +91,7 @@ impl AdminListener {
                 "management": {"ready": true},
                 "control": {"ready": control},
                 "router": {"ready": true},
-                "node": {"ready": node, "memory": memory, "network": network},
+                "node": {"ready": node, "memory": word(enforcement.memory), "isolation": isolation},
             },
         });
         json_answer(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)

@@ -53,6 +53,9 @@ pub(crate) struct ServeOptions {
     /// Serve the well-known credentials on an address that others can reach.
     #[arg(long)]
     pub(crate) allow_well_known_credentials: bool,
+    /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
+    #[arg(long)]
+    pub(crate) require_isolation: bool,
 }
 
 #[derive(Debug, Subcommand)]

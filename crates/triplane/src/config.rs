@@ -87,6 +87,33 @@ pub(crate) struct NodeConfig {
     /// The Node.js to run actions with; the first usable one on `PATH` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nodejs: Option<PathBuf>,
+    /// The Python, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) python: Option<PathBuf>,
+    /// The Ruby, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ruby: Option<PathBuf>,
+    /// The PHP, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) php: Option<PathBuf>,
+    /// The `java` of a JDK, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) java: Option<PathBuf>,
+    /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
+    pub(crate) require_isolation: bool,
+}
+
+impl NodeConfig {
+    /// The interpreters that are named, by language.
+    pub(crate) fn interpreters(&self) -> [(&'static str, Option<&PathBuf>); 5] {
+        [
+            ("nodejs", self.nodejs.as_ref()),
+            ("python", self.python.as_ref()),
+            ("ruby", self.ruby.as_ref()),
+            ("php", self.php.as_ref()),
+            ("java", self.java.as_ref()),
+        ]
+    }
 }
 
 /// What actions reach.
@@ -219,6 +246,7 @@ fn merge(
     config.api_host = api_host.clone().or(config.api_host);
     config.pool.memory_mb = memory_mb.or(config.pool.memory_mb);
     config.allow_well_known_credentials |= options.allow_well_known_credentials;
+    config.node.require_isolation |= options.require_isolation;
     config.check()
 }
 

@@ -5,6 +5,7 @@ mod admin_listener;
 mod cli;
 mod config;
 mod contact;
+mod crowd;
 mod epoch;
 mod follow;
 mod ports;
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
     // The spawner must be a tiny process with one thread: it is taken care of before anything else exists.
     if std::env::args_os().nth(1).is_some_and(|role| role == cli::SPAWNER_ROLE) {
         return spawner();
+    }
+    // So must the launcher of executables, of which there is one for each container.
+    if let Some(code) = triplane_node::native::run_if_asked(std::env::args_os().skip(1)) {
+        return code;
     }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

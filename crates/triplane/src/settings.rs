@@ -95,8 +95,11 @@ pub(crate) fn node(config: &Config, networks: Arc<Networks>) -> anyhow::Result<N
     let mut options = NodeOptions::new(&config.data_dir, spawner);
     options.memory_mb = config.pool.memory_mb;
     options.networks = networks;
-    if let Some(nodejs) = &config.node.nodejs {
-        options.nodejs = vec![nodejs.clone()];
+    options.require_isolation = config.node.require_isolation;
+    for (language, named) in config.node.interpreters() {
+        if let Some(path) = named {
+            options.interpreters.insert(language, vec![path.clone()]);
+        }
     }
     Ok(options)
 }

@@ -24,6 +24,7 @@ use triplane_store::{DirLock, Sqlite, Stores};
 use crate::admin_listener::{self, AdminListener};
 use crate::config::Config;
 use crate::contact::Contact;
+use crate::crowd::Crowd;
 use crate::ports::{CodePort, ManagementPort, NodePort, PropagationPort, QueuePort, SpoolPort, UploadPort};
 use crate::{epoch, follow, recover, settings, well_known};
 
@@ -87,7 +88,10 @@ impl Platform {
             tokio::spawn(follow::said(said, handle.clone())),
             tokio::spawn(follow::pool(router.clone(), ROUTER, handle.clone(), shutdown.clone())),
             spawn(&router, &shutdown, |router, shutdown| async move { router.report(shutdown).await }),
-            spawn(&router, &shutdown, |router, _| async move { router.watch().await }),
+            spawn(&router, &shutdown, |router, _| async move {
+                let mut crowd = Crowd::new();
+                router.watch(move || crowd.is_there()).await;
+            }),
             spawn(&management, &shutdown, |management, shutdown| async move {
                 management.retention(shutdown.wait()).await;
             }),
@@ -167,9 +171,9 @@ async fn start_networks(config: &Config, listen: std::net::SocketAddr) -> Arc<Ne
             reason,
             "network not isolated: actions reach what this machine reaches; run only code that you trust"
         );
-        if networks.has_lists() {
-            warn!("lists of egress cannot be enforced, so the actions that have one reach nothing at all");
-        }
+    }
+    if let Some(reason) = networks.lists_not_enforced() {
+        warn!(reason, "a list of egress cannot be enforced: the actions that have one reach nothing at all");
     }
     Arc::new(networks)
 }
@@ -183,9 +187,10 @@ async fn start_node(
     let code = Arc::new(CodePort(stores.entities.clone()));
     let node = Node::start(settings::node(config, networks)?, code, proxies.clone()).await;
     let node = node.context("cannot start the node")?;
-    if node.runtimes().0.is_empty() {
-        let looked_for = config.node.nodejs.as_deref().map_or("node on PATH".into(), Path::to_string_lossy);
-        warn!(%looked_for, "no usable Node.js: no action can run; install Node.js 20, or name it by node.nodejs");
+    if !node.has_interpreter() {
+        warn!(
+            "no usable interpreter: only executables can run; install Node.js 20 or Python 3, or name one by node.nodejs, node.python"
+        );
     }
     Ok(node)
 }

@@ -1,17 +1,21 @@
-//! A rule about SPECIFICATION.md: what is said to be shown is shown.
+//! A rule about documents that promise something: what is said to be shown is shown.
 
 use super::tree::Tree;
 
 /// Where promises are.
-const FILE: &str = "SPECIFICATION.md";
+const FILES: [&str; 2] = ["SPECIFICATION.md", "docs/security.md"];
 
 /// Every test that is named as `crate: name` exists in that crate.
 pub(crate) fn named_tests_exist(tree: &Tree) -> Vec<String> {
-    let text = tree.get(FILE).unwrap_or_default();
+    FILES.iter().flat_map(|file| missing_tests(tree, file)).collect()
+}
+
+fn missing_tests(tree: &Tree, file: &str) -> Vec<String> {
+    let text = tree.get(file).unwrap_or_default();
     let missing = named_tests(text).filter(|(name, test)| !exists(tree, name, test));
     missing
         .map(|(name, test)| {
-            format!("{FILE}: crates/{name} has no test {test}; name the one that shows it, or say pending")
+            format!("{file}: crates/{name} has no test {test}; name the one that shows it, or say pending")
         })
         .collect()
 }
@@ -40,10 +44,12 @@ mod tests {
                 "SPECIFICATION.md",
                 "| fast | `core: it_is_fast`, `core: it_is_small` |\n| run | `./dev test` |\n",
             ),
+            ("docs/security.md", "| a bomb | `node: bombs_fail`, `core: it_is_fast` |\n"),
             ("crates/core/src/a.rs", "fn it_is_fast() {}\n"),
         ]);
         let problems = named_tests_exist(&tree);
-        assert_eq!(problems.len(), 1);
-        assert!(problems[0].contains("it_is_small"));
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].starts_with("SPECIFICATION.md") && problems[0].contains("it_is_small"));
+        assert!(problems[1].starts_with("docs/security.md") && problems[1].contains("bombs_fail"));
     }
 }

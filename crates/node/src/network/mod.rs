@@ -72,6 +72,7 @@ pub struct Networks {
 
 #[derive(Debug)]
 struct Gateway {
+    link: String,
     address: Ipv4Addr,
     api_port: u16,
     pool: Arc<Pool>,
@@ -156,18 +157,21 @@ impl Networks {
             namespaces.insert(name.clone(), number);
         }
         let policies: Arc<[Egress]> = policies.into();
-        let gateway = if options.isolate {
-            Gateway::start(options, policies.clone()).await
-        } else {
+        let gateway = if !options.isolate {
             Err("network.isolate is false".to_owned())
+        } else if policies.iter().all(|policy| *policy == Egress::None) {
+            Err("nothing needs a gateway".to_owned())
+        } else {
+            Gateway::start(options, policies.clone()).await
         };
         Self { policies, namespaces, gateway }
     }
 
-    /// Why sandboxes share the host's network; `None` when they do not.
+    /// Why sandboxes share the host's network; `None` when none does.
     #[must_use]
     pub fn not_isolated(&self) -> Option<&str> {
-        self.gateway.as_ref().err().map(String::as_str)
+        let shared = self.policies.contains(&Egress::All);
+        self.gateway.as_ref().err().filter(|_| shared).map(String::as_str)
     }
 
     /// The address of the API as sandboxes see it, when it is not the one that the host sees.
@@ -175,6 +179,12 @@ impl Networks {
     pub fn api_host(&self) -> Option<String> {
         let gateway = self.gateway.as_ref().ok()?;
         Some(format!("http://{}:{}", gateway.address, gateway.api_port))
+    }
+
+    /// The name of the host's end of the wire to the gateway, and of the host's table of firewall rules for it.
+    #[must_use]
+    pub fn link(&self) -> Option<&str> {
+        self.gateway.as_ref().ok().map(|gateway| gateway.link.as_str())
     }
 
     /// The name server of sandboxes, when it is not the host's.
@@ -199,10 +209,11 @@ impl Networks {
         Ok(SandboxNetwork(kind))
     }
 
-    /// Whether some policy is a list.
+    /// Why those whose policy is a list reach nothing at all; `None` when they reach what it lists.
     #[must_use]
-    pub fn has_lists(&self) -> bool {
-        self.policies.iter().any(|policy| matches!(policy, Egress::List(_)))
+    pub fn lists_not_enforced(&self) -> Option<&str> {
+        let lists = self.policies.iter().any(|policy| matches!(policy, Egress::List(_)));
+        self.gateway.as_ref().err().filter(|_| lists).map(String::as_str)
     }
 
     /// Removes everything; the sandboxes must be gone.
@@ -248,7 +259,8 @@ impl Gateway {
                 }
             };
             let (pool, layout) = (Pool::new(&workshop, ready), workshop.layout.clone());
-            if answer.send(Ok((layout, listeners, firewall, pool.clone()))).is_err() {
+            let link = workshop.link.clone();
+            if answer.send(Ok((link, layout, listeners, firewall, pool.clone()))).is_err() {
                 pool.close();
             }
             pool.work(&workshop);
@@ -258,7 +270,7 @@ impl Gateway {
         let thread = std::thread::Builder::new().name("networks".to_owned()).spawn(work);
         thread.map_err(|error| error.to_string())?;
         let opened = opened.await.map_err(|_| "the thread for networks died")?;
-        let (layout, listeners, firewall, pool) = opened?;
+        let (link, layout, listeners, firewall, pool) = opened?;
         let (address, firewall) = (layout.gateway(), Arc::new(firewall));
         let resolver = Resolver::new(layout, policies, firewall.clone(), options.nameservers);
         let tasks = serve(listeners, Arc::new(resolver), options.api);
@@ -266,7 +278,7 @@ impl Gateway {
             pool.close();
             error.to_string()
         })?;
-        Ok(Self { address, api_port, pool, firewall, tasks, ended: Mutex::new(Some(ended)) })
+        Ok(Self { link, address, api_port, pool, firewall, tasks, ended: Mutex::new(Some(ended)) })
     }
 
     fn stop(&self) {

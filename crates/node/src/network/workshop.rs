@@ -53,7 +53,7 @@ pub(crate) struct Workshop {
     outside: OwnedFd,
     mtu: u32,
     /// The name of the host's end of the wire, and of its table.
-    link: String,
+    pub(crate) link: String,
     /// Tells other servers on this host that the number is taken.
     _claim: UnixDatagram,
 }

@@ -7,40 +7,41 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
-use rustix::thread::{CapabilitySet, CapabilitySets, Gid, LinkNameSpaceType, Uid};
+use rustix::thread::{Gid, LinkNameSpaceType, Uid};
 
 use crate::network::netlink::{Batch, LOOPBACK, Netlink};
-use crate::protocol::SandboxSpec;
+use crate::protocol::{Defence, SandboxSpec};
+use crate::sandbox::confine::Prepared;
 use crate::sandbox::template::{self, NO_DEVICES, NO_SUID, Privilege, READ_ONLY};
 use crate::sys::{self, Image, SingleThreaded};
 
-/// The namespaces of a sandbox that are made by the clone; its user namespace comes last.
-pub(crate) const NAMESPACES: i32 =
-    libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 /// Where the child keeps the pipe that tells of its failure; the first number that the runtime does not get.
 const REPORT: i32 = 4;
 /// The user and group id that the runtime sees itself as.
 const INNER_ID: u32 = 1000;
-const OPEN_FILES_MAX: u64 = 1024;
 /// Sandboxes go before anything else of the machine when memory is short.
 const OOM_SCORE: &[u8] = b"500";
 const MB: u64 = 1024 * 1024;
 const TMP_BYTES_MIN: u64 = 64 * MB;
+/// An inode of a tmpfs takes about 1 KB of the kernel's memory.
+const TMP_INODES_MAX: u32 = 65_536;
+const SHM_INODES_MAX: u32 = 1024;
 
 /// A sandbox that is ready to be cloned.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Plan<'a> {
+    prepared: &'a Prepared,
     image: Image,
     /// The user and group id outside.
     uid: u32,
     gid: u32,
-    privilege: Privilege,
     /// The source of `/action`.
     code: Option<CString>,
     tmp_options: CString,
     shm_options: CString,
     uid_map: String,
     gid_map: String,
+    memory_mb: u64,
     processes_max: u64,
     /// The cgroups' files to write `0` to.
     join: Vec<CString>,
@@ -84,10 +85,12 @@ enum Step {
     UserNamespace,
     Capabilities,
     ParentGone,
+    FileRules,
+    SystemCalls,
     Execute,
 }
 
-const STEPS: [&str; 16] = [
+const STEPS: [&str; 18] = [
     "join the cgroups",
     "enter the network",
     "place the descriptors",
@@ -103,23 +106,25 @@ const STEPS: [&str; 16] = [
     "make the user namespace",
     "drop capabilities",
     "watch the spawner",
+    "restrict access to files",
+    "filter system calls",
     "execute the runtime",
 ];
 
 type Failure = (Step, io::Error);
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// Prepares a sandbox.
     ///
     /// # Errors
     /// When the specification makes no sense.
     pub(crate) fn new(
         spec: &SandboxSpec,
-        privilege: Privilege,
+        prepared: &'a Prepared,
         own_uid: u32,
         join: Vec<CString>,
     ) -> io::Result<Self> {
-        let (uid, gid) = match privilege {
+        let (uid, gid) = match prepared.privilege {
             Privilege::Root => (own_uid, own_uid),
             Privilege::User { uid, gid } => (uid, gid),
         };
@@ -127,20 +132,35 @@ impl Plan {
             let path = template::code_path(name).ok_or_else(|| io::Error::other("bad name of code"))?;
             template::c_path(path)
         });
-        let bytes = (spec.memory_mb.saturating_mul(MB) / 4).max(TMP_BYTES_MIN);
+        let (tmp_options, shm_options) = if prepared.has(Defence::Sizes) {
+            let bytes = (spec.memory_mb.saturating_mul(MB) / 4).max(TMP_BYTES_MIN);
+            let options = |inodes: u32| format!("mode=1777,size={bytes},nr_inodes={inodes}");
+            (options(TMP_INODES_MAX), options(SHM_INODES_MAX))
+        } else {
+            ("mode=1777".to_owned(), "mode=1777".to_owned())
+        };
         Ok(Self {
+            prepared,
             image: Image::new(&spec.arguments, &spec.environment)?,
             uid,
             gid,
-            privilege,
             code: code.transpose()?,
-            tmp_options: CString::new(format!("mode=1777,size={bytes},nr_inodes=65536"))?,
-            shm_options: CString::new(format!("mode=1777,size={bytes},nr_inodes=1024"))?,
+            tmp_options: CString::new(tmp_options)?,
+            shm_options: CString::new(shm_options)?,
             uid_map: format!("{INNER_ID} {uid} 1"),
             gid_map: format!("{INNER_ID} {gid} 1"),
+            memory_mb: spec.memory_mb,
             processes_max: spec.processes_max,
             join,
         })
+    }
+
+    /// The namespaces that are made by the clone; the user namespace comes last.
+    pub(crate) fn namespaces(&self) -> i32 {
+        let always = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
+        let switched = [(Defence::Processes, libc::CLONE_NEWPID), (Defence::Ipc, libc::CLONE_NEWIPC)];
+        let on = switched.into_iter().filter(|(defence, _)| self.prepared.has(*defence));
+        on.fold(always, |flags, (_, flag)| flags | flag)
     }
 
     /// Becomes the runtime; for a cloned child. Where that fails it says so on the report pipe and ends.
@@ -168,11 +188,16 @@ impl Plan {
         start_session().map_err(at(Step::Session))?;
         rustix::system::sethostname(b"sandbox").map_err(failed(Step::HostName))?;
         self.mount()?;
-        set_limits().map_err(at(Step::Limits))?;
-        self.change_user().map_err(at(Step::Identity))?;
-        self.enter_user_namespace(proof).map_err(at(Step::UserNamespace))?;
-        drop_capabilities().map_err(at(Step::Capabilities))?;
+        set_priorities().map_err(at(Step::Limits))?;
+        self.prepared.limit(self.memory_mb).map_err(at(Step::Limits))?;
+        if self.prepared.has(Defence::Users) {
+            self.change_user().map_err(at(Step::Identity))?;
+            self.enter_user_namespace(proof).map_err(at(Step::UserNamespace))?;
+        }
+        self.prepared.drop_capabilities().map_err(at(Step::Capabilities))?;
         die_with_the_spawner().map_err(at(Step::ParentGone))?;
+        self.prepared.restrict_files().map_err(at(Step::FileRules))?;
+        self.prepared.filter_system_calls().map_err(at(Step::SystemCalls))?;
         Err((Step::Execute, self.image.exec()))
     }
 
@@ -187,17 +212,33 @@ impl Plan {
         sys::mount(c"tmpfs", c"tmp", c"tmpfs", quiet, &self.tmp_options).map_err(at(Step::Tmp))?;
         sys::mount(c"tmpfs", c"dev/shm", c"tmpfs", quiet | libc::MS_NOEXEC, &self.shm_options)
             .map_err(at(Step::Shm))?;
+        self.mask_proc().map_err(at(Step::Proc))?;
         if let Some(code) = &self.code {
             sys::mount(code, c"action", c"", libc::MS_BIND, c"").map_err(at(Step::Code))?;
-            sys::set_mount_attributes(c"action", READ_ONLY | NO_SUID | NO_DEVICES).map_err(at(Step::Code))?;
+            let read_only = if self.prepared.has(Defence::ReadOnly) { READ_ONLY } else { 0 };
+            let attributes = read_only | NO_SUID | NO_DEVICES;
+            sys::set_mount_attributes(c"action", attributes).map_err(at(Step::Code))?;
         }
         rustix::process::pivot_root(c".", c".").map_err(failed(Step::Root))?;
         rustix::mount::unmount(c".", rustix::mount::UnmountFlags::DETACH).map_err(failed(Step::Root))?;
         rustix::process::chdir(c"/tmp").map_err(failed(Step::Root))
     }
 
+    /// Nothing there can be written to by a user without privileges anyway; this holds where a kernel is careless.
+    fn mask_proc(&self) -> io::Result<()> {
+        if !self.prepared.has(Defence::MaskedProc) {
+            return Ok(());
+        }
+        sys::mount(c"proc/sys", c"proc/sys", c"", libc::MS_BIND, c"")?;
+        sys::set_mount_attributes(c"proc/sys", READ_ONLY)?;
+        self.prepared
+            .masked
+            .iter()
+            .try_for_each(|path| sys::mount(c"dev/null", path, c"", libc::MS_BIND, c""))
+    }
+
     fn change_user(&self) -> io::Result<()> {
-        if self.privilege == Privilege::Root {
+        if self.prepared.privilege == Privilege::Root {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
             rustix::thread::set_thread_groups(&[])?;
             rustix::thread::set_thread_res_gid(gid, gid, gid)?;
@@ -215,7 +256,11 @@ impl Plan {
         write_file(c"/proc/self/uid_map", self.uid_map.as_bytes())?;
         write_file(c"/proc/self/gid_map", self.gid_map.as_bytes())?;
         // counted for each user in each user namespace (Linux 5.14), so only from here on is it this sandbox's own
-        Ok(rustix::process::setrlimit(Resource::Nproc, limit(self.processes_max))?)
+        if self.prepared.has(Defence::ProcessGroup) {
+            let most = Some(self.processes_max);
+            rustix::process::setrlimit(Resource::Nproc, Rlimit { current: most, maximum: most })?;
+        }
+        Ok(())
     }
 }
 
@@ -231,18 +276,12 @@ fn enter_network(descriptors: &Descriptors<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn set_limits() -> io::Result<()> {
-    rustix::process::setrlimit(Resource::Core, limit(0))?;
-    rustix::process::setrlimit(Resource::Nofile, limit(OPEN_FILES_MAX))?;
+fn set_priorities() -> io::Result<()> {
     rustix::process::setpriority_process(None, 0).or_else(|error| match error {
         rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => Ok(()),
         other => Err(other),
     })?;
     write_file(c"/proc/self/oom_score_adj", OOM_SCORE)
-}
-
-fn limit(value: u64) -> Rlimit {
-    Rlimit { current: Some(value), maximum: Some(value) }
 }
 
 fn place_descriptors(descriptors: &Descriptors<'_>) -> io::Result<()> {
@@ -259,24 +298,6 @@ fn start_session() -> io::Result<()> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::ignore_signals(false)?;
     sys::unblock_signals()
-}
-
-/// Nothing is left, nothing can be gained again, by no program that it executes.
-fn drop_capabilities() -> io::Result<()> {
-    for capability in CapabilitySet::all().iter() {
-        match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // the kernel is older than this capability
-            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    rustix::thread::clear_ambient_capability_set()?;
-    let none = CapabilitySet::empty();
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets { effective: none, permitted: none, inheritable: none },
-    )?;
-    Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
 /// The kernel kills this process when the spawner dies; the runtime may switch that off, so the server kills it too then.
@@ -302,6 +323,11 @@ fn at(step: Step) -> impl Fn(io::Error) -> Failure {
 
 fn failed(step: Step) -> impl Fn(rustix::io::Errno) -> Failure {
     move |error| (step, error.into())
+}
+
+/// Whether everything went well until there was nothing to execute.
+pub(crate) fn only_execution_failed(message: &[u8]) -> bool {
+    message.first() == Some(&(Step::Execute as u8))
 }
 
 /// The text of a report; `None` for what is none.

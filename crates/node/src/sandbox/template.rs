@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::cgroup::Cgroups;
-use crate::protocol::Config;
+use crate::protocol::{Config, Defence};
 use crate::sys::{self, SingleThreaded};
 
 /// Where the template is once the spawner has left the host's file system.
@@ -60,9 +60,24 @@ pub(crate) fn build(
     let sandbox = base.join("sandbox");
     step("make the template's root", fs::create_dir(&sandbox))?;
     step("mount the template's root", tmpfs(&sandbox, "mode=755,size=16m"))?;
-    step("show system directories", system(&sandbox))?;
-    step("fill /etc", etc(&sandbox))?;
-    step("make /dev", devices(&sandbox, privilege))?;
+    if config.has(Defence::Root) {
+        fill(&sandbox, config, privilege)?;
+    } else {
+        step("show the host", bind(Path::new("/"), &sandbox))?;
+    }
+    let read_only = if config.has(Defence::ReadOnly) { READ_ONLY } else { 0 };
+    step("make the root read-only", attributes(&sandbox, read_only | NO_SUID))?;
+    step("show the code", bind(Path::new(&config.code_root), &base.join("code")))?;
+    step("show /proc", bind(Path::new("/proc"), &base.join("proc")))?;
+    step("show the cgroups", keep_cgroups(base, cgroups))?;
+    step("leave the host's file system", leave(base))?;
+    Ok(privilege)
+}
+
+fn fill(sandbox: &Path, config: &Config, privilege: Privilege) -> Result<(), String> {
+    step("show system directories", system(sandbox))?;
+    step("fill /etc", etc(sandbox))?;
+    step("make /dev", devices(sandbox, privilege))?;
     for (source, target) in &config.binds {
         let shown = bind(Path::new(source), &sandbox.join(target.trim_start_matches('/')));
         step(&format!("show {source}"), shown)?;
@@ -70,12 +85,7 @@ pub(crate) fn build(
     for directory in ["proc", "tmp", "action"] {
         step("make directories", fs::create_dir(sandbox.join(directory)))?;
     }
-    step("make the root read-only", attributes(&sandbox, READ_ONLY | NO_SUID))?;
-    step("show the code", bind(Path::new(&config.code_root), &base.join("code")))?;
-    step("show /proc", bind(Path::new("/proc"), &base.join("proc")))?;
-    step("show the cgroups", keep_cgroups(base, cgroups))?;
-    step("leave the host's file system", leave(base))?;
-    Ok(privilege)
+    Ok(())
 }
 
 fn own_namespace(proof: &SingleThreaded) -> io::Result<Privilege> {

@@ -16,7 +16,7 @@ use triplane_model::{
     Action, ActionLimits, ActivationId, Credential, EntityName, FullName, Identity, NamespaceLimits,
     Revision, Status, TransactionId, Version,
 };
-use triplane_node::{Node, NodeOptions};
+use triplane_node::{Defence, Node, NodeOptions};
 use triplane_proxy::spool::{Spool, SpoolOptions, Uploader};
 use triplane_proxy::{Settings, Shared};
 use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest, Target};
@@ -49,7 +49,9 @@ impl TestNode {
         let spool =
             Spool::open(scratch.join("spool"), Arc::new(NoStore), SpoolOptions::default()).await.unwrap();
         let shared = Shared::new(Settings::default(), spool);
-        let options = NodeOptions::new(&scratch.0, command());
+        let mut options = NodeOptions::new(&scratch.0, command());
+        // the launchers of others would be compiled in each new directory
+        options.interpreters.retain(|&language, _| language == "nodejs");
         let node = Node::start(options, Arc::clone(&codes) as _, shared).await.unwrap();
         let (sender, exits) = mpsc::channel(16);
         node.watch(sender);
@@ -159,11 +161,11 @@ async fn an_action_sees_a_sandbox() {
     let mut node = TestNode::start().await;
     let look = node.container(
         "const os = require('os'); function main() { return { pid: process.pid, user: os.userInfo().username, \
-         host: os.hostname(), root: require('fs').readdirSync('/').includes('root'), cwd: typeof process.cwd() }; }",
+         host: os.hostname(), home: require('fs').readdirSync('/').includes('home'), cwd: typeof process.cwd() }; }",
     ).await;
     assert_eq!(
         node.result(&look, "{}").await,
-        r#"{"pid":1,"user":"sandbox","host":"sandbox","root":false,"cwd":"string"}"#
+        r#"{"pid":1,"user":"sandbox","host":"sandbox","home":false,"cwd":"string"}"#
     );
 }
 
@@ -287,4 +289,20 @@ async fn a_shut_down_takes_the_containers_with_it() {
     assert_eq!(within(node.exits.recv()).await, Some(running.id));
     let refused = tokio::time::timeout(Duration::from_secs(20), node.launch(node.spec("", |_| ()))).await;
     assert!(refused.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn isolation_that_is_required_and_missing_is_refused_by_name() {
+    let scratch = Scratch::new();
+    let spool = Spool::open(scratch.join("spool"), Arc::new(NoStore), SpoolOptions::default()).await.unwrap();
+    let shared = Shared::new(Settings::default(), spool);
+    let mut options = NodeOptions::new(&scratch.0, command());
+    options.require_isolation = true;
+    options.without = vec![Defence::SystemCalls];
+    let started = Node::start(options.clone(), Arc::new(Codes::default()), Arc::clone(&shared)).await;
+    let refused = started.err().unwrap().to_string();
+    assert!(refused.starts_with("isolation is required") && refused.contains("system_calls"), "{refused}");
+    options.require_isolation = false;
+    let degraded = Node::start(options, Arc::new(Codes::default()), shared).await.unwrap();
+    assert!(degraded.enforcement().missing().contains(&"system_calls"));
 }

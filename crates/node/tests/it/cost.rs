@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use triplane_node::{NetworkOptions, Networks, SandboxNetwork};
+use triplane_node::{Defence, NetworkOptions, Networks, SandboxNetwork};
 use triplane_proxy::runtime::Sandbox;
 
 use crate::support::{Spawner, spec, within};
@@ -34,6 +34,7 @@ async fn a_sandbox_starts_in_milliseconds() {
 /// What a network of its own adds to a start: taken from stock, made anew, or nothing but a loopback device.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_network_costs_milliseconds_at_most() {
+    let _turn = crate::network::TURN.lock().await;
     let mut options = NetworkOptions::new(([127, 0, 0, 1], 1).into());
     options.ready = 4;
     let networks = Networks::start(options).await;
@@ -86,6 +87,45 @@ async fn a_network_costs_milliseconds_at_most() {
     assert!(stock < Duration::from_millis(200), "{stock:?}");
     spawner.client.close().await;
     networks.close().await;
+}
+
+/// What the defences beyond namespaces add, each sort alone: started in turns, so that the machine's mood is the same.
+#[tokio::test]
+#[ignore = "takes a while, and only prints"]
+async fn what_each_defence_costs() {
+    let mut program = spec("");
+    program.arguments = vec!["/bin/true".into()];
+    let sorts: [(&str, &[Defence]); 6] = [
+        ("all", &[]),
+        ("no filter of system calls", &[Defence::SystemCalls]),
+        ("no landlock", &[Defence::FileRules]),
+        ("no cpu cgroup", &[Defence::CpuGroup]),
+        ("nothing covered in /proc", &[Defence::MaskedProc]),
+        (
+            "none of these",
+            &[Defence::SystemCalls, Defence::FileRules, Defence::CpuGroup, Defence::MaskedProc],
+        ),
+    ];
+    let mut spawners = Vec::new();
+    for (name, without) in sorts {
+        spawners.push((name, Spawner::without(without).await, Vec::new(), Vec::new()));
+    }
+    for _ in 0..300 {
+        for (_, spawner, starts, whole) in &mut spawners {
+            let start = Instant::now();
+            let running = spawner.run(program.clone()).await;
+            starts.push(start.elapsed());
+            within(running.sandbox.exited()).await;
+            whole.push(start.elapsed());
+        }
+    }
+    for (name, _, starts, whole) in spawners {
+        println!(
+            "{name}: median of 300: request to exec {:?}, to the end {:?}",
+            median(starts),
+            median(whole)
+        );
+    }
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use triplane_node::Defence;
+use triplane_node::client::SpawnerClient;
 use triplane_proxy::runtime::{Exit, Sandbox};
 
-use crate::support::{Scratch, Spawner, command, within};
+use crate::support::{Scratch, Spawner, command, config, within};
 
 #[tokio::test]
 async fn a_spawner_ends_with_everything_when_the_node_is_shut_down() {
@@ -21,6 +23,20 @@ async fn a_spawner_ends_with_everything_when_the_node_is_shut_down() {
     assert_eq!(within(running.sandbox.exited()).await, Exit::Lost);
     until_gone(&sandboxes).await;
     assert!(cgroups_of(process).is_empty());
+}
+
+#[tokio::test]
+async fn a_machine_that_refuses_a_step_is_told_of_at_the_start() {
+    let scratch = Scratch::new();
+    let mut config = config(&scratch.0);
+    // what comes after it is refused then, as on a machine where something is missing
+    config.without = vec![Defence::NoNewPrivileges];
+    let refused = SpawnerClient::start(command(), config).await.unwrap_err().to_string();
+    assert!(refused.starts_with("this machine cannot run sandboxes: cannot "), "{refused}");
+    assert!(
+        refused.contains("Operation not permitted") || refused.contains("Permission denied"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

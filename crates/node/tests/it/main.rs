@@ -2,8 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod actions;
+mod attacks_files;
+mod attacks_kernel;
+mod attacks_neighbours;
+mod attacks_resources;
 mod code;
 mod cost;
+mod interpreters;
 mod lifetimes;
 mod network;
 mod sandboxes;

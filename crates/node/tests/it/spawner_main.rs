@@ -1,4 +1,4 @@
-//! Processes that the tests start: without arguments the spawner; `wait DIRECTORY` and `churn DIRECTORY` servers with a
+//! Processes that the tests start: without arguments the spawner; the launcher of executables; `wait DIRECTORY` and `churn DIRECTORY` servers with a
 //! spawner and sandboxes of their own, to be killed or looked at.
 #![allow(clippy::unwrap_used, reason = "part of the tests")]
 
@@ -11,6 +11,9 @@ use std::process::ExitCode;
 mod support;
 
 fn main() -> ExitCode {
+    if let Some(code) = triplane_node::native::run_if_asked(std::env::args_os().skip(1)) {
+        return code;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["wait", data] => serve(data, false),
@@ -93,6 +96,10 @@ fn sandbox_cgroups(line: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         status.contains(&format!("PPid:\t{}\n", std::process::id()))
     });
-    ours.map(|entry| std::fs::read_dir(entry.path()).unwrap().flatten().filter(|c| c.path().is_dir()).count())
-        .sum()
+    // either such a subtree holds those of the sandboxes, or each sandbox has one itself
+    ours.map(|entry| match entry.file_name().to_string_lossy().contains("-c-") {
+        true => 1,
+        false => std::fs::read_dir(entry.path()).unwrap().flatten().filter(|c| c.path().is_dir()).count(),
+    })
+    .sum()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::pipe::PipeFlags;
 use triplane_node::client::{SandboxHandle, SpawnerClient, SpawnerCommand};
-use triplane_node::{Config, SandboxNetwork, SandboxSpec};
+use triplane_node::{Config, Defence, Enforcement, SandboxNetwork, SandboxSpec};
 use triplane_proxy::runtime::{Exit, Sandbox};
 
 /// A directory that is removed at the end.
@@ -68,6 +68,11 @@ impl Spawner {
         Self { client: SpawnerClient::start(command(), config).await.unwrap(), scratch }
     }
 
+    /// A spawner whose sandboxes lack these defences.
+    pub(crate) async fn without(defences: &[Defence]) -> Self {
+        Self::with(|config| config.without = defences.to_vec()).await
+    }
+
     /// Starts a shell script.
     pub(crate) async fn script(&self, script: &str) -> Running {
         self.run(spec(script)).await
@@ -109,6 +114,7 @@ pub(crate) fn config(data: &Path) -> Config {
         binds: Vec::new(),
         uid_base: 200_000,
         sandboxes_max: 1000,
+        without: Vec::new(),
     }
 }
 
@@ -146,11 +152,34 @@ async fn read_all(pipe: OwnedFd) -> String {
 }
 
 /// Whether memory is limited here; says so where not, and the test is of no use.
-pub(crate) fn memory_is_enforced(enforcement: triplane_node::Enforcement) -> bool {
+pub(crate) fn memory_is_enforced(enforcement: Enforcement) -> bool {
     if !enforcement.memory {
         println!("SKIPPED: no writable memory cgroup");
     }
     enforcement.memory
+}
+
+/// Whether this is enforced here, by its name; says so where not, and the test is of no use.
+pub(crate) fn is_enforced(spawner: &Spawner, name: &str) -> bool {
+    let enforced = !spawner.client.enforcement().missing().contains(&name);
+    if !enforced {
+        println!("SKIPPED: this machine or user does not have: {name}");
+    }
+    enforced
+}
+
+/// Whether the tests run as root; says so where not, and the test is of no use.
+pub(crate) fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("SKIPPED: only root can do without this");
+    }
+    root
+}
+
+/// A script that makes a system call and prints `done` or the error's number. Arguments are Perl.
+pub(crate) fn system_call(number: i64, arguments: &str) -> String {
+    format!("perl -e 'my $r = syscall({number}, {arguments}); print $r < 0 ? $! + 0 : q(done)'")
 }
 
 /// Waits at most half a minute.

@@ -223,7 +223,7 @@ async fn calls_are_answered_while_the_router_watches_for_them() {
     let world = World::new().await;
     world.ready("a", 1, 1);
     let router = world.router.clone();
-    let watching = tokio::spawn(async move { router.watch().await });
+    let watching = tokio::spawn(async move { router.watch(|| false).await });
     for number in 0..50 {
         let body = format!(r#"{{"n":{number}}}"#);
         assert_eq!(world.post("_/actions/a?blocking=true&result=true", &body).await.body, body);
@@ -235,5 +235,5 @@ async fn calls_are_answered_while_the_router_watches_for_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_router_with_several_threads_does_not_watch() {
     let world = World::new().await;
-    world.router.watch().await;
+    world.router.watch(|| false).await;
 }

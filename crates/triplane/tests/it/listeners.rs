@@ -20,6 +20,10 @@ async fn the_admin_listener_tells_health_readiness_and_metrics() {
         ["enforced", "not enforced"].contains(&ready["roles"]["node"]["memory"].as_str().unwrap()),
         "{ready}"
     );
+    for defence in ["memory", "processes", "cpu", "users", "system_calls", "file_rules", "abstract_sockets"] {
+        let said = ready["roles"]["node"]["isolation"][defence].as_str().unwrap();
+        assert!(["enforced", "not enforced"].contains(&said), "{ready}");
+    }
     let metrics = admin.get("/metrics").await.expect(200).text();
     assert!(metrics.contains("triplane_control_containers") && metrics.ends_with("# EOF\n"), "{metrics}");
 }

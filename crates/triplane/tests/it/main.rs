@@ -4,11 +4,13 @@
 
 mod admin;
 mod asynchronous;
+mod attacks;
 mod clients;
 mod durability;
 mod faults;
 mod first_action;
 mod hostile;
+mod languages;
 mod limits;
 mod listeners;
 mod load;

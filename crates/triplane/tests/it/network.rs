@@ -21,7 +21,7 @@ async fn an_action_reaches_the_api_and_not_the_admin_listener() {
     let admin = format!("{}/healthz", platform.server.admin.base());
     let result = guest.result("asks", json!({ "admin": admin })).await;
     assert_eq!(result["api"], json!(200), "{result}");
-    if ready["roles"]["node"]["network"] == json!("isolated") {
+    if ready["roles"]["node"]["isolation"]["network"] == json!("enforced") {
         assert_eq!(result["admin"], json!("ECONNREFUSED"), "{result}");
     } else {
         println!("SKIPPED: networks are not isolated here: {ready}");

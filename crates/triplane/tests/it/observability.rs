@@ -78,15 +78,13 @@ async fn extra_logging_is_for_those_who_ask() {
 }
 
 #[tokio::test]
-async fn a_platform_without_a_usable_nodejs_says_so_and_refuses_its_actions() {
+async fn a_platform_without_a_usable_interpreter_says_so_and_refuses_its_actions() {
     let data = TempDir::new("bare");
     let mut settings = ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), data.path());
     settings.environment.push(("TRIPLANE__NODE__NODEJS".to_owned(), "/nonexistent/node".to_owned()));
     let server = settings.start().await;
     wait_for(SOON, "the warning is in the log", async || {
-        let output = server.process.output();
-        let warning = output.lines().find(|line| line.contains("no usable Node.js"))?;
-        warning.contains("/nonexistent/node").then_some(())
+        server.process.output().contains("no usable interpreter").then_some(())
     })
     .await;
     let body = json!({"exec": {"kind": "nodejs:20", "code": "function main() { return {} }"}});

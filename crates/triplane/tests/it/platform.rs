@@ -22,9 +22,21 @@ impl Platform {
 
     /// A platform with further arguments.
     pub(crate) async fn with(arguments: &[&str]) -> Self {
+        Self::set_up(|mut settings| {
+            settings.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+            settings
+        })
+        .await
+    }
+
+    /// A platform with every language that the host has.
+    pub(crate) async fn with_all_languages() -> Self {
+        Self::set_up(ServerSettings::with_all_languages).await
+    }
+
+    async fn set_up(change: impl FnOnce(ServerSettings) -> ServerSettings) -> Self {
         let data = TempDir::new("platform");
-        let mut settings = ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), data.path());
-        settings.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let settings = change(ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), data.path()));
         Self { server: settings.start().await, data }
     }
 

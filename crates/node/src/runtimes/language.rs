@@ -1,0 +1,214 @@
+//! The languages that actions are written in: how their interpreters are found, what kinds they run, how they are started.
+
+use std::path::Path;
+
+use triplane_model::runtimes::Runtime;
+
+use super::java::{FILES as JAVA_FILES, java_arguments, java_kinds, java_preparation};
+use super::probe::Found;
+use super::{LAUNCHERS, runtime};
+
+/// A language whose launcher this platform brings along.
+#[derive(Debug)]
+pub(crate) struct Language {
+    /// The family of its kinds.
+    pub(crate) name: &'static str,
+    /// What its interpreter is called.
+    pub(crate) program: &'static str,
+    /// Makes the interpreter say what it is.
+    pub(crate) question: &'static [&'static str],
+    /// How it says that.
+    pub(crate) answer: Reading,
+    /// The oldest version that the launcher works with: major, minor.
+    pub(crate) oldest: (u32, u32),
+    /// Whether the interpreter is one file that needs nothing but the system's libraries.
+    pub(crate) is_one_file: bool,
+    /// The files of the launcher, with their texts.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    kinds: fn(&Found) -> Vec<Runtime>,
+    /// The commands that compile the launcher, to be run in its directory on the host.
+    preparation: fn(&Found) -> Vec<Vec<String>>,
+    arguments: fn(&Found, u64) -> Vec<String>,
+}
+
+/// How an interpreter says what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Three lines on its output: its own path, its version, and the directory that it needs beside itself.
+    Lines,
+    /// Java's list of properties, on its error output.
+    Properties,
+}
+
+/// The text of a file in `runtimes/`.
+macro_rules! launcher {
+    ($path:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtimes/", $path))
+    };
+}
+pub(super) use launcher;
+
+/// All languages, in the order of the manifest.
+pub(crate) const LANGUAGES: [Language; 5] = [
+    Language {
+        name: "nodejs",
+        program: "node",
+        question: &["-p", "`${process.execPath}\n${process.versions.node}\n`"],
+        answer: Reading::Lines,
+        oldest: (NODEJS_MAJOR, 0),
+        is_one_file: true,
+        files: &[("launcher.js", launcher!("nodejs/launcher.js"))],
+        kinds: nodejs_kinds,
+        preparation: nothing,
+        arguments: nodejs_arguments,
+    },
+    Language {
+        name: "python",
+        program: "python3",
+        question: &[
+            "-I",
+            "-c",
+            "import os, sys; print(os.path.realpath(sys.executable), '%d.%d' % sys.version_info[:2], sys.base_prefix, sep='\\n')",
+        ],
+        answer: Reading::Lines,
+        oldest: (3, 9),
+        is_one_file: false,
+        files: &[("launcher.py", launcher!("python/launcher.py"))],
+        kinds: own_version,
+        preparation: python_preparation,
+        arguments: python_arguments,
+    },
+    Language {
+        name: "ruby",
+        program: "ruby",
+        question: &[
+            "--disable=gems",
+            "-e",
+            "require 'rbconfig'; puts File.realpath(RbConfig.ruby), RUBY_VERSION, RbConfig::CONFIG['prefix']",
+        ],
+        answer: Reading::Lines,
+        oldest: (3, 0),
+        is_one_file: false,
+        files: &[("launcher.rb", launcher!("ruby/launcher.rb"))],
+        kinds: own_version,
+        preparation: nothing,
+        arguments: ruby_arguments,
+    },
+    Language {
+        name: "php",
+        program: "php",
+        // the launcher needs the extension FFI, which every Debian package of PHP has
+        question: &[
+            "-n",
+            "-r",
+            "extension_loaded('ffi') || @dl('ffi') || exit(1);
+             echo realpath(PHP_BINARY), \"\n\", PHP_VERSION, \"\n\", dirname(PHP_BINDIR), \"\n\";",
+        ],
+        answer: Reading::Lines,
+        oldest: (8, 1),
+        is_one_file: false,
+        files: &[("launcher.php", launcher!("php/launcher.php"))],
+        kinds: own_version,
+        preparation: nothing,
+        arguments: php_arguments,
+    },
+    Language {
+        name: "java",
+        program: "java",
+        question: &["-XshowSettings:properties", "-version"],
+        answer: Reading::Properties,
+        oldest: (11, 0),
+        is_one_file: false,
+        files: &JAVA_FILES,
+        kinds: java_kinds,
+        preparation: java_preparation,
+        arguments: java_arguments,
+    },
+];
+
+/// The oldest Node.js that the launcher works with, and what most actions ask for.
+const NODEJS_MAJOR: u32 = 20;
+
+impl Language {
+    /// The kinds that an interpreter runs.
+    pub(crate) fn kinds(&self, found: &Found) -> Vec<Runtime> {
+        (self.kinds)(found)
+    }
+
+    /// The commands that compile its launcher, to be run in the launcher's directory on the host.
+    pub(crate) fn preparation(&self, found: &Found) -> Vec<Vec<String>> {
+        (self.preparation)(found)
+    }
+
+    /// The command of its launcher inside a sandbox with so much memory.
+    pub(crate) fn arguments(&self, found: &Found, memory_mb: u64) -> Vec<String> {
+        (self.arguments)(found, memory_mb)
+    }
+}
+
+/// The language of that name.
+pub(crate) fn language(name: &str) -> Option<&'static Language> {
+    LANGUAGES.iter().find(|language| language.name == name)
+}
+
+fn nodejs_kinds(found: &Found) -> Vec<Runtime> {
+    let kind = |major: u32, default| runtime("nodejs", &major.to_string(), default);
+    let mut kinds = vec![kind(NODEJS_MAJOR, true)];
+    if found.version.0 != NODEJS_MAJOR {
+        kinds.push(kind(found.version.0, false));
+    }
+    kinds
+}
+
+/// The version that is there, and no promise of another.
+fn own_version(found: &Found) -> Vec<Runtime> {
+    let (major, minor) = found.version;
+    vec![runtime(found.language, &format!("{major}.{minor}"), true)]
+}
+
+fn nodejs_arguments(_: &Found, memory_mb: u64) -> Vec<String> {
+    // V8 sizes its heap by the machine's memory unless told. With the whole limit it collects garbage in time, and
+    // what really needs more meets the kernel's limit first, which is reported as what it is.
+    vec![format!("--max-old-space-size={memory_mb}"), inside("nodejs", "launcher.js")]
+}
+
+fn nothing(_: &Found) -> Vec<Vec<String>> {
+    Vec::new()
+}
+
+/// Python compiles a script at each start, which nearly doubles the time to its first word.
+fn python_preparation(found: &Found) -> Vec<Vec<String>> {
+    let compile = "import py_compile, sys; py_compile.compile(*sys.argv[1:], doraise=True)";
+    let place = inside("python", "launcher.py");
+    vec![command(&found.path, &["-I", "-S", "-c", compile, "launcher.py", "launcher.pyc", &place])]
+}
+
+fn python_arguments(_: &Found, _: u64) -> Vec<String> {
+    let mut arguments: Vec<String> = ["-I", "-S", "-B", "-X", "utf8"].map(str::to_owned).into();
+    arguments.push(inside("python", "launcher.pyc"));
+    arguments
+}
+
+fn ruby_arguments(_: &Found, _: u64) -> Vec<String> {
+    let mut arguments: Vec<String> = ["--disable=gems", "-E", "UTF-8"].map(str::to_owned).into();
+    arguments.push(inside("ruby", "launcher.rb"));
+    arguments
+}
+
+fn php_arguments(_: &Found, _: u64) -> Vec<String> {
+    let flags = ["-n", "-d", "short_open_tag=0", "-d", "zend.assertions=-1"];
+    let mut arguments: Vec<String> = flags.map(str::to_owned).into();
+    arguments.push(inside("php", "launcher.php"));
+    arguments
+}
+
+/// Where a file of a launcher is inside a sandbox.
+pub(super) fn inside(language: &str, file: &str) -> String {
+    format!("{LAUNCHERS}/{language}/{file}")
+}
+
+/// A command of the host.
+pub(super) fn command(program: &Path, arguments: &[&str]) -> Vec<String> {
+    let program = program.to_string_lossy().into_owned();
+    std::iter::once(program).chain(arguments.iter().map(ToString::to_string)).collect()
+}

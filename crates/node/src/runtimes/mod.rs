@@ -1,0 +1,274 @@
+//! The runtimes of this node: which interpreters the host has, which kinds of action they run, and how they are started.
+
+mod executable;
+mod java;
+mod language;
+mod prepare;
+mod probe;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use triplane_model::runtimes::{Runtime, Runtimes};
+
+use crate::protocol::SandboxSpec;
+use language::{LANGUAGES, Language, language};
+use prepare::prepare;
+use probe::Memory;
+pub use probe::{Found, candidates};
+
+/// Where the launchers are inside a sandbox.
+const LAUNCHERS: &str = "/triplane";
+/// Where an interpreter is inside that is one file and not among the host's system files.
+const INTERPRETERS: &str = "/runtime";
+/// Where the action's code is inside.
+pub(crate) const ACTION: &str = "/action";
+const ENVIRONMENT: [&str; 3] =
+    ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LANG=C.UTF-8"];
+/// Directories of the host that every sandbox sees.
+const SYSTEM: [&str; 4] = ["/usr", "/bin", "/lib", "/lib64"];
+
+/// Where to look for the interpreters of each language, in this order.
+pub type Candidates = BTreeMap<&'static str, Vec<PathBuf>>;
+
+/// The usual places of all languages' interpreters, given the value of `PATH`.
+#[must_use]
+pub fn usual_places(path: Option<&std::ffi::OsStr>) -> Candidates {
+    LANGUAGES.iter().map(|language| (language.name, candidates(language.program, path))).collect()
+}
+
+/// The interpreters that were found, each with its launcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interpreters {
+    found: Vec<Found>,
+    /// The host's path of the launcher of executables.
+    native: PathBuf,
+    /// The host's directory of launchers.
+    launchers: PathBuf,
+}
+
+impl Interpreters {
+    /// Writes the launchers below `data`, and takes of each language the first interpreter of a sufficient version.
+    ///
+    /// # Errors
+    /// When the launchers cannot be written.
+    pub async fn find(data: &Path, candidates: &Candidates, native: PathBuf) -> io::Result<Self> {
+        // a directory of the name that it has inside, because Java's archives hold relative paths
+        let launchers = data.join("runtimes").join("triplane");
+        let directory = launchers.clone();
+        tokio::task::spawn_blocking(move || write_launchers(&directory))
+            .await
+            .map_err(io::Error::other)??;
+        let mut memory = Memory::open(&launchers);
+        let mut found = Vec::new();
+        for language in &LANGUAGES {
+            let places = candidates.get(language.name).map_or(&[][..], Vec::as_slice);
+            let Some(interpreter) = memory.first(language, places).await else { continue };
+            if !interpreter.can_be_shown(data) {
+                continue;
+            }
+            match prepare(language, &interpreter, &launchers.join(language.name)).await {
+                Ok(()) => found.push(interpreter),
+                Err(error) => {
+                    let path = interpreter.path.display();
+                    tracing::warn!(%path, %error, "{} is not used: its launcher cannot be compiled", language.name);
+                }
+            }
+        }
+        memory.close();
+        Ok(Self { found, native, launchers })
+    }
+
+    /// The kinds that this node runs.
+    #[must_use]
+    pub fn manifest(&self) -> Runtimes {
+        let interpreted =
+            self.languages().map(|(language, found)| (language.name.to_owned(), language.kinds(found)));
+        Runtimes(interpreted.chain(executable::families()).collect())
+    }
+
+    /// The interpreters.
+    #[must_use]
+    pub fn found(&self) -> &[Found] {
+        &self.found
+    }
+
+    /// What sandboxes must see: sources outside, targets inside.
+    pub(crate) fn binds(&self) -> Vec<(PathBuf, PathBuf)> {
+        let mut binds = vec![
+            (self.launchers.clone(), LAUNCHERS.into()),
+            (self.native.clone(), executable::LAUNCHER.into()),
+        ];
+        binds.extend(self.found.iter().filter_map(Found::bind));
+        if self.found.iter().any(|found| found.language == "java") {
+            binds.extend(java::configuration().into_iter().map(|directory| (directory.clone(), directory)));
+        }
+        binds
+    }
+
+    /// The sandbox of an action; `None` when this node does not run its kind.
+    pub(crate) fn spec(&self, kind: &str, memory_mb: u64, processes_max: u64) -> Option<SandboxSpec> {
+        let arguments = match executable::arguments(kind) {
+            Some(arguments) => arguments,
+            None => self.interpreted(kind, memory_mb)?,
+        };
+        let environment = ENVIRONMENT.iter().map(ToString::to_string).collect();
+        Some(SandboxSpec { arguments, environment, memory_mb, processes_max, code: None })
+    }
+
+    /// The command of a kind that needs an interpreter.
+    fn interpreted(&self, kind: &str, memory_mb: u64) -> Option<Vec<String>> {
+        let runs =
+            |language: &Language, found| language.kinds(found).iter().any(|runtime| runtime.kind == kind);
+        let (language, found) = self.languages().find(|(language, found)| runs(language, found))?;
+        let mut arguments = vec![found.inside().to_str()?.to_owned()];
+        arguments.extend(language.arguments(found, memory_mb));
+        Some(arguments)
+    }
+
+    fn languages(&self) -> impl Iterator<Item = (&'static Language, &Found)> {
+        self.found.iter().filter_map(|found| Some((language(found.language)?, found)))
+    }
+}
+
+impl Found {
+    /// Where it is inside a sandbox: one file is shown alone, anything else keeps its place.
+    fn inside(&self) -> PathBuf {
+        match language(self.language) {
+            Some(language) if language.is_one_file && !is_system(&self.path) => {
+                Path::new(INTERPRETERS).join(language.program)
+            }
+            _ => self.path.clone(),
+        }
+    }
+
+    /// What must be shown of it that sandboxes do not see anyway.
+    fn bind(&self) -> Option<(PathBuf, PathBuf)> {
+        let inside = self.inside();
+        match inside == self.path {
+            true => (!is_system(&self.path)).then(|| (self.home.clone(), self.home.clone())),
+            false => Some((self.path.clone(), inside)),
+        }
+    }
+
+    /// Whether its directory can be shown to actions: not if that would show the platform's own data, or everything.
+    fn can_be_shown(&self, data: &Path) -> bool {
+        let Some((outside, _)) = self.bind() else { return true };
+        let is_safe = outside.components().count() > 2 && !data.starts_with(&outside);
+        if !is_safe {
+            let path = outside.display();
+            tracing::warn!(%path, "{} is not used: actions would see all of this directory", self.language);
+        }
+        is_safe
+    }
+}
+
+fn is_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|root| path.starts_with(root))
+}
+
+/// A kind as the manifest shows it.
+fn runtime(family: &str, version: &str, default: bool) -> Runtime {
+    Runtime {
+        kind: format!("{family}:{version}"),
+        image: format!("openwhisk/action-{family}-v{version}:nightly"),
+        deprecated: false,
+        default,
+        attached: true,
+        require_main: false,
+    }
+}
+
+/// Replaces each file of the launchers as a whole, so that no sandbox ever reads half of one.
+fn write_launchers(directory: &Path) -> io::Result<()> {
+    make_directory(directory)?;
+    for language in &LANGUAGES {
+        let directory = directory.join(language.name);
+        make_directory(&directory)?;
+        for (name, text) in language.files {
+            let temporary = directory.join(format!(".{name}"));
+            fs::write(&temporary, text)?;
+            fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644))?;
+            fs::rename(temporary, directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn make_directory(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(language: &'static str, path: &str, version: (u32, u32), home: &str) -> Found {
+        Found { language, path: path.into(), version, home: home.into() }
+    }
+
+    fn interpreters(found: Vec<Found>) -> Interpreters {
+        Interpreters { found, native: "/bin/triplane".into(), launchers: "/data/runtimes".into() }
+    }
+
+    fn nodejs(path: &str, major: u32) -> Interpreters {
+        interpreters(vec![found("nodejs", path, (major, 1), "/usr")])
+    }
+
+    #[test]
+    fn nodejs_20_is_the_default_kind_and_a_newer_host_adds_its_own() {
+        let kinds = |major| -> Vec<String> {
+            let manifest = nodejs("/usr/bin/node", major).manifest();
+            assert_eq!(manifest.resolve("nodejs:default").unwrap().kind, "nodejs:20");
+            manifest.0["nodejs"].iter().map(|runtime| runtime.kind.clone()).collect()
+        };
+        assert_eq!(kinds(20), ["nodejs:20"]);
+        assert_eq!(kinds(22), ["nodejs:20", "nodejs:22"]);
+    }
+
+    #[test]
+    fn other_languages_have_the_version_of_the_host() {
+        let python = interpreters(vec![found("python", "/usr/bin/python3.11", (3, 11), "/usr")]);
+        assert_eq!(python.manifest().resolve("python:default").unwrap().kind, "python:3.11");
+        assert_eq!(python.spec("python:3.11", 128, 64).unwrap().arguments[0], "/usr/bin/python3.11");
+        assert!(python.spec("python:3.10", 128, 64).is_none());
+        assert!(python.spec("nodejs:20", 128, 64).is_none());
+    }
+
+    #[test]
+    fn a_host_without_interpreters_runs_executables_only() {
+        let none = interpreters(Vec::new());
+        assert_eq!(none.manifest().0.into_keys().collect::<Vec<_>>(), ["go", "native", "rust"]);
+        assert!(none.spec("nodejs:20", 128, 64).is_none());
+        let go = none.spec("go:1.20", 128, 64).unwrap();
+        assert_eq!(go.arguments, ["/runtime/triplane", "native-launcher", "loop"]);
+    }
+
+    #[test]
+    fn an_interpreter_outside_the_system_is_shown_alone_or_with_its_directory() {
+        let system = nodejs("/usr/bin/node", 20);
+        assert_eq!(system.spec("nodejs:20", 128, 64).unwrap().arguments[0], "/usr/bin/node");
+        assert_eq!(system.binds()[0], ("/data/runtimes".into(), "/triplane".into()));
+        assert_eq!(system.binds().len(), 2, "and the launcher of executables");
+        let cached = nodejs("/root/.cache/node/bin/node", 20);
+        assert_eq!(cached.spec("nodejs:20", 128, 64).unwrap().arguments[0], "/runtime/node");
+        assert_eq!(cached.binds()[2], ("/root/.cache/node/bin/node".into(), "/runtime/node".into()));
+        let python = interpreters(vec![found("python", "/opt/py/bin/python3", (3, 12), "/opt/py")]);
+        assert_eq!(python.spec("python:3.12", 128, 64).unwrap().arguments[0], "/opt/py/bin/python3");
+        assert_eq!(python.binds()[2], ("/opt/py".into(), "/opt/py".into()));
+    }
+
+    #[test]
+    fn an_interpreter_whose_directory_holds_the_platforms_data_is_not_used() {
+        let data = Path::new("/srv/triplane");
+        let in_home = |home| found("python", "/srv/bin/python3", (3, 11), home);
+        assert!(in_home("/srv/python").can_be_shown(data));
+        assert!(!in_home("/srv").can_be_shown(data));
+        assert!(!in_home("/").can_be_shown(Path::new("/data")));
+        assert!(!found("python", "/a/b/python3", (3, 11), "/srv/triplane").can_be_shown(&data.join("x")));
+    }
+}

@@ -1,0 +1,203 @@
+//! How a child ties its own hands once it is in its namespaces: limits, capabilities, landlock, the filter of system calls.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+
+use libc::sock_filter;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::protocol::{Config, Defence, Enforcement};
+use crate::sandbox::seccomp;
+use crate::sandbox::template::Privilege;
+use crate::sys::{self, LandlockRules};
+
+/// Limits of each process. Node.js and the JVM need a few hundred descriptors; locked memory and queued signals are the
+/// kernel's, and what cryptography libraries lock fits. Real-time priorities would keep a core from everybody else.
+const LIMITS: [(Resource, u64); 6] = [
+    (Resource::Core, 0),
+    (Resource::Nofile, 1024),
+    (Resource::Memlock, 1024 * 1024),
+    (Resource::Sigpending, 4096),
+    (Resource::Rtprio, 0),
+    (Resource::Nice, 0),
+];
+/// What a process may have beyond twice its sandbox's memory limit where no cgroup holds it to that, in MB: stacks of threads
+/// and what a virtual machine sets aside count here, used or not. The JVM takes 300 before it does anything.
+const DATA_BEYOND_MB: u64 = 512;
+/// What `/proc` tells of the kernel and of others' keys and no program needs. Only what others may read is covered.
+const MASKED: [&str; 8] = [
+    "proc/kallsyms",
+    "proc/kcore",
+    "proc/key-users",
+    "proc/keys",
+    "proc/kmsg",
+    "proc/sched_debug",
+    "proc/sysrq-trigger",
+    "proc/timer_list",
+];
+
+/// Accesses to files: the user interface of landlock(7).
+const READ: u64 = 0b1101;
+const WRITE_FILE: u64 = 1 << 1;
+const MAKE_DEVICES: u64 = 1 << 6 | 1 << 11;
+const TRUNCATE: u64 = 1 << 14;
+const IOCTL: u64 = 1 << 15;
+/// Abstract Unix sockets and signals that cross the border.
+const SCOPED: u64 = 0b11;
+
+/// What the spawner has found out and prepared for all sandboxes.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) privilege: Privilege,
+    /// What of `/proc` is to be covered, relative to the root.
+    pub(crate) masked: Vec<CString>,
+    without: Vec<Defence>,
+    /// Empty on a kernel that has no filters.
+    filter: Vec<sock_filter>,
+    /// The version of landlock; 0 without.
+    landlock: u32,
+    /// Whether a cgroup holds sandboxes to their memory.
+    memory: bool,
+}
+
+impl Prepared {
+    /// Looks at the machine, from inside the template's root.
+    ///
+    /// # Errors
+    /// When the filter cannot be built, which would be a mistake of ours.
+    pub(crate) fn new(config: &Config, privilege: Privilege, cgroups: Enforcement) -> io::Result<Self> {
+        let filters = config.has(Defence::SystemCalls) && sys::system_call_filters_exist();
+        Ok(Self {
+            privilege,
+            masked: if config.has(Defence::MaskedProc) { masked()? } else { Vec::new() },
+            without: config.without.clone(),
+            filter: if filters { seccomp::program()? } else { Vec::new() },
+            landlock: if config.has(Defence::FileRules) { sys::landlock_version() } else { 0 },
+            memory: cgroups.memory,
+        })
+    }
+
+    /// Whether a defence is on.
+    pub(crate) fn has(&self, defence: Defence) -> bool {
+        !self.without.contains(&defence)
+    }
+
+    /// What sandboxes are held to, beside what the cgroups do.
+    pub(crate) fn enforcement(&self, cgroups: Enforcement) -> Enforcement {
+        Enforcement {
+            users: self.privilege == Privilege::Root && self.has(Defence::Users),
+            system_calls: !self.filter.is_empty(),
+            file_rules: self.landlock > 0,
+            abstract_sockets: self.landlock >= 6,
+            ..cgroups
+        }
+    }
+
+    /// Lowers the limits of this process; those that are lower already stay. Where no cgroup limits memory, one process at
+    /// least does not take all of it.
+    pub(crate) fn limit(&self, memory_mb: u64) -> io::Result<()> {
+        if !self.has(Defence::Limits) {
+            return Ok(());
+        }
+        let data = memory_mb.saturating_mul(2).saturating_add(DATA_BEYOND_MB).saturating_mul(1024 * 1024);
+        let data = (!self.memory).then_some((Resource::Data, data));
+        LIMITS.into_iter().chain(data).try_for_each(|(resource, value)| lower(resource, value))
+    }
+
+    /// Nothing is left, nothing can be gained again, by no program that this process executes.
+    pub(crate) fn drop_capabilities(&self) -> io::Result<()> {
+        if self.has(Defence::Capabilities) {
+            drop_capabilities()?;
+        }
+        if self.has(Defence::NoNewPrivileges) {
+            rustix::thread::set_no_new_privs(true)?;
+        }
+        Ok(())
+    }
+
+    /// Whatever is mounted where: writing is for `/tmp` and `/dev/shm`, for devices and for a process's own files in `/proc`.
+    pub(crate) fn restrict_files(&self) -> io::Result<()> {
+        if self.landlock == 0 {
+            return Ok(());
+        }
+        let all = accesses(self.landlock);
+        let scoped = if self.landlock >= 6 { SCOPED } else { 0 };
+        let rules = sys::landlock_rules(&LandlockRules { handled_files: all, handled_network: 0, scoped })?;
+        let own = all & !MAKE_DEVICES;
+        let allowed: [(&CStr, u64); 5] = [
+            (c"/", READ),
+            (c"/dev", WRITE_FILE | TRUNCATE | IOCTL),
+            (c"/proc", WRITE_FILE | TRUNCATE),
+            (c"/tmp", own),
+            (c"/dev/shm", own),
+        ];
+        for (path, access) in allowed {
+            let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+            let directory = rustix::fs::open(path, flags, Mode::empty())?;
+            sys::landlock_allow(&rules, access & all, directory.as_fd())?;
+        }
+        sys::landlock_restrict(&rules)
+    }
+
+    /// The last thing before the runtime: what set the sandbox up is refused from here on.
+    pub(crate) fn filter_system_calls(&self) -> io::Result<()> {
+        if self.filter.is_empty() { Ok(()) } else { sys::filter_system_calls(&self.filter) }
+    }
+}
+
+fn lower(resource: Resource, value: u64) -> io::Result<()> {
+    let value = rustix::process::getrlimit(resource).maximum.map_or(value, |most| most.min(value));
+    Ok(rustix::process::setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
+}
+
+/// The accesses that a version of landlock knows.
+fn accesses(version: u32) -> u64 {
+    match version {
+        0 => 0,
+        1 => (1 << 13) - 1,
+        2 => (1 << 14) - 1,
+        3 | 4 => (1 << 15) - 1,
+        _ => (1 << 16) - 1,
+    }
+}
+
+fn drop_capabilities() -> io::Result<()> {
+    for capability in CapabilitySet::all().iter() {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // the kernel is older than this capability
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: none, permitted: none, inheritable: none },
+    )?;
+    Ok(())
+}
+
+fn masked() -> io::Result<Vec<CString>> {
+    let open_to_others = |path: &&str| {
+        std::fs::metadata(format!("/{path}")).is_ok_and(|file| file.permissions().mode() & 0o006 != 0)
+    };
+    MASKED.into_iter().filter(open_to_others).map(|path| Ok(CString::new(path)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_of_landlock_is_asked_only_for_what_it_knows() {
+        let highest = |version| 63 - accesses(version).leading_zeros();
+        assert_eq!(accesses(0), 0);
+        assert_eq!([1, 2, 3, 4, 5, 7].map(highest), [12, 13, 14, 14, 15, 15]);
+        assert_eq!(READ & WRITE_FILE, 0);
+    }
+}
