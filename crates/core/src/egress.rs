@@ -1,8 +1,8 @@
 //! What actions may reach: everything public, nothing, or what a list names. Parsing and evaluation only; who enforces it
 //! asks here.
 
+use core::net::Ipv4Addr;
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -36,11 +36,13 @@ const SAID_MAX: usize = 8_192;
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let began = Instant::now();
+    // before anybody can see that it is ready, and stop it
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let platform = Platform::start(&config).await?;
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     info!(listen = %platform.listen, admin = %platform.admin, ms, "ready");
     eprintln!("triplane serves on http://{} (admin on http://{})", platform.listen, platform.admin);
-    wait_for_signal().await?;
+    wait_for_signal(signals).await;
     info!("shutting down");
     platform.stop(Duration::from_secs(config.drain_seconds)).await;
     Ok(())
@@ -239,12 +241,9 @@ fn start_router(
     (Router::new(settings::router(config, ROUTER), ports, say), said)
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn wait_for_signal((mut terminate, mut interrupt): (Signal, Signal)) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    Ok(())
 }
