@@ -3,11 +3,12 @@
 //! Slow decisions are state machines: [`pool`] (what runs where, mark and sweep) and [`call`] (asynchronous calls).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
-//! [`watch`].
+//! [`watch`], [`egress`].
 //!
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
 pub mod call;
+pub mod egress;
 pub mod ewma;
 pub mod gate;
 pub mod id;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,8 +21,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use triplane_proxy::runtime::{Exit, Sandbox};
 
+use crate::network::{Entry as NetworkEntry, SandboxNetwork};
 use crate::protocol::{
-    Config, Enforcement, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, SandboxSpec, receive, send,
+    Config, Enforcement, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec, receive, send,
 };
 
 /// How long a spawner may take to get ready; it takes milliseconds.
@@ -140,6 +141,19 @@ impl SpawnerClient {
         spec: SandboxSpec,
         descriptors: [OwnedFd; 3],
     ) -> Result<SandboxHandle, String> {
+        self.start_sandbox_in(spec, descriptors, &SandboxNetwork::host()).await
+    }
+
+    /// Starts a sandbox in a network, which must be held until its end.
+    ///
+    /// # Errors
+    /// Why it did not start; nothing of it is left.
+    pub async fn start_sandbox_in(
+        &self,
+        spec: SandboxSpec,
+        descriptors: [OwnedFd; 3],
+        network: &SandboxNetwork,
+    ) -> Result<SandboxHandle, String> {
         let connection = self.connection().await;
         let connection = connection
             .ok_or("the spawner is not running; it is being started again, or the node shuts down")?;
@@ -149,7 +163,18 @@ impl SpawnerClient {
         connection.lock().insert(id, Entry { started: Some(started), pidfd: None, exit });
         // until the handle exists, this takes back what was asked for
         let mut guard = StartGuard { connection: &connection, id, armed: true };
-        let sent = timeout(START_WITHIN, connection.send(&Request::Start { id, spec }, &descriptors)).await;
+        let mut beside: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
+        let network = match network.entry() {
+            NetworkEntry::Host => Network::Host,
+            NetworkEntry::Loopback => Network::Loopback,
+            NetworkEntry::Namespace(namespace) => {
+                beside.push(namespace);
+                Network::Given
+            }
+        };
+        let request = Request::Start { id, spec, network };
+        let sent = timeout(START_WITHIN, connection.send(&request, &beside)).await;
+        drop(beside);
         drop(descriptors);
         sent.map_err(|_| "the spawner does not read")?.map_err(|error| error.to_string())?;
         let answer = timeout(START_WITHIN, answer).await.map_err(|_| "the spawner did not answer in time")?;
@@ -241,7 +266,7 @@ async fn launch(command: &SpawnerCommand, config: &Config) -> Result<(Child, Arc
 async fn send_on(
     socket: &AsyncFd<OwnedFd>,
     message: &Request,
-    descriptors: &[std::os::fd::BorrowedFd<'_>],
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     socket.async_io(Interest::WRITABLE, |socket| send(socket, message, descriptors)).await
 }
@@ -258,9 +283,8 @@ impl Connection {
         self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn send(&self, request: &Request, descriptors: &[OwnedFd]) -> io::Result<()> {
-        let borrowed: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
-        send_on(&self.socket, request, &borrowed).await
+    async fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        send_on(&self.socket, request, descriptors).await
     }
 
     fn shut_down(&self) {

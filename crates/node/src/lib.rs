@@ -8,6 +8,7 @@ mod cgroup;
 pub mod client;
 pub mod code;
 pub mod native;
+pub mod network;
 mod node;
 mod protocol;
 pub mod runtimes;
@@ -18,5 +19,6 @@ pub mod unpack;
 
 pub use client::SpawnerCommand;
 pub use code::CodeSource;
+pub use network::{NetworkOptions, Networks, SandboxNetwork};
 pub use node::{Node, NodeError, NodeOptions};
 pub use protocol::{Config, Defence, Enforcement, SandboxSpec};

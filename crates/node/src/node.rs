@@ -24,6 +24,7 @@ use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
 use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
+use crate::network::{Networks, SandboxNetwork};
 use crate::protocol::{Config, Defence, Enforcement};
 use crate::runtimes::{ACTION, Candidates, Interpreters, usual_places};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
@@ -56,6 +57,8 @@ pub struct NodeOptions {
     pub code_bytes_max: u64,
     /// How much an archive may unpack to.
     pub unpack: UnpackLimits,
+    /// The networks of the sandboxes.
+    pub networks: Arc<Networks>,
     /// Whether to refuse to start where anything of [`Enforcement`] is missing.
     pub require_isolation: bool,
     /// What is switched off, to test what it is good for; empty in earnest.
@@ -77,6 +80,7 @@ impl NodeOptions {
             processes_max: 256,
             code_bytes_max: 2048 * MB,
             unpack: UnpackLimits::default(),
+            networks: Arc::new(Networks::shared()),
             require_isolation: false,
             without: Vec::new(),
         }
@@ -155,7 +159,7 @@ impl Node {
         let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let config = configuration(&options, &root, &code_root, &interpreters)?;
         let spawner = SpawnerClient::start(options.spawner.clone(), config).await?;
-        check_isolation(&spawner, options.require_isolation).await?;
+        check_isolation(&spawner, &options).await?;
         let memory_mb = options.memory_mb.unwrap_or_else(memory_to_offer_mb);
         let inner = Inner {
             offer: NodeOffer { node: options.node, memory_mb },
@@ -201,12 +205,13 @@ impl Node {
     /// Which limits the kernel enforces here.
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
-        self.inner.spawner.enforcement()
+        enforcement(&self.inner.spawner, &self.inner.options.networks)
     }
 
     /// Kills all containers and ends the spawner; waits until everything is gone.
     pub async fn shut_down(&self) {
         self.inner.spawner.close().await;
+        self.inner.options.networks.close().await;
     }
 }
 
@@ -288,7 +293,7 @@ impl Inner {
     ) -> Result<Endpoint, StartError> {
         let secret = Secret(rand::random());
         match self.bring_up(container, spec, secret).await {
-            Ok((proxy, code)) => {
+            Ok((proxy, held_for_it)) => {
                 let exited = proxy.exited();
                 held.proxy.store(Some(proxy));
                 held.phase.send_replace(Phase::Running);
@@ -296,7 +301,7 @@ impl Inner {
                 tokio::spawn(async move {
                     let exit = exited.await;
                     tracing::debug!(%container, ?exit, "container ended");
-                    drop(code);
+                    drop(held_for_it);
                     inner.forget(container, &held).await;
                 });
                 Ok(Endpoint { address: "".into(), secret })
@@ -315,7 +320,7 @@ impl Inner {
         container: ContainerId,
         spec: Arc<ContainerSpec>,
         secret: Secret,
-    ) -> Result<(Arc<Proxy>, Option<CodeUse>), StartError> {
+    ) -> Result<(Arc<Proxy>, (Option<CodeUse>, SandboxNetwork)), StartError> {
         let exec = &spec.action.exec;
         let memory_mb = spec.action.limits.memory_mb;
         let sandbox = self.interpreters.spec(&exec.kind, memory_mb, self.options.processes_max);
@@ -324,7 +329,10 @@ impl Inner {
         sandbox.code = code.as_ref().map(|code| code.name().to_owned());
         let failed = |error: io::Error| StartError::Sandbox(error.to_string());
         let (near, far) = descriptors().map_err(failed)?;
-        let sandbox = self.spawner.start_sandbox(sandbox, far).await.map_err(StartError::Sandbox)?;
+        let network =
+            self.options.networks.take(spec.key.namespace.as_str()).await.map_err(StartError::Sandbox)?;
+        let sandbox = self.spawner.start_sandbox_in(sandbox, far, &network).await;
+        let sandbox = sandbox.map_err(StartError::Sandbox)?;
         let runtime = Runtime {
             socket: near.0,
             stdout: near.1,
@@ -333,7 +341,7 @@ impl Inner {
             code: mount,
         };
         let proxy = Proxy::start(container, spec, secret, runtime, Arc::clone(&self.proxies)).await;
-        Ok((proxy.map_err(|error| StartError::Sandbox(error.to_string()))?, code))
+        Ok((proxy.map_err(|error| StartError::Sandbox(error.to_string()))?, (code, network)))
     }
 
     /// The action's code. Code that cannot be used is no reason not to start: the first call is to say why.
@@ -410,7 +418,12 @@ fn configuration(
         let text = path.to_str().map(str::to_owned);
         text.ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))
     };
-    let binds = interpreters.binds();
+    let mut binds = interpreters.binds();
+    if let Some(address) = options.networks.name_server() {
+        let file = options.data.join("resolv.conf");
+        std::fs::write(&file, format!("nameserver {address}\n"))?;
+        binds.push((std::path::absolute(file)?, "/etc/resolv.conf".into()));
+    }
     let binds: io::Result<_> =
         binds.iter().map(|(source, target)| Ok((text(source)?, text(target)?))).collect();
     Ok(Config {
@@ -423,15 +436,21 @@ fn configuration(
     })
 }
 
+/// What the spawner enforces, and what the networks do.
+fn enforcement(spawner: &SpawnerClient, networks: &Networks) -> Enforcement {
+    Enforcement { network: networks.not_isolated().is_none(), ..spawner.enforcement() }
+}
+
 /// Says what sandboxes are not held to here, and refuses where that is required.
-async fn check_isolation(spawner: &SpawnerClient, required: bool) -> Result<(), NodeError> {
-    let missing = spawner.enforcement().missing().join(", ");
+async fn check_isolation(spawner: &SpawnerClient, options: &NodeOptions) -> Result<(), NodeError> {
+    let missing = enforcement(spawner, &options.networks).missing().join(", ");
     if missing.is_empty() {
         tracing::info!("sandboxes are held to everything that can be enforced");
         return Ok(());
     }
-    if required {
+    if options.require_isolation {
         spawner.close().await;
+        options.networks.close().await;
         return Err(NodeError::Isolation(missing));
     }
     tracing::warn!(%missing, "sandboxes are not held to everything here; --require-isolation refuses to start then");

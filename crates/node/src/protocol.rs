@@ -16,20 +16,22 @@ use serde::{Deserialize, Serialize};
 
 /// The longest message: arguments and environment of a runtime fit many times.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// The most descriptors beside a message: socket, stdout, stderr.
-const DESCRIPTORS_MAX: usize = 3;
+/// The most descriptors beside a message: socket, stdout, stderr, network namespace.
+const DESCRIPTORS_MAX: usize = 4;
 
 /// Server to spawner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// How to make sandboxes; the first message.
     Configure(Config),
-    /// Start a sandbox; beside it travel its socket, its stdout and its stderr.
+    /// Start a sandbox; beside it travel its socket, its stdout and its stderr, and its network namespace if it is given one.
     Start {
         /// The number by which it is spoken of.
         id: u64,
         /// What to start.
         spec: SandboxSpec,
+        /// Its network.
+        network: Network,
     },
     /// Kill a sandbox. An unknown one is gone already.
     Kill {
@@ -71,6 +73,17 @@ pub(crate) enum Reply {
     },
 }
 
+/// The network of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Network {
+    /// The host's.
+    Host,
+    /// A new one with nothing but a loopback device.
+    Loopback,
+    /// The namespace whose descriptor travels beside the request.
+    Given,
+}
+
 /// How a sandbox ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SandboxExit {
@@ -100,12 +113,15 @@ pub struct Enforcement {
     pub file_rules: bool,
     /// Landlock refuses the abstract Unix sockets of other sandboxes and of the host (Linux 6.12).
     pub abstract_sockets: bool,
+    /// A network of its own. Without it a sandbox reaches what the host reaches.
+    #[serde(default)]
+    pub network: bool,
 }
 
 impl Enforcement {
     /// Each by its name, and whether it is enforced.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, bool); 7] {
+    pub fn entries(&self) -> [(&'static str, bool); 8] {
         [
             ("memory", self.memory),
             ("processes", self.processes),
@@ -114,6 +130,7 @@ impl Enforcement {
             ("system_calls", self.system_calls),
             ("file_rules", self.file_rules),
             ("abstract_sockets", self.abstract_sockets),
+            ("network", self.network),
         ]
     }
 

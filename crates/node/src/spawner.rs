@@ -13,7 +13,9 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use crate::cgroup::{Cgroups, Group};
-use crate::protocol::{Config, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, SandboxSpec, receive, send};
+use crate::protocol::{
+    Config, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec, receive, send,
+};
 use crate::sandbox::child::{Descriptors, Plan, only_execution_failed, read_report};
 use crate::sandbox::confine::Prepared;
 use crate::sandbox::template;
@@ -142,7 +144,7 @@ impl Spawner {
         };
         let text = |error: io::Error| error.to_string();
         let descriptors: io::Result<_> = (0..3).map(|_| self.null.try_clone()).collect();
-        self.start_sandbox(TRIAL, &spec, descriptors.map_err(text)?).map_err(text)?;
+        self.start_sandbox(TRIAL, &spec, Network::Host, descriptors.map_err(text)?).map_err(text)?;
         let Some(mut running) = self.sandboxes.remove(&TRIAL) else { return Ok(()) };
         self.slots[running.slot] = false;
         wait(&running).map_err(text)?;
@@ -205,8 +207,8 @@ impl Spawner {
                 Err(error) => return Err(error),
             };
             match request {
-                (Request::Start { id, spec }, descriptors) => {
-                    if let Err(reason) = self.start_sandbox(id, &spec, descriptors) {
+                (Request::Start { id, spec, network }, descriptors) => {
+                    if let Err(reason) = self.start_sandbox(id, &spec, network, descriptors) {
                         self.tell(&Reply::Failed { id, reason: reason.to_string() }, None)?;
                     }
                 }
@@ -216,7 +218,15 @@ impl Spawner {
         }
     }
 
-    fn start_sandbox(&mut self, id: u64, spec: &SandboxSpec, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+    fn start_sandbox(
+        &mut self,
+        id: u64,
+        spec: &SandboxSpec,
+        network: Network,
+        mut descriptors: Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let given = if network == Network::Given { descriptors.pop() } else { None };
+        let loopback = network == Network::Loopback;
         let Ok([socket, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
             return Err(io::Error::other("a sandbox needs three descriptors"));
         };
@@ -227,8 +237,17 @@ impl Spawner {
         let (read, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let cloned =
             Plan::new(spec, &self.prepared, own_uid, std::mem::take(&mut group.join)).and_then(|plan| {
-                let descriptors = Descriptors { null: self.null.as_fd(), stdout, stderr, socket, report };
-                match self.proof.clone_with(plan.namespaces())? {
+                let descriptors = Descriptors {
+                    null: self.null.as_fd(),
+                    stdout,
+                    stderr,
+                    socket,
+                    report,
+                    network: given,
+                    loopback,
+                };
+                let more = if loopback { libc::CLONE_NEWNET } else { 0 };
+                match self.proof.clone_with(plan.namespaces() | more)? {
                     Cloned::Child => plan.become_runtime(&self.proof, &descriptors),
                     Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
                 }

@@ -230,6 +230,15 @@ pub(crate) fn unshare(_proof: &SingleThreaded, namespaces: c_int) -> io::Result<
     check(unsafe { libc::unshare(namespaces) })
 }
 
+/// Moves this thread, and no other, into a new network namespace.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn new_network_namespace() -> io::Result<()> {
+    // SAFETY: it changes which network this thread's later system calls see, and nothing that memory safety rests on.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
+}
+
 /// Mounts a file system.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use triplane_core::egress::{Egress, Network};
 use triplane_model::{NamespaceLimits, SystemLimits};
 
 use crate::cli::ServeOptions;
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) activations: ActivationsConfig,
     pub(crate) node: NodeConfig,
     pub(crate) docker: DockerConfig,
+    pub(crate) network: NetworkConfig,
 }
 
 /// What is logged and how.
@@ -179,6 +181,25 @@ impl Default for DockerConfig {
     }
 }
 
+/// What actions reach.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NetworkConfig {
+    /// Give each sandbox a network of its own, where this machine can.
+    pub(crate) isolate: bool,
+    /// The addresses of sandboxes; a range that nothing on this machine uses when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) range: Option<Network>,
+    /// How many networks are kept ready.
+    pub(crate) ready: usize,
+    /// The name servers that sandboxes' questions are passed on to; the machine's when empty.
+    pub(crate) nameservers: Vec<SocketAddr>,
+    /// `all`, `none`, or a list of networks and names.
+    pub(crate) egress: Egress,
+    /// The same for the actions of single namespaces.
+    pub(crate) namespaces: BTreeMap<String, Egress>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -199,6 +220,7 @@ impl Default for Config {
             activations: ActivationsConfig::default(),
             node: NodeConfig::default(),
             docker: DockerConfig::default(),
+            network: NetworkConfig::default(),
         }
     }
 }
@@ -212,6 +234,19 @@ impl Default for LogConfig {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self { memory_mb: None, idle_seconds: 600, wait_seconds: 30 }
+    }
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self {
+            isolate: true,
+            range: None,
+            ready: 4,
+            nameservers: Vec::new(),
+            egress: Egress::All,
+            namespaces: BTreeMap::new(),
+        }
     }
 }
 
@@ -341,6 +376,21 @@ mod tests {
         assert_eq!(config.docker.registries["docker.io"].password, "secret");
         let printed = toml::to_string_pretty(&config).unwrap() + &format!("{config:?}");
         assert!(printed.contains("me") && !printed.contains("secret"), "{printed}");
+    }
+
+    #[test]
+    fn egress_is_a_word_or_a_list_for_all_and_for_single_namespaces() {
+        let file = "[network]\negress = [\"10.0.0.0/8:443\", \"*.example.com\"]\n[network.namespaces]\nalice = \"all\"\n";
+        let config = merged(file, &[], &ServeOptions::default()).unwrap();
+        assert_eq!(config.network.egress.entries().len(), 2);
+        assert_eq!(config.network.namespaces["alice"], Egress::All);
+        let environment = [("TRIPLANE__NETWORK__EGRESS", "none")];
+        let config = merged(file, &environment, &ServeOptions::default()).unwrap();
+        assert_eq!(config.network.egress, Egress::None);
+        let printed = toml::to_string_pretty(&config).unwrap();
+        assert!(merged(&printed, &[], &ServeOptions::default()).is_ok(), "{printed}");
+        let refused = merged("[network]\negress = [\"a b\"]", &[], &ServeOptions::default()).unwrap_err();
+        assert!(format!("{refused:#}").contains("neither an IPv4 address"), "{refused:#}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What the configuration means for each plane.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use triplane_core::id::RouterId;
 use triplane_management::AdminToken;
-use triplane_node::{NodeOptions, SpawnerCommand};
+use triplane_node::{NetworkOptions, Networks, NodeOptions, SpawnerCommand};
 
 use crate::config::Config;
 use crate::docker::Share;
@@ -73,19 +74,35 @@ pub(crate) fn api_host(config: &Config, listen: SocketAddr) -> String {
 }
 
 /// The proxies.
-pub(crate) fn proxy(config: &Config, listen: SocketAddr) -> triplane_proxy::Settings {
-    if config.api_host.is_none() && listen.ip().is_unspecified() {
+pub(crate) fn proxy(config: &Config, listen: SocketAddr, networks: &Networks) -> triplane_proxy::Settings {
+    let api_host = config.api_host.clone().or_else(|| networks.api_host());
+    if api_host.is_none() && listen.ip().is_unspecified() {
         tracing::warn!(%listen, "actions cannot call back to this address: say which one they should use with --api-host");
     }
+    let api_host = api_host.unwrap_or_else(|| format!("http://{listen}"));
     triplane_proxy::Settings {
-        api_host: api_host(config, listen),
+        api_host,
         limits: config.limits.clone(),
         ..triplane_proxy::Settings::default()
     }
 }
 
+/// The networks of the sandboxes.
+pub(crate) fn networks(config: &Config, listen: SocketAddr) -> NetworkOptions {
+    let network = config.network.clone();
+    NetworkOptions {
+        isolate: network.isolate,
+        range: network.range,
+        egress: network.egress,
+        namespaces: network.namespaces,
+        api: listen,
+        nameservers: network.nameservers,
+        ready: network.ready,
+    }
+}
+
 /// The node, whose spawner is this program in another role.
-pub(crate) fn node(config: &Config) -> anyhow::Result<NodeOptions> {
+pub(crate) fn node(config: &Config, networks: Arc<Networks>) -> anyhow::Result<NodeOptions> {
     let spawner = SpawnerCommand {
         program: std::env::current_exe()?,
         arguments: vec![crate::cli::SPAWNER_ROLE.into()],
@@ -93,6 +110,7 @@ pub(crate) fn node(config: &Config) -> anyhow::Result<NodeOptions> {
     };
     let mut options = NodeOptions::new(&config.data_dir, spawner);
     options.memory_mb = config.pool.memory_mb;
+    options.networks = networks;
     options.require_isolation = config.node.require_isolation;
     for (language, named) in config.node.interpreters() {
         if let Some(path) = named {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -16,7 +16,7 @@ use triplane_control::{Control, Handle};
 use triplane_core::id::{Epoch, RouterId};
 use triplane_management::Management;
 use triplane_net::Shutdown;
-use triplane_node::Node;
+use triplane_node::{Networks, Node};
 use triplane_proxy::Shared;
 use triplane_proxy::spool::{Spool, SpoolOptions};
 use triplane_router::Router;
@@ -39,11 +39,13 @@ const SAID_MAX: usize = 8_192;
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let began = Instant::now();
+    // before anybody can see that it is ready, and stop it
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let platform = Platform::start(&config).await?;
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     info!(listen = %platform.listen, admin = %platform.admin, ms, "ready");
     eprintln!("triplane serves on http://{} (admin on http://{})", platform.listen, platform.admin);
-    wait_for_signal().await?;
+    wait_for_signal(signals).await;
     info!("shutting down");
     platform.stop(Duration::from_secs(config.drain_seconds)).await;
     Ok(())
@@ -79,8 +81,9 @@ impl Platform {
         let spool = open_spool(data_dir, &stores, epoch).await?;
 
         let shutdown = Shutdown::new();
-        let proxies = triplane_proxy::Shared::new(settings::proxy(config, listen), spool.clone());
-        let node = start_node(config, &stores, &proxies).await?;
+        let networks = start_networks(config, listen).await;
+        let proxies = triplane_proxy::Shared::new(settings::proxy(config, listen, &networks), spool.clone());
+        let node = start_node(config, networks, &stores, &proxies).await?;
         let share = docker::share(config, node.runtimes());
         let fleet = start_fleet(config, listen, &share, &node, &stores, &proxies).await?;
         let (control, handle) = Control::start(settings::control(config, &share), epoch, fleet.clone());
@@ -167,9 +170,29 @@ async fn open_spool(data_dir: &Path, stores: &Stores, epoch: Epoch) -> anyhow::R
     Ok(spool)
 }
 
-async fn start_node(config: &Config, stores: &Stores, proxies: &Arc<Shared>) -> anyhow::Result<Arc<Node>> {
+/// Says what sandboxes can reach that they should not.
+async fn start_networks(config: &Config, listen: std::net::SocketAddr) -> Arc<Networks> {
+    let networks = Networks::start(settings::networks(config, listen)).await;
+    if let Some(reason) = networks.not_isolated() {
+        warn!(
+            reason,
+            "network not isolated: actions reach what this machine reaches; run only code that you trust"
+        );
+    }
+    if let Some(reason) = networks.lists_not_enforced() {
+        warn!(reason, "a list of egress cannot be enforced: the actions that have one reach nothing at all");
+    }
+    Arc::new(networks)
+}
+
+async fn start_node(
+    config: &Config,
+    networks: Arc<Networks>,
+    stores: &Stores,
+    proxies: &Arc<Shared>,
+) -> anyhow::Result<Arc<Node>> {
     let code = Arc::new(CodePort(stores.entities.clone()));
-    let node = Node::start(settings::node(config)?, code, proxies.clone()).await;
+    let node = Node::start(settings::node(config, networks)?, code, proxies.clone()).await;
     let node = node.context("cannot start the node")?;
     if !node.has_interpreter() {
         warn!(
@@ -238,12 +261,9 @@ fn start_router(
     (Router::new(settings::router(config, ROUTER), ports, say), said)
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn wait_for_signal((mut terminate, mut interrupt): (Signal, Signal)) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    Ok(())
 }

@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
-use rustix::thread::{Gid, Uid};
+use rustix::thread::{Gid, LinkNameSpaceType, Uid};
 
+use crate::network::netlink::{Batch, LOOPBACK, Netlink};
 use crate::protocol::{Defence, SandboxSpec};
 use crate::sandbox::confine::Prepared;
 use crate::sandbox::template::{self, NO_DEVICES, NO_SUID, Privilege, READ_ONLY};
@@ -59,6 +60,10 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) socket: OwnedFd,
     /// Where the child says why it failed; closed by exec.
     pub(crate) report: OwnedFd,
+    /// The network namespace to enter, if one was given.
+    pub(crate) network: Option<OwnedFd>,
+    /// Whether the clone made a network namespace, whose loopback device is to be switched on.
+    pub(crate) loopback: bool,
 }
 
 /// A step of the set-up, as it is reported when it fails.
@@ -66,6 +71,7 @@ pub(crate) struct Descriptors<'a> {
 #[repr(u8)]
 enum Step {
     Cgroups,
+    Network,
     Descriptors,
     Session,
     HostName,
@@ -84,8 +90,9 @@ enum Step {
     Execute,
 }
 
-const STEPS: [&str; 17] = [
+const STEPS: [&str; 18] = [
     "join the cgroups",
+    "enter the network",
     "place the descriptors",
     "start a session",
     "set the host name",
@@ -176,6 +183,7 @@ impl<'a> Plan<'a> {
         descriptors: &Descriptors<'_>,
     ) -> Result<std::convert::Infallible, Failure> {
         self.join_cgroups().map_err(at(Step::Cgroups))?;
+        enter_network(descriptors).map_err(at(Step::Network))?;
         place_descriptors(descriptors).map_err(at(Step::Descriptors))?;
         start_session().map_err(at(Step::Session))?;
         rustix::system::sethostname(b"sandbox").map_err(failed(Step::HostName))?;
@@ -254,6 +262,18 @@ impl<'a> Plan<'a> {
         }
         Ok(())
     }
+}
+
+fn enter_network(descriptors: &Descriptors<'_>) -> io::Result<()> {
+    if let Some(namespace) = &descriptors.network {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+    }
+    if descriptors.loopback {
+        let mut batch = Batch::default();
+        batch.up(LOOPBACK);
+        Netlink::open()?.run(&batch)?;
+    }
+    Ok(())
 }
 
 fn set_priorities() -> io::Result<()> {

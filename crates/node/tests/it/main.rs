@@ -10,5 +10,6 @@ mod code;
 mod cost;
 mod interpreters;
 mod lifetimes;
+mod network;
 mod sandboxes;
 mod support;

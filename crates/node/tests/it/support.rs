@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::pipe::PipeFlags;
 use triplane_node::client::{SandboxHandle, SpawnerClient, SpawnerCommand};
-use triplane_node::{Config, Defence, Enforcement, SandboxSpec};
+use triplane_node::{Config, Defence, Enforcement, SandboxNetwork, SandboxSpec};
 use triplane_proxy::runtime::{Exit, Sandbox};
 
 /// A directory that is removed at the end.
@@ -83,10 +83,19 @@ impl Spawner {
     }
 
     pub(crate) async fn try_run(&self, spec: SandboxSpec) -> Result<Running, String> {
+        self.try_run_in(spec, &SandboxNetwork::host()).await
+    }
+
+    pub(crate) async fn try_run_in(
+        &self,
+        spec: SandboxSpec,
+        network: &SandboxNetwork,
+    ) -> Result<Running, String> {
         let (socket, far_socket) = std::os::unix::net::UnixStream::pair().unwrap();
         let (stdout, far_stdout) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (stderr, far_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let sandbox = self.client.start_sandbox(spec, [far_socket.into(), far_stdout, far_stderr]).await?;
+        let sandbox =
+            self.client.start_sandbox_in(spec, [far_socket.into(), far_stdout, far_stderr], network).await?;
         Ok(Running { sandbox, stdout, stderr, socket: socket.into() })
     }
 

@@ -20,7 +20,9 @@ async fn the_admin_listener_tells_health_readiness_and_metrics() {
         ["enforced", "not enforced"].contains(&ready["roles"]["node"]["memory"].as_str().unwrap()),
         "{ready}"
     );
-    for defence in ["memory", "processes", "cpu", "users", "system_calls", "file_rules", "abstract_sockets"] {
+    for defence in
+        ["memory", "processes", "cpu", "users", "system_calls", "file_rules", "abstract_sockets", "network"]
+    {
         let said = ready["roles"]["node"]["isolation"][defence].as_str().unwrap();
         assert!(["enforced", "not enforced"].contains(&said), "{ready}");
     }

@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod load;
 mod logs;
+mod network;
 mod observability;
 mod platform;
 mod pool;
