@@ -59,6 +59,7 @@ pub(crate) fn spec(name: &str, revision: u64, change: impl FnOnce(&mut ActionLim
         binary: false,
         code: CodeHash("0".repeat(64).into()),
         code_bytes: 10,
+        image: None,
     };
     let action = Action {
         name: action(name),

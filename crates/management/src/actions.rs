@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::timeout;
 use triplane_model::action::{ActionPut, exec_undefined};
-use triplane_model::runtimes::Runtimes;
+use triplane_model::runtimes::{Kinds, Runtimes};
 use triplane_model::{Action, ApiError, CodeHash, FullName, Identity};
 use triplane_store::{Expected, StoreError};
 
@@ -17,6 +17,7 @@ use crate::body::{self, Share, Upload};
 use crate::caller::{Names, Scope};
 use crate::code;
 use crate::query::Query;
+use crate::settings::Settings;
 
 /// `GET /namespaces/{ns}/actions`.
 pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> Answer {
@@ -117,7 +118,8 @@ impl Put {
     async fn read(app: &App, body: Bytes) -> Result<Self, Failure> {
         let (bytes, app) = (body.len() as u64, Arc::clone(app));
         let read = move || {
-            let fields = ActionPut::parse(&body, &app.settings.runtimes, &app.settings.limits)?;
+            let Settings { runtimes, blackbox, limits, .. } = &app.settings;
+            let fields = ActionPut::parse(&body, Kinds { runtimes, blackbox: *blackbox }, limits)?;
             let code = fields.exec.as_ref().map(|exec| (code::hash(&exec.code), exec.code.as_str().into()));
             Ok::<_, ApiError>(Self { fields, code })
         };

@@ -18,6 +18,8 @@ pub struct Settings {
     pub namespace_limits: NamespaceLimits,
     /// The kinds of action that the platform runs.
     pub runtimes: Runtimes,
+    /// Whether it runs images of users too.
+    pub blackbox: bool,
     /// `build` of the info document: a date.
     pub build: String,
     /// `buildno` of the info document.
@@ -89,6 +91,7 @@ impl Default for Settings {
             limits: SystemLimits::default(),
             namespace_limits: NamespaceLimits::default(),
             runtimes: Runtimes::default(),
+            blackbox: false,
             build: String::new(),
             build_number: String::new(),
             support_github: String::new(),

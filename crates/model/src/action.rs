@@ -9,10 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::error::ApiError;
 use crate::id::{CodeHash, Revision, Version};
+use crate::image::ImageName;
 use crate::limits::{ActionLimits, LimitsPatch, SystemLimits};
 use crate::name::{EntityName, FullName};
 use crate::parameters::Parameters;
-use crate::runtimes::Runtimes;
+use crate::runtimes::{BLACKBOX, Kinds};
 
 /// An action as it is stored; its code lives apart, by hash.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct Exec {
     pub code: CodeHash,
     /// The length of the code text in bytes.
     pub code_bytes: u64,
+    /// The image of a `blackbox` action, as the client named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// The body of a PUT, checked but not yet merged with what is stored.
@@ -76,8 +80,10 @@ pub struct ActionPut {
 pub struct ExecPut {
     /// The resolved kind.
     pub kind: String,
-    /// The code text.
+    /// The code text; empty for an image that needs none.
     pub code: String,
+    /// The image of a `blackbox` action.
+    pub image: Option<String>,
     /// The function to call.
     pub main: Option<String>,
     /// Computed from the code, whatever the client said.
@@ -89,7 +95,12 @@ impl ActionPut {
     ///
     /// # Errors
     /// 400 or 413 with OpenWhisk's texts.
-    pub fn parse(body: &[u8], runtimes: &Runtimes, system: &SystemLimits) -> Result<Self, ApiError> {
+    pub fn parse<'a>(
+        body: &[u8],
+        kinds: impl Into<Kinds<'a>>,
+        system: &SystemLimits,
+    ) -> Result<Self, ApiError> {
+        let kinds = kinds.into();
         let mut fields: HashMap<String, &RawValue> = match body.trim_ascii() {
             b"" => HashMap::new(),
             body => serde_json::from_slice(body).map_err(ApiError::malformed_content)?,
@@ -98,7 +109,7 @@ impl ActionPut {
             return Err(ApiError::malformed_content("nested too deeply"));
         }
         let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
-        let exec = field(take("exec"))?.map(|exec| ExecPut::parse(exec, runtimes)).transpose()?;
+        let exec = field(take("exec"))?.map(|exec| ExecPut::parse(exec, kinds)).transpose()?;
         if let Some(exec) = &exec {
             check_size("exec", exec.size_bytes(), system.code_bytes_max)?;
         }
@@ -173,30 +184,46 @@ impl ActionPut {
 }
 
 impl ExecPut {
-    fn parse(exec: Value, runtimes: &Runtimes) -> Result<Self, ApiError> {
+    fn parse(exec: Value, kinds: Kinds<'_>) -> Result<Self, ApiError> {
         let Value::Object(mut fields) = exec else {
             return Err(ApiError::malformed_content("exec must be an object"));
         };
         let Some(Value::String(kind)) = fields.remove("kind") else {
             return Err(ApiError::malformed_content("'kind' must be a string defined in 'exec'"));
         };
-        let runtime = runtimes.resolve(&kind)?;
+        if kinds.blackbox && kind.trim().eq_ignore_ascii_case(BLACKBOX) {
+            return Self::parse_blackbox(fields);
+        }
+        let runtime = kinds.runtimes.resolve(&kind)?;
         let kind = runtime.kind.clone();
         let Some(Value::String(code)) = fields.remove("code") else {
-            return Err(ApiError::malformed_content(format_args!(
-                "'code' must be a string or attachment object defined in 'exec' for '{kind}' actions"
-            )));
+            return Err(code_required(&kind));
         };
-        let main = match fields.remove("main") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(main)) => Some(main),
-            Some(_) => return Err(main_required(&kind)),
-        };
+        let main = main(&mut fields, &kind)?;
         if runtime.require_main && main.is_none() {
             return Err(main_required(&kind));
         }
         let binary = is_binary(&code);
-        Ok(Self { kind, code, main, binary })
+        Ok(Self { kind, code, image: None, main, binary })
+    }
+
+    /// An image of the user's own; blank code is none.
+    fn parse_blackbox(mut fields: serde_json::Map<String, Value>) -> Result<Self, ApiError> {
+        let Some(Value::String(image)) = fields.remove("image") else {
+            return Err(ApiError::malformed_content(
+                "'image' must be a string defined in 'exec' for 'blackbox' actions",
+            ));
+        };
+        ImageName::parse(&image)?;
+        let code = match fields.remove("code") {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(code)) if code.trim().is_empty() => String::new(),
+            Some(Value::String(code)) => code,
+            Some(_) => return Err(code_required(BLACKBOX)),
+        };
+        let main = main(&mut fields, BLACKBOX)?;
+        let binary = is_binary(&code);
+        Ok(Self { kind: BLACKBOX.to_owned(), code, image: Some(image), main, binary })
     }
 
     /// The bytes that the limit of 48 MB is held against: code and main.
@@ -212,6 +239,7 @@ impl ExecPut {
             binary: self.binary,
             code,
             code_bytes: self.code.len() as u64,
+            image: self.image,
         }
     }
 }
@@ -222,15 +250,24 @@ impl Action {
     #[must_use]
     pub fn to_json(&self, code: Option<&str>) -> String {
         let exec = &self.exec;
-        let exec =
-            ShownExec { kind: Some(&exec.kind), binary: exec.binary, main: exec.main.as_deref(), code };
+        let exec = ShownExec {
+            kind: Some(&exec.kind),
+            image: exec.image.as_deref(),
+            binary: exec.binary,
+            main: exec.main.as_deref(),
+            // an image that needs no code has none to show
+            code: code.filter(|_| exec.image.is_none() || exec.code_bytes > 0),
+        };
         self.shown(exec, Some(&self.parameters))
     }
 
     /// The JSON of the entity as a list shows it.
     #[must_use]
     pub fn to_summary(&self) -> String {
-        self.shown(ShownExec { kind: None, binary: self.exec.binary, main: None, code: None }, None)
+        self.shown(
+            ShownExec { kind: None, image: None, binary: self.exec.binary, main: None, code: None },
+            None,
+        )
     }
 
     /// Whether the value of the annotation counts as true; `absent` when there is no such annotation.
@@ -276,6 +313,8 @@ struct Shown<'a> {
 struct ShownExec<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
     binary: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     main: Option<&'a str>,
@@ -287,6 +326,20 @@ struct ShownExec<'a> {
 #[must_use]
 pub fn exec_undefined() -> ApiError {
     ApiError::new(400, "exec undefined")
+}
+
+fn main(fields: &mut serde_json::Map<String, Value>, kind: &str) -> Result<Option<String>, ApiError> {
+    match fields.remove("main") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(main)) => Ok(Some(main)),
+        Some(_) => Err(main_required(kind)),
+    }
+}
+
+fn code_required(kind: &str) -> ApiError {
+    ApiError::malformed_content(format_args!(
+        "'code' must be a string or attachment object defined in 'exec' for '{kind}' actions"
+    ))
 }
 
 fn main_required(kind: &str) -> ApiError {
@@ -351,7 +404,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::runtimes::Runtime;
+    use crate::runtimes::{Runtime, Runtimes};
 
     fn runtimes() -> Runtimes {
         let node = Runtime {
@@ -432,6 +485,41 @@ mod tests {
         let undefined =
             put(json!({})).unwrap().create(name, hash("h"), &SystemLimits::default(), 0).unwrap_err();
         assert_eq!(undefined.message, "exec undefined");
+    }
+
+    #[test]
+    fn an_image_of_the_users_own_needs_no_code() {
+        let (runtimes, limits) = (runtimes(), SystemLimits::default());
+        let parse = |exec: Value| {
+            let kinds = Kinds { runtimes: &runtimes, blackbox: true };
+            ActionPut::parse(json!({ "exec": exec }).to_string().as_bytes(), kinds, &limits)
+        };
+        let name =
+            || FullName::new(EntityName::namespace("guest").unwrap(), EntityName::entity("a").unwrap());
+        let shown = |exec: Value, code: &str| {
+            let action = parse(exec).unwrap().create(name(), hash("h"), &limits, 0).unwrap();
+            assert_eq!(action.annotations.get("exec").unwrap().get(), "\"blackbox\"");
+            let stored: Action = serde_json::from_str(&serde_json::to_string(&action).unwrap()).unwrap();
+            assert_eq!(stored.exec, action.exec);
+            serde_json::from_str::<Value>(&action.to_json(Some(code))).unwrap()["exec"].clone()
+        };
+        assert_eq!(
+            shown(json!({"kind": "BlackBox", "image": "a/b:1", "code": " \n"}), ""),
+            json!({"kind": "blackbox", "image": "a/b:1", "binary": false})
+        );
+        assert_eq!(
+            shown(
+                json!({"kind": "blackbox", "image": "a", "code": "x=1", "main": "go", "binary": true}),
+                "x=1"
+            ),
+            json!({"kind": "blackbox", "image": "a", "binary": false, "code": "x=1", "main": "go"})
+        );
+        let text = |exec| parse(exec).unwrap_err().message;
+        assert!(
+            text(json!({"kind": "blackbox"}))
+                .ends_with("'image' must be a string defined in 'exec' for 'blackbox' actions")
+        );
+        assert!(text(json!({"kind": "blackbox", "image": "A:b:c"})).ends_with("could not parse image name"));
     }
 
     #[test]

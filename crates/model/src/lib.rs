@@ -8,6 +8,7 @@ pub mod activation;
 pub mod error;
 pub mod id;
 pub mod identity;
+pub mod image;
 pub mod limits;
 pub mod merge;
 pub mod name;

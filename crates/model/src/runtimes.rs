@@ -6,6 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
 
+/// The kind of actions that are images of their owner's.
+pub const BLACKBOX: &str = "blackbox";
+
+/// Which kinds an action may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds<'a> {
+    /// The managed ones.
+    pub runtimes: &'a Runtimes,
+    /// Whether images of users can be run too.
+    pub blackbox: bool,
+}
+
+impl<'a> From<&'a Runtimes> for Kinds<'a> {
+    fn from(runtimes: &'a Runtimes) -> Self {
+        Self { runtimes, blackbox: false }
+    }
+}
+
 /// The manifest, by family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -121,6 +121,13 @@ impl Container {
         }
     }
 
+    /// What the record of a call says that took too long.
+    pub(crate) fn outcome_of_late(&self, stream: u32) -> Outcome {
+        let limit_ms = self.spec.action.limits.timeout_ms;
+        let text = if stream == 0 { text::init_timed_out(limit_ms) } else { text::timed_out(limit_ms) };
+        Outcome::timed_out(&text)
+    }
+
     /// Writes the record of a call that ended, hands its permit on, and answers it. Writes to a file: when the record
     /// is longer than [`Spool::LARGE_BYTES`], not on an async thread.
     pub(crate) fn conclude(

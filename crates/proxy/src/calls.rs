@@ -7,13 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use triplane_core::gate::Entry;
-use triplane_model::activation::text;
-use triplane_wire::framed::{FrameType, Header};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::container::{Call, Container, Phase, State};
+use crate::link::Fault;
 use crate::outbox::Written;
-use crate::outcome::Outcome;
 use crate::shared::millis;
 use crate::spool::{Sent, SpoolError};
 
@@ -58,18 +56,16 @@ impl Container {
     fn initialise(&self, mut state: MutexGuard<'_, State>, mut call: Call) {
         call.begin();
         self.shared.metrics.inits.inc();
-        if let Some(fault) = &self.code.fault {
+        if let Some(fault) = self.link.fault() {
             drop(state);
-            return self.fail_init(call, fault);
+            return self.fail(call, &fault);
         }
         let deadline_ms = call.start_ms.saturating_add(millis(self.timeout));
-        let payload = self.messages.init(&self.spec, &self.code, &call.request, deadline_ms);
-        let payload_bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let header = Header { kind: FrameType::Init, stream: 0, payload_bytes }.encode();
+        let payload = self.link.init(&self.messages, &self.spec, &call.request, deadline_ms);
         state.initialising = Some(call);
         let arm = !std::mem::replace(&mut state.armed, true);
         drop(state);
-        let written = self.outbox.send(&header, Bytes::from(payload), b"");
+        let written = self.link.send_init(payload);
         if self.settle_write(written, arm) {
             return;
         }
@@ -80,11 +76,11 @@ impl Container {
         }
     }
 
-    /// Ends a call whose code is known to be unusable as the runtime would: its init failed.
-    fn fail_init(&self, call: Call, fault: &str) {
-        let outcome = Outcome::developer_error(&text::init_failed_due_to(fault));
-        let logs = self.collector().take(true);
-        self.conclude(call, 0, Instant::now(), &outcome, &logs);
+    /// Ends a call that is known to fail as the runtime would, or the start of its container.
+    fn fail(&self, call: Call, fault: &Fault) {
+        let logs = self.collector().take(fault.of_init);
+        let stream = u32::from(!fault.of_init);
+        self.conclude(call, stream, Instant::now(), &fault.outcome, &logs);
     }
 
     /// Sends a call that has a permit to the initialised runtime; answers its stream if it was sent.
@@ -116,7 +112,7 @@ impl Container {
         state.running.insert(stream, call);
         let arm = !std::mem::replace(&mut state.armed, true);
         drop(state);
-        let written = self.outbox.send(&frame.head, frame.parameters, frame.tail.as_bytes());
+        let written = self.link.send_run(stream, frame);
         if self.settle_write(written, arm) {
             return Some(stream);
         }

@@ -17,14 +17,13 @@ use triplane_core::pool::message::ContainerSpec;
 use triplane_model::Revision;
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
+use crate::link::Link;
 use crate::logs::Collector;
 use crate::message::Messages;
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
 use crate::record::Template;
-use crate::runtime::{CodeMount, Exit, Sandbox};
+use crate::runtime::{Exit, Sandbox};
 use crate::shared::{Shared, epoch_ms};
-use crate::socket::Writer;
 
 /// A container and its calls.
 #[derive(Debug)]
@@ -32,7 +31,6 @@ pub(crate) struct Container {
     pub(crate) id: ContainerId,
     pub(crate) spec: Arc<ContainerSpec>,
     pub(crate) secret: Secret,
-    pub(crate) code: CodeMount,
     pub(crate) sandbox: Arc<dyn Sandbox>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) messages: Messages,
@@ -41,7 +39,7 @@ pub(crate) struct Container {
     pub(crate) filter_name: String,
     pub(crate) timeout: Duration,
     pub(crate) concurrency: u32,
-    pub(crate) outbox: Outbox,
+    pub(crate) link: Link,
     pub(crate) state: Mutex<State>,
     pub(crate) next_stream: AtomicU32,
     pub(crate) signal: Signal,
@@ -133,8 +131,7 @@ impl Container {
         secret: Secret,
         shared: Arc<Shared>,
         sandbox: Arc<dyn Sandbox>,
-        code: CodeMount,
-        writer: Writer,
+        link: Link,
     ) -> Arc<Self> {
         let limits = &spec.action.limits;
         let concurrency = u32::try_from(limits.concurrency).unwrap_or(u32::MAX).max(1);
@@ -155,14 +152,13 @@ impl Container {
         Arc::new(Self {
             id,
             secret,
-            code,
             sandbox,
             messages: Messages::new(&spec, &shared.settings.api_host),
             template: Template::new(&spec),
             filter_name,
             timeout: Duration::from_millis(limits.timeout_ms),
             concurrency,
-            outbox: Outbox::new(writer),
+            link,
             state: Mutex::new(state),
             next_stream: AtomicU32::new(1),
             signal: Signal::default(),
@@ -240,8 +236,9 @@ impl Container {
         Collector::new(bytes_max, Arc::clone(&self.shared.logs))
     }
 
-    pub(crate) fn timeout_ms(&self) -> u64 {
-        self.spec.action.limits.timeout_ms
+    /// Whether it is initialised and takes calls.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.lock().phase == Phase::Ready
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -4,6 +4,9 @@
 //! It knows one container and nothing of others; its own counters are the last word on what is in flight (POOL-1,
 //! GC-1). Entry point: [`Proxy::start`]. Records go to the [`spool::Spool`] before any answer.
 //!
+//! Runtimes speak the framed protocol over a socket ([`Proxy::start`]), or serve OpenWhisk's `/init` and `/run`
+//! ([`Proxy::start_http`]); all but the wire is the same for both.
+//!
 //! How a call travels, without a task of its own: [`Proxy::run`] takes a permit and writes the frame from the caller's
 //! thread; the one task of the container (the pump) reads the answer, writes the record, hands the permit on and
 //! completes the caller's future. Dropping that future therefore cancels nothing.
@@ -11,7 +14,10 @@
 mod answers;
 mod calls;
 mod container;
+mod desk;
 mod frame;
+mod http;
+mod link;
 mod logs;
 mod message;
 mod metrics;

@@ -66,6 +66,8 @@ pub(crate) struct Collector {
     bytes_max: u64,
     bytes: u64,
     truncated: bool,
+    /// Something that was written is known to be missing.
+    incomplete: bool,
     /// The inside of a JSON array.
     lines: String,
     /// What has no end of line yet.
@@ -82,14 +84,25 @@ impl Collector {
             bytes_max,
             bytes: 0,
             truncated: false,
+            incomplete: false,
             lines: String::new(),
             partial: [Vec::new(), Vec::new()],
         }
     }
 
+    /// Whether anything is kept at all.
+    pub(crate) fn collects(&self) -> bool {
+        self.bytes_max > 0
+    }
+
     /// Bytes that are held.
     pub(crate) fn held_bytes(&self) -> usize {
         self.lines.len() + self.partial.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// Something that was written did not come here.
+    pub(crate) fn mark_incomplete(&mut self) {
+        self.incomplete = self.bytes_max > 0;
     }
 
     /// Takes in what was read at this time.
@@ -119,8 +132,9 @@ impl Collector {
     /// The logs as a JSON array, with what had no end of line; the collector starts afresh. A run that `failed` gets
     /// the line that says that something may be missing.
     pub(crate) fn take(&mut self, failed: bool) -> String {
-        let nothing = self.lines.is_empty() && self.partial.iter().all(Vec::is_empty);
-        if nothing && !self.truncated && !(failed && self.bytes_max > 0) {
+        let is_empty = self.lines.is_empty() && self.partial.iter().all(Vec::is_empty);
+        let has_notes = self.truncated || self.incomplete || (failed && self.bytes_max > 0);
+        if is_empty && !has_notes {
             return "[]".to_owned();
         }
         let fresh = Self::new(self.bytes_max, Arc::clone(&self.budget));
@@ -137,6 +151,9 @@ impl Collector {
         if self.truncated {
             let why = text::logs_truncated(self.bytes_max);
             self.put_line(Output::Stderr, if self.starved { COLLECTION_FAILED } else { &why }, now);
+        }
+        if self.incomplete {
+            self.put_line(Output::Stderr, COLLECTION_FAILED, now);
         }
         if failed && self.bytes_max > 0 {
             self.put_line(Output::Stderr, text::LOGS_MIGHT_BE_MISSING, now);

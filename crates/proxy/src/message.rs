@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use triplane_core::pool::message::ContainerSpec;
 use triplane_wire::framed::{FrameType, HEADER_BYTES, Header, Init};
 use triplane_wire::run::RunRequest;
 
 use crate::record::{push_escaped, push_quoted, put, quoted};
-use crate::runtime::CodeMount;
+use crate::runtime::{CodeMount, HttpCode};
 
 /// What is the same in all messages of a container.
 #[derive(Debug)]
@@ -55,20 +56,8 @@ impl Messages {
         deadline_ms: u64,
     ) -> Vec<u8> {
         let action = &spec.action;
-        let mut env = BTreeMap::new();
-        for parameter in action.parameters.iter().filter(|parameter| parameter.init) {
-            env.insert(parameter.key.as_str(), env_text(parameter.value.get()));
-        }
+        let mut env = self.environment(spec, request, deadline_ms);
         env.insert("__OW_API_HOST", Cow::from(&self.api_host));
-        env.insert("__OW_NAMESPACE", Cow::from(spec.key.namespace.as_str()));
-        env.insert("__OW_ACTION_NAME", Cow::from(&self.action_name));
-        env.insert("__OW_ACTION_VERSION", Cow::from(&self.version));
-        env.insert("__OW_ACTIVATION_ID", Cow::from(request.activation_id.to_string()));
-        env.insert("__OW_TRANSACTION_ID", Cow::from(request.transaction_id.as_str()));
-        env.insert("__OW_DEADLINE", Cow::from(deadline_ms.to_string()));
-        if self.key {
-            env.insert("__OW_API_KEY", Cow::from(request.caller.credential.expose()));
-        }
         let init = Init {
             name: action.name.name.as_str(),
             main: action.exec.main.as_deref().unwrap_or("main"),
@@ -78,6 +67,48 @@ impl Messages {
             env,
         };
         serde_json::to_vec(&init).unwrap_or_default()
+    }
+
+    /// The body of `POST /init`. A container has the address of the platform from its start on.
+    pub(crate) fn http_init(
+        &self,
+        spec: &ContainerSpec,
+        code: &HttpCode,
+        request: &RunRequest,
+        deadline_ms: u64,
+    ) -> Vec<u8> {
+        let action = &spec.action;
+        let value = HttpInit {
+            name: action.name.name.as_str(),
+            main: action.exec.main.as_deref().unwrap_or("main"),
+            code: code.text.as_deref(),
+            binary: code.binary,
+            env: self.environment(spec, request, deadline_ms),
+        };
+        serde_json::to_vec(&HttpBody { value }).unwrap_or_default()
+    }
+
+    /// The environment of a process: what the parameters for init and the call say.
+    fn environment<'a>(
+        &'a self,
+        spec: &'a ContainerSpec,
+        request: &'a RunRequest,
+        deadline_ms: u64,
+    ) -> BTreeMap<&'a str, Cow<'a, str>> {
+        let mut env = BTreeMap::new();
+        for parameter in spec.action.parameters.iter().filter(|parameter| parameter.init) {
+            env.insert(parameter.key.as_str(), env_text(parameter.value.get()));
+        }
+        env.insert("__OW_NAMESPACE", Cow::from(spec.key.namespace.as_str()));
+        env.insert("__OW_ACTION_NAME", Cow::from(&self.action_name));
+        env.insert("__OW_ACTION_VERSION", Cow::from(&self.version));
+        env.insert("__OW_ACTIVATION_ID", Cow::from(request.activation_id.to_string()));
+        env.insert("__OW_TRANSACTION_ID", Cow::from(request.transaction_id.as_str()));
+        env.insert("__OW_DEADLINE", Cow::from(deadline_ms.to_string()));
+        if self.key {
+            env.insert("__OW_API_KEY", Cow::from(request.caller.credential.expose()));
+        }
+        env
     }
 
     /// The frame of a run. Nothing when it would be longer than a frame can be.
@@ -108,6 +139,23 @@ impl Messages {
         head[HEADER_BYTES..].copy_from_slice(VALUE);
         Some(RunFrame { head, parameters, tail })
     }
+}
+
+/// The body of `POST /init`.
+#[derive(Serialize)]
+struct HttpBody<T> {
+    value: T,
+}
+
+/// What a runtime in a container is initialised with (openwhisk-api.md 11.2).
+#[derive(Serialize)]
+struct HttpInit<'a> {
+    name: &'a str,
+    main: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    binary: bool,
+    env: BTreeMap<&'a str, Cow<'a, str>>,
 }
 
 /// A parameter as the value of an environment variable: null is empty, text is itself, the rest is compact JSON.
@@ -197,6 +245,22 @@ mod tests {
             init(r#"[{"key":"provide-api-key","value":false}]"#, "[]")["env"].get("__OW_API_KEY"),
             None
         );
+    }
+
+    #[test]
+    fn init_by_http_carries_the_code_unless_there_is_none() {
+        let spec = spec(|action| action.exec.main = Some("go".into()));
+        let id = ContainerId { epoch: triplane_core::id::Epoch(1), number: 1 };
+        let (messages, request) = (Messages::new(&spec, "h"), request(id, 1, "{}"));
+        let init = |code: HttpCode| -> Value {
+            serde_json::from_slice(&messages.http_init(&spec, &code, &request, 99)).unwrap()
+        };
+        let value = &init(HttpCode { text: Some("UEs=".into()), binary: true, fault: None })["value"];
+        assert_eq!((&value["name"], &value["main"]), (&json!("hello"), &json!("go")));
+        assert_eq!((&value["code"], &value["binary"]), (&json!("UEs="), &json!(true)));
+        assert_eq!(value["env"]["__OW_ACTION_NAME"], "/guest/hello");
+        assert_eq!(value["env"].get("__OW_API_HOST"), None, "it is the container's own");
+        assert_eq!(init(HttpCode::default())["value"].get("code"), None);
     }
 
     #[test]

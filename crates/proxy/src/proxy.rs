@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use triplane_core::id::{ContainerId, Secret};
 use triplane_core::pool::message::ContainerSpec;
 use triplane_wire::run::{NotStarted, RunReply, RunRequest, Target};
 
 use crate::container::Container;
+use crate::http::{self, pump::Ends};
+use crate::link::{Framed, Http, Link};
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::pump::Pump;
-use crate::runtime::{Exit, Runtime};
+use crate::runtime::{Exit, HttpRuntime, Runtime};
 use crate::shared::Shared;
 
 /// Why a runtime did not come up. The platform's or the runtime image's fault, not the action's.
@@ -63,7 +66,8 @@ impl Proxy {
                 return Err(StartFailed::Socket(error.to_string()));
             }
         };
-        let inner = Container::new(container, spec, secret, shared, sandbox, code, writer);
+        let link = Link::Framed(Framed { outbox: Outbox::new(writer), code });
+        let inner = Container::new(container, spec, secret, shared, sandbox, link);
         let proxy = Arc::new(Self { inner: Arc::clone(&inner) });
         let (ready, is_ready) = oneshot::channel();
         tokio::spawn(Pump::new(Arc::clone(&inner), reader, stdout, stderr, ready).run());
@@ -75,6 +79,24 @@ impl Proxy {
         };
         proxy.stop().await;
         Err(failed)
+    }
+
+    /// Takes over a container that was just started. Its first call waits until it listens.
+    #[must_use]
+    pub fn start_http(
+        container: ContainerId,
+        spec: Arc<ContainerSpec>,
+        secret: Secret,
+        runtime: HttpRuntime,
+        shared: Arc<Shared>,
+    ) -> Arc<Self> {
+        let HttpRuntime { address, output, writes_markers, pause_after, sandbox, code } = runtime;
+        let (sender, requests) = mpsc::unbounded_channel();
+        let link = Link::Http(Http { requests: sender, code });
+        let inner = Container::new(container, spec, secret, shared, sandbox, link);
+        let ends = Ends { address, requests, output, writes_markers, pause_after };
+        tokio::spawn(http::pump::Pump::new(Arc::clone(&inner), ends).run());
+        Arc::new(Self { inner })
     }
 
     /// Runs a call. The run does not depend on the future: dropping it cancels nothing, and the permit ends with the

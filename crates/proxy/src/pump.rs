@@ -1,29 +1,27 @@
-//! The one task of a container: reads its socket and its output, and watches the time.
+//! The one task of a container that speaks the framed protocol: reads its socket and its output, and watches the time.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::Sleep;
-use triplane_model::activation::text;
 use triplane_wire::framed::{FrameType, Header, Hello, PROTOCOL};
 
 use crate::container::{Call, Container};
+use crate::desk::{Desk, Ending};
 use crate::frame::{Decoder, Piece};
+use crate::link::Framed;
 use crate::logs::{Collector, Output, Stamp};
-use crate::outcome::{self, Outcome, Payload};
+use crate::outcome::{self, Payload};
 use crate::proxy::StartFailed;
 use crate::runtime::Exit;
 use crate::socket::Reader;
-use crate::spool::Spool;
 
 /// What is read from the socket at once.
 const SOCKET_READ_BYTES: usize = 16 << 10;
@@ -54,12 +52,9 @@ pub(crate) struct Pump {
     console: Collector,
     /// Above concurrency 1 the output of each call.
     consoles: HashMap<u32, Collector>,
-    timer: Pin<Box<Sleep>>,
-    timer_on: bool,
+    desk: Desk,
     /// Until when an exit is waited for after the socket was closed.
     grace: Option<Pin<Box<Sleep>>>,
-    /// Calls whose records are written off the async threads.
-    large: Vec<JoinHandle<()>>,
     ready: Option<oneshot::Sender<Result<(), StartFailed>>>,
 }
 
@@ -113,6 +108,7 @@ impl Pump {
         };
         Self {
             console: container.collector(),
+            desk: Desk::new(Arc::clone(&container)),
             container,
             socket,
             socket_buffer: vec![0; SOCKET_READ_BYTES].into(),
@@ -122,10 +118,7 @@ impl Pump {
             pipes: [pipe(stdout, Output::Stdout), pipe(stderr, Output::Stderr)],
             pipe_buffer: vec![0; PIPE_READ_BYTES].into(),
             consoles: HashMap::new(),
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            timer_on: false,
             grace: None,
-            large: Vec::new(),
             ready: Some(ready),
         }
     }
@@ -135,12 +128,7 @@ impl Pump {
         tokio::spawn(Arc::clone(&self.container).watch_sandbox());
         let exit = std::future::poll_fn(|cx| self.poll(cx)).await;
         self.end(exit);
-        for large in self.large.drain(..) {
-            if let Err(panic) = large.await {
-                tracing::error!(container = %self.container.id(), %panic, "a record was not written");
-            }
-        }
-        self.container.set_gone(exit);
+        self.desk.finish(exit).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
@@ -153,7 +141,7 @@ impl Pump {
                 progress |= self.poll_pipe(index, cx);
             }
             self.poll_outbox(cx);
-            self.poll_timer(cx);
+            self.end_late_calls(cx);
             if let Some(exit) = exit.or_else(|| self.poll_grace(cx)) {
                 return Poll::Ready(exit);
             }
@@ -388,36 +376,20 @@ impl Pump {
     // --- time and end --------------------------------------------------------------------------------------------
 
     fn poll_outbox(&mut self, cx: &mut Context<'_>) {
-        if self.socket_open && matches!(self.container.outbox.poll_flush(cx), Poll::Ready(Err(_))) {
+        let Some(Framed { outbox, .. }) = self.container.link.framed() else { return };
+        if self.socket_open && matches!(outbox.poll_flush(cx), Poll::Ready(Err(_))) {
             self.lose_socket();
         }
     }
 
-    /// Watches for the call that is late first. While calls come and go the timer stays where it is: all have the same
-    /// limit, so no later call can be late earlier.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) {
-        if self.container.signal.arm.load(Ordering::Acquire) {
-            self.container.signal.arm.store(false, Ordering::Release);
-            self.end_late_calls();
-        }
-        while self.timer_on && self.timer.as_mut().poll(cx).is_ready() {
-            self.end_late_calls();
-        }
-    }
-
-    fn end_late_calls(&mut self) {
-        let (late, next) = self.container.overdue();
-        self.timer_on = next.is_some();
-        if let Some(next) = next {
-            self.timer.as_mut().reset(tokio::time::Instant::from_std(next));
-        }
+    fn end_late_calls(&mut self, cx: &mut Context<'_>) {
+        let late = self.desk.poll_late(cx);
         if !late.is_empty() {
             self.drain_pipes();
         }
-        let limit_ms = self.container.timeout_ms();
         for (stream, call) in late {
-            let text = if stream == 0 { text::init_timed_out(limit_ms) } else { text::timed_out(limit_ms) };
-            self.conclude(call, stream, Ending::Known(Outcome::timed_out(&text)));
+            let outcome = self.container.outcome_of_late(stream);
+            self.conclude(call, stream, Ending::Known(outcome));
         }
     }
 
@@ -459,52 +431,16 @@ impl Pump {
         self.socket_buffer = buffer;
     }
 
-    /// Gives a call its logs, its record and its answer. What is large takes too long for an async thread.
+    /// Gives a call its logs, its record and its answer.
     fn conclude(&mut self, call: Call, stream: u32, ending: Ending) {
         let ended = Instant::now();
-        let mut logs = match self.consoles.remove(&stream) {
+        let logs = match self.consoles.remove(&stream) {
             Some(console) => console,
             // Above concurrency 1, a call without a console wrote nothing, unless it was init's.
             None if self.container.concurrency > 1 && stream != 0 => self.container.collector(),
             None => std::mem::replace(&mut self.console, self.container.collector()),
         };
-        let large = ending.bytes() + logs.held_bytes() > Spool::LARGE_BYTES;
-        let container = Arc::clone(&self.container);
-        let conclude = move || {
-            let outcome = ending.outcome(&container);
-            let logs = logs.take(!outcome.is_reusable());
-            container.conclude(call, stream, ended, &outcome, &logs);
-        };
-        if large {
-            self.large.retain(|task| !task.is_finished());
-            self.large.push(tokio::task::spawn_blocking(conclude));
-        } else {
-            conclude();
-        }
-    }
-}
-
-/// How a call ended: what the platform says, or what is to be read from the launcher's answer.
-enum Ending {
-    Known(Outcome),
-    Answered { failed: bool, payload: Payload },
-}
-
-impl Ending {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Known(outcome) => outcome.result.len(),
-            Self::Answered { payload, .. } => payload.bytes.len(),
-        }
-    }
-
-    fn outcome(self, container: &Container) -> Outcome {
-        match self {
-            Self::Known(outcome) => outcome,
-            Self::Answered { failed, payload } => {
-                outcome::of_run(failed, payload, &container.shared.settings.limits)
-            }
-        }
+        self.desk.conclude(call, stream, ended, ending, logs);
     }
 }
 

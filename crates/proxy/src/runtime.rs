@@ -1,11 +1,16 @@
 //! What a proxy needs of the sandbox that its runtime lives in.
 
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
 
 /// A runtime that was started: its socket, its output, and its sandbox.
 #[derive(Debug)]
@@ -33,6 +38,43 @@ pub struct CodeMount {
     pub fault: Option<String>,
 }
 
+/// A runtime that was started in a container and serves OpenWhisk's `/init` and `/run` (openwhisk-api.md 11), now or soon.
+#[derive(Debug)]
+pub struct HttpRuntime {
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// What it writes, from its start on; closed when all of it was handed over.
+    pub output: mpsc::Receiver<OutputPiece>,
+    /// Whether it is known to end the output of an activation with a marker on both streams.
+    pub writes_markers: bool,
+    /// After how long without a call it is paused; never when absent.
+    pub pause_after: Option<Duration>,
+    /// Where it lives.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// What it is initialised with.
+    pub code: HttpCode,
+}
+
+/// The code that `/init` carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpCode {
+    /// The code text as the client sent it; an image may need none.
+    pub text: Option<Arc<str>>,
+    /// Whether it is base64 of a binary.
+    pub binary: bool,
+    /// Why there is no container that could run it: the action's fault, as its record is to say.
+    pub fault: Option<String>,
+}
+
+/// Some bytes that a container wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputPiece {
+    /// Whether they were written to stderr, else to stdout.
+    pub is_stderr: bool,
+    /// The bytes, cut anywhere.
+    pub bytes: Bytes,
+}
+
 /// The sandbox of a runtime.
 pub trait Sandbox: Send + Sync + Debug {
     /// Kills everything in it. Killing twice is harmless.
@@ -40,6 +82,16 @@ pub trait Sandbox: Send + Sync + Debug {
 
     /// Waits until everything in it is gone, and says how it ended.
     fn exited(&self) -> BoxFuture<'static, Exit>;
+
+    /// Stops everything in it until it is resumed; says whether that worked.
+    fn pause(&self) -> BoxFuture<'static, bool> {
+        std::future::ready(false).boxed()
+    }
+
+    /// Lets everything in it go on; says whether that worked.
+    fn resume(&self) -> BoxFuture<'static, bool> {
+        std::future::ready(true).boxed()
+    }
 }
 
 /// How a sandbox ended.

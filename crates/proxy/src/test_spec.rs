@@ -35,6 +35,7 @@ pub(crate) fn spec(change: impl FnOnce(&mut Action)) -> ContainerSpec {
             binary: false,
             code: CodeHash("hash".into()),
             code_bytes: 1,
+            image: None,
         },
         updated_ms: 0,
     };

@@ -129,7 +129,7 @@ pub(crate) fn spec(config: &Config, index: usize, revision: u64) -> Arc<Containe
         annotations: Parameters::default(),
         parameters: Parameters::default(),
         limits,
-        exec: Exec { kind: "nodejs:20".into(), main: None, binary: false, code, code_bytes: 1 },
+        exec: Exec { kind: "nodejs:20".into(), main: None, binary: false, code, code_bytes: 1, image: None },
         updated_ms: 0,
     };
     let key = ActionKey { namespace: name.namespace.clone(), action: name, revision: Revision(revision) };

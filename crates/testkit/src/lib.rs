@@ -5,6 +5,7 @@
 //! knows none of our other crates, so that it sees the platform only from outside. It is never part of the binary.
 
 pub mod client;
+pub mod docker;
 pub mod json;
 pub mod port;
 pub mod process;

@@ -38,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) activations: ActivationsConfig,
     pub(crate) node: NodeConfig,
     pub(crate) network: NetworkConfig,
+    pub(crate) docker: DockerConfig,
 }
 
 /// What is logged and how.
@@ -135,6 +136,70 @@ pub(crate) struct NetworkConfig {
     pub(crate) namespaces: BTreeMap<String, Egress>,
 }
 
+/// A Docker engine that runs images of users, and managed kinds from their published images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DockerConfig {
+    /// Use it.
+    pub(crate) enabled: bool,
+    /// Where it listens.
+    pub(crate) host: String,
+    /// Which managed kinds run there.
+    pub(crate) kinds: DockerKinds,
+    /// Its part of the memory for containers in MB; a half when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_mb: Option<u64>,
+    /// After how long without a call a container is paused, in seconds.
+    pub(crate) pause_seconds: u64,
+    /// How long the pull of an image may take, in seconds.
+    pub(crate) pull_seconds: u64,
+    /// Images by kind, instead of OpenWhisk's published ones.
+    pub(crate) images: BTreeMap<String, String>,
+    /// Credentials by registry, such as `docker.io` or `registry.example.org:5000`.
+    pub(crate) registries: BTreeMap<String, RegistryConfig>,
+}
+
+/// Which managed kinds run from their images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DockerKinds {
+    /// Those that the node cannot run.
+    Missing,
+    All,
+    None,
+}
+
+/// Who we are for a registry.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RegistryConfig {
+    pub(crate) username: String,
+    /// Never printed.
+    #[serde(skip_serializing)]
+    pub(crate) password: String,
+}
+
+impl std::fmt::Debug for RegistryConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("RegistryConfig").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            host: "unix:///var/run/docker.sock".to_owned(),
+            kinds: DockerKinds::Missing,
+            memory_mb: None,
+            pause_seconds: 10,
+            pull_seconds: 600,
+            images: BTreeMap::new(),
+            registries: BTreeMap::new(),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -155,6 +220,7 @@ impl Default for Config {
             activations: ActivationsConfig::default(),
             node: NodeConfig::default(),
             network: NetworkConfig::default(),
+            docker: DockerConfig::default(),
         }
     }
 }
@@ -316,6 +382,14 @@ mod tests {
         assert!(merged(&printed, &[], &ServeOptions::default()).is_ok(), "{printed}");
         let refused = merged("[network]\negress = [\"a b\"]", &[], &ServeOptions::default()).unwrap_err();
         assert!(format!("{refused:#}").contains("neither an IPv4 address"), "{refused:#}");
+    }
+
+    fn the_password_of_a_registry_is_not_printed() {
+        let file = "[docker.registries.\"docker.io\"]\nusername = \"me\"\npassword = \"secret\"";
+        let config = merged(file, &[], &ServeOptions::default()).unwrap();
+        assert_eq!(config.docker.registries["docker.io"].password, "secret");
+        let printed = toml::to_string_pretty(&config).unwrap() + &format!("{config:?}");
+        assert!(printed.contains("me") && !printed.contains("secret"), "{printed}");
     }
 
     #[test]

@@ -12,11 +12,10 @@ use triplane_management::{Flush, Management, Propagation};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{Action, ActivationId, CodeHash, Credential, EntityName, FullName, Identity};
 use triplane_net::Body;
-use triplane_node::{CodeSource, Node};
+use triplane_node::CodeSource;
 use triplane_proxy::spool::{Spool, Uploader};
 use triplane_router::ports::{self, Directory, QueuedCall, Unavailable};
 use triplane_store::{Activations, Call, CallState, Calls, Change, Changed, StoreError};
-use triplane_wire::run::{RunReply, RunRequest};
 
 /// How long a dispatcher holds a call before it must say again that it is alive.
 const LEASE: Duration = Duration::from_secs(60);
@@ -52,17 +51,7 @@ impl ports::Management for ManagementPort {
     }
 }
 
-/// The node's proxies, for the router.
-#[derive(Clone, Debug)]
-pub(crate) struct NodePort(pub(crate) Arc<Node>);
-
-impl ports::Upstream for NodePort {
-    fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
-        self.0.run(request)
-    }
-}
-
-/// The code of actions, for the node.
+/// The code of actions, for what runs them.
 #[derive(Debug)]
 pub(crate) struct CodePort(pub(crate) Arc<dyn triplane_store::Entities>);
 

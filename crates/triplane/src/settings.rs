@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use triplane_core::id::RouterId;
 use triplane_management::AdminToken;
-use triplane_model::runtimes::Runtimes;
 use triplane_node::{NetworkOptions, Networks, NodeOptions, SpawnerCommand};
 
 use crate::config::Config;
+use crate::docker::Share;
+use crate::fleet;
 
 /// The store: its own bounds.
 pub(crate) fn store(_config: &Config) -> triplane_store::Options {
@@ -17,20 +18,30 @@ pub(crate) fn store(_config: &Config) -> triplane_store::Options {
 }
 
 /// The control plane.
-pub(crate) fn control(config: &Config) -> triplane_control::Settings {
+pub(crate) fn control(config: &Config, share: &Share) -> triplane_control::Settings {
     let pool = triplane_core::pool::Settings {
         idle_ms_max: config.pool.idle_seconds.saturating_mul(1000),
         room_ms_max: config.pool.wait_seconds.saturating_mul(1000),
+        pinned: share.pinned().into_iter().map(|kind| (kind.into(), fleet::DOCKER)).collect(),
         ..triplane_core::pool::Settings::default()
+    };
+    let pool = match config.docker.enabled {
+        true => triplane_core::pool::Settings {
+            // a start may have to pull its image first
+            start_ms_max: pool.start_ms_max.saturating_add(config.docker.pull_seconds.saturating_mul(1000)),
+            ..pool
+        },
+        false => pool,
     };
     triplane_control::Settings { pool, ..triplane_control::Settings::default() }
 }
 
 /// The management plane.
-pub(crate) fn management(config: &Config, runtimes: Runtimes, token: &str) -> triplane_management::Settings {
+pub(crate) fn management(config: &Config, share: Share, token: &str) -> triplane_management::Settings {
     triplane_management::Settings {
         limits: config.limits.clone(),
-        runtimes,
+        runtimes: share.runtimes,
+        blackbox: share.blackbox,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         build_number: env!("CARGO_PKG_VERSION").to_owned(),
         admin_token: AdminToken::new(token),
@@ -57,15 +68,19 @@ pub(crate) fn router(config: &Config, router: RouterId) -> triplane_router::Sett
     }
 }
 
+/// Where the platform is reached from this machine.
+pub(crate) fn api_host(config: &Config, listen: SocketAddr) -> String {
+    config.api_host.clone().unwrap_or_else(|| format!("http://{listen}"))
+}
+
 /// The proxies.
 pub(crate) fn proxy(config: &Config, listen: SocketAddr, networks: &Networks) -> triplane_proxy::Settings {
-    let api_host = config.api_host.clone().or_else(|| networks.api_host());
-    if api_host.is_none() && listen.ip().is_unspecified() {
+    let inside = config.api_host.clone().or_else(|| networks.api_host());
+    if inside.is_none() && listen.ip().is_unspecified() {
         tracing::warn!(%listen, "actions cannot call back to this address: say which one they should use with --api-host");
     }
-    let api_host = api_host.unwrap_or_else(|| format!("http://{listen}"));
     triplane_proxy::Settings {
-        api_host,
+        api_host: inside.unwrap_or_else(|| api_host(config, listen)),
         limits: config.limits.clone(),
         ..triplane_proxy::Settings::default()
     }

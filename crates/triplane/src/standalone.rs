@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use triplane_control::driver::Driver;
 use triplane_control::{Control, Handle};
 use triplane_core::id::{Epoch, RouterId};
 use triplane_management::Management;
@@ -25,7 +26,9 @@ use crate::admin_listener::{self, AdminListener};
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::crowd::Crowd;
-use crate::ports::{CodePort, ManagementPort, NodePort, PropagationPort, QueuePort, SpoolPort, UploadPort};
+use crate::docker::{self, Share};
+use crate::fleet::Fleet;
+use crate::ports::{CodePort, ManagementPort, PropagationPort, QueuePort, SpoolPort, UploadPort};
 use crate::{epoch, follow, recover, settings, well_known};
 
 /// The one router of standalone.
@@ -58,7 +61,7 @@ struct Platform {
     /// What may be cut off when the front is gone.
     background: Vec<JoinHandle<()>>,
     control: Control,
-    node: Arc<Node>,
+    fleet: Arc<Fleet>,
     spool: Arc<Spool>,
     stores: Stores,
     contact: Contact,
@@ -81,10 +84,12 @@ impl Platform {
         let networks = start_networks(config, listen).await;
         let proxies = triplane_proxy::Shared::new(settings::proxy(config, listen, &networks), spool.clone());
         let node = start_node(config, networks, &stores, &proxies).await?;
-        let (control, handle) = Control::start(settings::control(config), epoch, node.clone());
+        let share = docker::share(config, node.runtimes());
+        let fleet = start_fleet(config, listen, &share, &node, &stores, &proxies).await?;
+        let (control, handle) = Control::start(settings::control(config, &share), epoch, fleet.clone());
         let contact = Contact::write(data_dir, admin_address)?;
-        let management = start_management(config, &contact, &stores, &spool, &node, &handle);
-        let (router, said) = start_router(config, &stores, &spool, &node, &management, epoch);
+        let management = start_management(config, &contact, &stores, &spool, share, &handle);
+        let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch);
 
         let mut background = vec![
             tokio::spawn(follow::said(said, handle.clone())),
@@ -115,7 +120,7 @@ impl Platform {
             front,
             background,
             control,
-            node,
+            fleet,
             spool,
             stores,
             contact,
@@ -131,7 +136,7 @@ impl Platform {
             warn!("some requests did not end in time");
         }
         self.control.stop().await;
-        self.node.shut_down().await;
+        self.fleet.shut_down().await;
         for task in self.background {
             task.abort();
         }
@@ -197,6 +202,21 @@ async fn start_node(
     Ok(node)
 }
 
+/// The node, and the engine if the configuration says so.
+async fn start_fleet(
+    config: &Config,
+    listen: std::net::SocketAddr,
+    share: &Share,
+    node: &Arc<Node>,
+    stores: &Stores,
+    proxies: &Arc<Shared>,
+) -> anyhow::Result<Arc<Fleet>> {
+    let memory_mb = node.nodes().iter().map(|offer| offer.memory_mb).sum();
+    let api_host = settings::api_host(config, listen);
+    let engine = docker::start(config, share, memory_mb, api_host, stores, proxies).await?;
+    Ok(Fleet::new(node.clone(), engine))
+}
+
 /// Runs a part of a plane in a task that the shutdown ends.
 fn spawn<T, F>(part: &Arc<T>, shutdown: &Shutdown, run: impl FnOnce(Arc<T>, Shutdown) -> F) -> JoinHandle<()>
 where
@@ -210,7 +230,7 @@ fn start_management(
     contact: &Contact,
     stores: &Stores,
     spool: &Arc<Spool>,
-    node: &Arc<Node>,
+    share: Share,
     control: &Handle,
 ) -> Arc<Management> {
     let ports = triplane_management::Ports {
@@ -219,21 +239,21 @@ fn start_management(
         propagation: Arc::new(PropagationPort(control.clone())),
         records: Arc::new(SpoolPort(spool.clone())),
     };
-    Arc::new(Management::new(settings::management(config, node.runtimes(), contact.token()), ports))
+    Arc::new(Management::new(settings::management(config, share, contact.token()), ports))
 }
 
 fn start_router(
     config: &Config,
     stores: &Stores,
     spool: &Arc<Spool>,
-    node: &Arc<Node>,
+    fleet: &Arc<Fleet>,
     management: &Arc<Management>,
     epoch: Epoch,
 ) -> (Arc<Router>, mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>) {
     let (say, said) = mpsc::channel(SAID_MAX);
     let ports = triplane_router::Ports {
         directory: Arc::new(ManagementPort(management.clone())),
-        upstream: Arc::new(NodePort(node.clone())),
+        upstream: fleet.clone(),
         queue: Arc::new(QueuePort { calls: stores.calls.clone(), owner: epoch }),
         records: Arc::new(SpoolPort(spool.clone())),
         management: Arc::new(ManagementPort(management.clone())),

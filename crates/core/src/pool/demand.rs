@@ -174,6 +174,11 @@ impl Demand {
         self.spec.action.limits.concurrency.max(1)
     }
 
+    /// The kind of its action.
+    pub(super) fn kind(&self) -> String {
+        self.spec.action.exec.kind.clone()
+    }
+
     /// What a container is charged, MB.
     pub(super) fn memory_mb(&self) -> u64 {
         self.spec.action.limits.memory_mb

@@ -47,9 +47,11 @@ impl Nodes {
         self.0.iter().map(|(&id, node)| (id, node.memory_mb.saturating_sub(node.charged_mb)))
     }
 
-    /// Whether no node could hold a container of this size even if it were empty. Nobody knows before a node joined.
-    pub(super) fn are_too_small_for(&self, memory_mb: u64) -> bool {
-        !self.0.is_empty() && self.0.values().all(|node| node.memory_mb < memory_mb)
+    /// Whether none of the nodes that would take a container of this size could hold it even if it were empty. Nobody
+    /// knows before such a node joined.
+    pub(super) fn are_too_small_for(&self, memory_mb: u64, takes: impl Fn(NodeId) -> bool) -> bool {
+        let largest_mb = self.0.iter().filter(|(id, _)| takes(**id)).map(|(_, node)| node.memory_mb).max();
+        largest_mb.is_some_and(|largest_mb| largest_mb < memory_mb)
     }
 
     /// The counts of each node.

@@ -69,15 +69,15 @@ impl Room {
         self.0.values_mut().for_each(|room| room.idle.retain(|idle| keep(idle.container)));
     }
 
-    /// Finds room for a container and takes it out of what later ones can get.
-    pub(super) fn find(&mut self, memory_mb: u64) -> Place {
-        if let Some(node) = self.best_fit(memory_mb) {
+    /// Finds room for a container on the nodes that take it, and takes it out of what later ones can get.
+    pub(super) fn find(&mut self, memory_mb: u64, takes: impl Fn(NodeId) -> bool) -> Place {
+        if let Some(node) = self.best_fit(memory_mb, &takes) {
             if let Some(room) = self.0.get_mut(&node) {
                 room.free_mb -= memory_mb;
             }
             return Place::On(node);
         }
-        let Some((node, victims)) = self.cheapest_eviction(memory_mb) else { return Place::None };
+        let Some((node, victims)) = self.cheapest_eviction(memory_mb, takes) else { return Place::None };
         if let Some(room) = self.0.get_mut(&node) {
             room.held_mb += memory_mb;
             room.evict(&victims);
@@ -86,15 +86,20 @@ impl Room {
     }
 
     /// The node with the least room that is enough: small gaps fill first, and whole nodes stay empty.
-    fn best_fit(&self, memory_mb: u64) -> Option<NodeId> {
-        let fitting = self.0.iter().filter(|(_, room)| room.available_mb() >= memory_mb);
+    fn best_fit(&self, memory_mb: u64, takes: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let fitting = self.0.iter().filter(|(id, room)| takes(**id) && room.available_mb() >= memory_mb);
         fitting.min_by_key(|(id, room)| (room.free_mb, **id)).map(|(&id, _)| id)
     }
 
     /// The node where the eviction hurts least: nothing to evict at all, else the victim that was used last was used
     /// the longest ago.
-    fn cheapest_eviction(&self, memory_mb: u64) -> Option<(NodeId, Vec<ContainerId>)> {
-        let choices = self.0.iter().filter_map(|(&node, room)| {
+    fn cheapest_eviction(
+        &self,
+        memory_mb: u64,
+        takes: impl Fn(NodeId) -> bool,
+    ) -> Option<(NodeId, Vec<ContainerId>)> {
+        let taking = self.0.iter().filter(|(id, _)| takes(**id));
+        let choices = taking.filter_map(|(&node, room)| {
             let victims = room.victims(memory_mb)?;
             let last_used_ms = victims.iter().map(|idle| idle.used_ms).max();
             Some(((last_used_ms, victims.len(), node), victims))
@@ -152,7 +157,7 @@ mod tests {
     }
 
     fn find(room: &mut Room, memory_mb: u64) -> Place {
-        room.find(memory_mb)
+        room.find(memory_mb, |_| true)
     }
 
     fn soon(victims: &[u64]) -> Place {
@@ -185,6 +190,17 @@ mod tests {
         room.idle(NodeId(1), idle(2, 10, 128));
         room.idle(NodeId(1), idle(3, 40, 128));
         assert_eq!(find(&mut room, 256), soon(&[2, 3]));
+    }
+
+    #[test]
+    fn nodes_that_do_not_take_a_container_are_left_alone() {
+        let mut room = room(&[1024, 100]);
+        room.idle(NodeId(0), idle(1, 10, 256));
+        room.idle(NodeId(1), idle(2, 50, 256));
+        let second = |node| node == NodeId(1);
+        assert_eq!(room.find(64, second), Place::On(NodeId(1)));
+        assert_eq!(room.find(256, second), soon(&[2]));
+        assert_eq!(room.find(512, second), Place::None);
     }
 
     #[test]

@@ -278,8 +278,9 @@ impl Pool {
 
     /// Starts a container if there is room, else makes room.
     fn start_one(&mut self, key: &Arc<ActionKey>, room: &mut Room) -> Got {
-        let Some(memory_mb) = self.demands.get(key).map(Demand::memory_mb) else { return Got::Nothing };
-        if self.nodes.are_too_small_for(memory_mb) {
+        let Some(demand) = self.demands.get(key) else { return Got::Nothing };
+        let (memory_mb, kind) = (demand.memory_mb(), demand.kind());
+        if self.nodes.are_too_small_for(memory_mb, |node| self.settings.takes(node, &kind)) {
             self.refuse(key, RefusalReason::PoolFull);
             return Got::Nothing;
         }
@@ -287,7 +288,7 @@ impl Pool {
             self.block(key);
             return Got::Nothing;
         }
-        match room.find(memory_mb) {
+        match room.find(memory_mb, |node| self.settings.takes(node, &kind)) {
             Place::On(node) => {
                 self.start(key, node, memory_mb);
                 Got::Container

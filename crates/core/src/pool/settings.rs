@@ -1,5 +1,9 @@
 //! The policy of the pool that an operator may choose.
 
+use std::collections::BTreeMap;
+
+use crate::id::NodeId;
+
 /// What an operator may choose. Times are milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -34,6 +38,19 @@ pub struct Settings {
     pub cold_start_ms_default: u64,
     /// How long a demand is believed that is not said again, in case its withdrawal was lost. Longer than any call waits.
     pub demand_ms_max: u64,
+    /// Kinds of action that only one node runs, such as a Docker engine, which runs no others. All other nodes run all
+    /// other kinds.
+    pub pinned: BTreeMap<Box<str>, NodeId>,
+}
+
+impl Settings {
+    /// Whether containers of this kind may be started on this node.
+    pub(super) fn takes(&self, node: NodeId, kind: &str) -> bool {
+        match self.pinned.get(kind) {
+            Some(only) => *only == node,
+            None => self.pinned.values().all(|other| *other != node),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -53,6 +70,7 @@ impl Default for Settings {
             start_ms_max: 60_000,
             cold_start_ms_default: 150,
             demand_ms_max: 600_000,
+            pinned: BTreeMap::new(),
         }
     }
 }

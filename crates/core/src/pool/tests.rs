@@ -476,6 +476,25 @@ fn a_lost_node_takes_its_containers_along() {
 }
 
 #[test]
+fn pinned_kinds_go_to_their_node_and_nothing_else_does() {
+    let engine = NodeId(1);
+    let mut image = ContainerSpec::clone(&plain("image"));
+    let mut action = triplane_model::Action::clone(&image.action);
+    action.exec.kind = "blackbox".into();
+    image.action = Arc::new(action);
+    let image = Arc::new(image);
+    let mut scene = Scene::new(256);
+    scene.pool.settings.pinned.insert("blackbox".into(), engine);
+    assert_eq!(scene.demands(&image, 1), nothing(), "its node may come yet");
+    assert_eq!(scene.step(Event::NodeJoined { node: engine, memory_mb: 256 }), ["start 1 image@1 on 1"]);
+    assert_eq!(scene.demands(&plain("a"), 1), ["start 2 a@1 on 0"]);
+    assert_eq!(scene.demands(&plain("b"), 1), nothing(), "the engine has room for none of them");
+    assert_eq!(scene.started(1), ["tell 0: ready 1"]);
+    assert_eq!(scene.demands(&image, 0), nothing());
+    assert_eq!(scene.after(1_000), nothing(), "nor is the engine's container evicted for them");
+}
+
+#[test]
 fn messages_about_unknown_containers_are_ignored() {
     let mut scene = Scene::new(1024);
     let unknown = ContainerId { epoch: Epoch(0), number: 7 };

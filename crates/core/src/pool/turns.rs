@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::Pool;
 use super::container::Phase;
+use super::demand::Demand;
 use super::placement::{Idle, Place, Room};
 use crate::id::{ActionKey, ContainerId, NodeId};
 
@@ -24,7 +25,8 @@ impl Pool {
         for &(node, idle) in &candidates {
             room.idle(node, idle);
         }
-        let place = room.find(memory_mb);
+        let kind = self.demands.get(key).map(Demand::kind).unwrap_or_default();
+        let place = room.find(memory_mb, |node| self.settings.takes(node, &kind));
         room.keep_idle(|id| !candidates.iter().any(|(_, idle)| idle.container == id));
         let Place::Soon(victims) = place else { return false };
         for victim in victims {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::platform::{Answer, Platform, node};
+use triplane_management::Settings;
+
+use crate::platform::{Answer, Platform, node, settings};
 
 const HELLO: &str = "/api/v1/namespaces/_/actions/hello";
 
@@ -213,6 +215,28 @@ async fn unsupported_kinds_are_400_and_name_those_that_are_valid() {
         put(&platform, body).await.malformed(&format!(
             "The specified runtime '{kind}' is not supported by this platform. Valid values are: 'java:8', 'nodejs:20', 'nodejs:6', 'sequence', 'blackbox'."
         ));
+    }
+}
+
+#[tokio::test]
+async fn images_of_users_are_taken_where_something_runs_them() {
+    let platform = Platform::start_with(Settings { blackbox: true, ..settings() }).await;
+    let created = put(&platform, json!({"exec": {"kind": "blackbox", "image": "me/mine:1"}})).await.ok();
+    assert_eq!(created["exec"], json!({"kind": "blackbox", "image": "me/mine:1", "binary": false}));
+    assert_eq!(platform.get(HELLO).await.ok()["exec"], created["exec"]);
+    let code = json!({"exec": {"kind": "blackbox", "image": "mine", "code": "x = 1", "main": "go"}});
+    let updated = update(&platform, code).await.ok();
+    let exec = json!({"kind": "blackbox", "image": "mine", "binary": false, "code": "x = 1", "main": "go"});
+    assert_eq!(updated["exec"], exec);
+    let malformed = [
+        (json!({"kind": "blackbox", "image": "No Image"}), "could not parse image name"),
+        (
+            json!({"kind": "blackbox", "code": "x"}),
+            "'image' must be a string defined in 'exec' for 'blackbox' actions",
+        ),
+    ];
+    for (exec, text) in malformed {
+        update(&platform, json!({ "exec": exec })).await.malformed(text);
     }
 }
 

@@ -5,9 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
 
 use super::child::is_result;
@@ -15,8 +13,6 @@ use crate::sys;
 
 /// Where the process writes results.
 const RESULTS: i32 = 3;
-/// A process that acknowledges its start does so within this; one that does not know how to costs this once.
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(100);
 /// More than any limit of results.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 const CANNOT_START: &str = "Cannot start action. Check logs for details.";
@@ -58,14 +54,9 @@ impl ActionLoop {
         Ok(action)
     }
 
-    /// Waits for the first line, which says that the process is ready, if it is one that says so.
+    /// Waits for the first line, which says that the process is ready, as long as init may take: OpenWhisk's images of these
+    /// kinds wait for it too, and so what their compilers make writes it.
     fn acknowledge(&mut self) -> Result<(), String> {
-        let within = Timespec { tv_sec: 0, tv_nsec: i64::from(ACKNOWLEDGED_WITHIN.subsec_nanos()) };
-        let mut descriptors = [PollFd::new(self.results.get_ref(), PollFlags::IN)];
-        let came = rustix::io::retry_on_intr(|| poll(&mut descriptors, Some(&within)));
-        if came == Ok(0) {
-            return Ok(());
-        }
         let line = self.line().ok_or_else(|| CANNOT_START.to_owned())?;
         let ready: Result<serde_json::Value, _> = serde_json::from_slice(&line);
         match ready {

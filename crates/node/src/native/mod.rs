@@ -2,9 +2,9 @@
 //! descriptor 3 asks. It is this program in another role, so a native action needs no interpreter.
 //!
 //! Two ways of talking to an action, chosen by its kind (openwhisk-api.md 11.6):
-//! - [`skeleton`]: the executable is started for each call, with the arguments as JSON in its first argument and on its
+//! - `skeleton`: the executable is started for each call, with the arguments as JSON in its first argument and on its
 //!   standard input; the last line that it prints is the result (OpenWhisk's `dockerskeleton`, `wsk --native`);
-//! - [`action_loop`]: the executable is started once and reads a line for each call; it writes results to its descriptor 3
+//! - `action_loop`: the executable is started once and reads a line for each call; it writes results to its descriptor 3
 //!   (the binaries that OpenWhisk's Go and Rust runtimes make).
 //!
 //! It is the first process of its sandbox, so whatever an action leaves behind is its child in the end, and is reaped here.

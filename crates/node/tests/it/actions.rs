@@ -94,6 +94,7 @@ impl TestNode {
                 binary: false,
                 code: self.codes.put(code),
                 code_bytes: code.len() as u64,
+                image: None,
             },
             updated_ms: 0,
         };

@@ -70,7 +70,7 @@ impl Spawner {
 
     /// A spawner whose sandboxes lack these defences.
     pub(crate) async fn without(defences: &[Defence]) -> Self {
-        Self::with(|config| config.without = defences.to_vec()).await
+        Self::with(|config| config.without.extend(defences)).await
     }
 
     /// Starts a shell script.
@@ -153,19 +153,45 @@ async fn read_all(pipe: OwnedFd) -> String {
 
 /// Whether memory is limited here; says so where not, and the test is of no use.
 pub(crate) fn memory_is_enforced(enforcement: Enforcement) -> bool {
-    if !enforcement.memory {
-        println!("SKIPPED: no writable memory cgroup");
-    }
-    enforcement.memory
+    enforces(enforcement, "memory")
 }
 
 /// Whether this is enforced here, by its name; says so where not, and the test is of no use.
 pub(crate) fn is_enforced(spawner: &Spawner, name: &str) -> bool {
-    let enforced = !spawner.client.enforcement().missing().contains(&name);
+    enforces(spawner.client.enforcement(), name)
+}
+
+fn enforces(enforcement: Enforcement, name: &str) -> bool {
+    let enforced = !enforcement.missing().contains(&name);
+    assert!(enforced || !is_possible(name), "{name} is not enforced, and could be");
     if !enforced {
         println!("SKIPPED: this machine or user does not have: {name}");
     }
     enforced
+}
+
+/// Whether this machine and user can have a defence, found out without the platform.
+fn is_possible(name: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let group = |controller: &str| {
+        let directory = Path::new("/sys/fs/cgroup").join(controller);
+        root && rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok()
+    };
+    match name {
+        "system_calls" => true,
+        "file_rules" => landlock_version() >= 1,
+        "abstract_sockets" => landlock_version() >= 6,
+        "users" => root,
+        "memory" => group("memory"),
+        "cpu" => group("cpu"),
+        _ => false,
+    }
+}
+
+fn landlock_version() -> i32 {
+    let script = format!("print syscall({}, 0, 0, 1)", libc::SYS_landlock_create_ruleset);
+    let output = std::process::Command::new("perl").args(["-e", &script]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).parse().unwrap_or(0)
 }
 
 /// Whether the tests run as root; says so where not, and the test is of no use.

@@ -4,6 +4,7 @@
 mod calls;
 mod crash;
 mod endings;
+mod http;
 mod lifecycle;
 mod logs;
 mod node;

@@ -353,6 +353,7 @@ pub(crate) fn spec(change: impl FnOnce(&mut Action)) -> ContainerSpec {
         binary: false,
         code: CodeHash("hash".into()),
         code_bytes: 1,
+        image: None,
     };
     let mut action = Action {
         name: name.clone(),

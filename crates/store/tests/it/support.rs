@@ -88,6 +88,7 @@ pub(crate) fn action_of(name: FullName, code: &str) -> Action {
             binary: false,
             code: hash(code),
             code_bytes: code.len() as u64,
+            image: None,
         },
         updated_ms: 1_700_000_000_000,
     }

@@ -6,6 +6,7 @@ mod admin;
 mod asynchronous;
 mod attacks;
 mod clients;
+mod docker;
 mod durability;
 mod faults;
 mod first_action;

@@ -1,0 +1,16 @@
+//! Containers of a Docker engine: published OpenWhisk images, and images of users that serve `/init` and `/run`.
+//!
+//! Entry point: [`Docker::start`]. It implements [`triplane_control::driver::Driver`] beside the node: what it starts is
+//! taken over by a proxy that speaks HTTP, and all else is as for sandboxes. The types of the engine's client stay in
+//! `engine`.
+
+mod driver;
+mod engine;
+mod networks;
+mod options;
+mod pull;
+mod sandbox;
+
+pub use driver::Docker;
+pub use networks::instance;
+pub use options::{CodeSource, DockerError, DockerOptions, Login};

@@ -1,0 +1,163 @@
+//! The output of a container: which of it belongs to the call that runs. Runtimes write a marker on both streams when
+//! an activation is done (openwhisk-api.md 11.5).
+
+use std::time::Duration;
+
+use crate::logs::{Collector, Output, Stamp};
+
+/// The line that ends the output of an activation.
+const MARKER: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
+/// How long the markers may take after the answer; OpenWhisk waits as long.
+const MARKERS_WITHIN: Duration = Duration::from_secs(2);
+/// How long output may be on its way here that no marker follows. Every call of such an image waits so long, while an
+/// engine takes about a millisecond.
+const OUTPUT_WITHIN: Duration = Duration::from_millis(20);
+/// The same after an error: the container goes anyway, and what it wrote last is wanted most.
+const LAST_OUTPUT_WITHIN: Duration = Duration::from_millis(100);
+
+/// Collects the output of one activation after the other.
+#[derive(Debug)]
+pub(crate) struct Console {
+    collector: Collector,
+    /// What may be the start of a marker.
+    held: [Vec<u8>; 2],
+    /// Whether what comes next begins a line.
+    line_began: [bool; 2],
+    /// Which streams came to the end of the activation.
+    marked: [bool; 2],
+    /// Whether the runtime writes markers: known beforehand, or seen.
+    writes_markers: bool,
+}
+
+impl Console {
+    pub(crate) fn new(collector: Collector, writes_markers: bool) -> Self {
+        Self {
+            collector,
+            held: Default::default(),
+            line_began: [true; 2],
+            marked: [false; 2],
+            writes_markers,
+        }
+    }
+
+    /// Takes in what was written.
+    pub(crate) fn push(&mut self, output: Output, mut bytes: &[u8]) {
+        let now = Stamp::now();
+        while !bytes.is_empty() {
+            let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
+            let (piece, rest) = bytes.split_at(end);
+            self.push_piece(output, piece, &now);
+            bytes = rest;
+        }
+    }
+
+    /// A piece of one line, with its end if it has one.
+    fn push_piece(&mut self, output: Output, piece: &[u8], now: &Stamp) {
+        let at = output as usize;
+        let ends = piece.ends_with(b"\n");
+        if !self.line_began[at] {
+            self.collector.push(output, piece, now);
+        } else {
+            self.held[at].extend_from_slice(piece);
+            let line = self.held[at].trim_ascii_end();
+            if ends && line == MARKER {
+                self.held[at].clear();
+                (self.marked[at], self.writes_markers) = (true, true);
+            } else if ends || !MARKER.starts_with(line) {
+                let held = std::mem::take(&mut self.held[at]);
+                self.collector.push(output, &held, now);
+                self.line_began[at] = false;
+            }
+        }
+        self.line_began[at] |= ends;
+    }
+
+    /// Whether both streams came to the end of the activation.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.marked == [true; 2]
+    }
+
+    /// How long to wait for what is missing after an answer that `succeeded`: markers are not awaited otherwise, and
+    /// nothing is where nothing is collected.
+    pub(crate) fn patience(&self, succeeded: bool) -> Duration {
+        match (succeeded, self.writes_markers) {
+            _ if !self.collector.collects() => Duration::ZERO,
+            (false, _) => LAST_OUTPUT_WITHIN,
+            (true, true) => MARKERS_WITHIN,
+            (true, false) => OUTPUT_WITHIN,
+        }
+    }
+
+    /// Whether something is missing although it was waited for.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.collector.collects() && self.writes_markers && !self.is_complete()
+    }
+
+    /// A new activation begins: markers of before are not its own.
+    pub(crate) fn forget_markers(&mut self) {
+        self.marked = [false; 2];
+    }
+
+    /// What was collected; `fresh` collects from now on.
+    pub(crate) fn take(&mut self, fresh: Collector) -> Collector {
+        for output in [Output::Stdout, Output::Stderr] {
+            let held = std::mem::take(&mut self.held[output as usize]);
+            self.collector.push(output, &held, &Stamp::now());
+            self.line_began[output as usize] = true;
+        }
+        self.forget_markers();
+        std::mem::replace(&mut self.collector, fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::Budget;
+
+    fn collector() -> Collector {
+        Collector::new(1 << 20, Budget::new(u64::MAX))
+    }
+
+    fn taken(console: &mut Console) -> Vec<String> {
+        let lines: Vec<String> = serde_json::from_str(&console.take(collector()).take(false)).unwrap();
+        lines.into_iter().map(|line| line[31..].to_owned()).collect()
+    }
+
+    #[test]
+    fn markers_end_an_activation_however_they_are_cut() {
+        let text = b"one\nXXX_THE_ start\nXXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
+        for size in 1..text.len() {
+            let mut console = Console::new(collector(), false);
+            text.chunks(size).for_each(|piece| console.push(Output::Stdout, piece));
+            assert!(!console.is_complete());
+            console.push(Output::Stderr, b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\r\n");
+            assert!(console.is_complete());
+            assert_eq!(taken(&mut console), ["stdout: one", "stdout: XXX_THE_ start"]);
+            assert!(!console.is_complete() && console.writes_markers);
+        }
+    }
+
+    #[test]
+    fn a_marker_within_a_line_is_text() {
+        let mut console = Console::new(collector(), true);
+        console.push(Output::Stdout, b"a ");
+        console.push(Output::Stdout, b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\nb");
+        console.push(Output::Stderr, b"XXX_THE");
+        assert!(console.is_incomplete());
+        let lines = taken(&mut console);
+        assert_eq!(
+            lines,
+            ["stdout: a XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX", "stdout: b", "stderr: XXX_THE"]
+        );
+    }
+
+    #[test]
+    fn markers_are_awaited_once_a_runtime_wrote_one() {
+        let mut console = Console::new(collector(), false);
+        assert_eq!(console.patience(true), OUTPUT_WITHIN);
+        console.push(Output::Stdout, MARKER);
+        console.push(Output::Stdout, b"\n");
+        assert_eq!((console.patience(true), console.patience(false)), (MARKERS_WITHIN, LAST_OUTPUT_WITHIN));
+    }
+}

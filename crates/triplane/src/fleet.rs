@@ -1,0 +1,112 @@
+//! What runs containers: the node, and a Docker engine if there is one. For the control plane they are one driver with
+//! two nodes, for the router one upstream.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use triplane_control::driver::{Driver, NodeOffer, StartError};
+use triplane_core::id::{ContainerId, NodeId};
+use triplane_core::pool::message::{ContainerSpec, Endpoint};
+use triplane_node::Node;
+use triplane_router::ports;
+use triplane_wire::run::{RunReply, RunRequest};
+
+/// The Docker engine; the node is 0.
+pub(crate) const DOCKER: NodeId = NodeId(1);
+
+/// An engine beside the node.
+pub(crate) trait Engine: Driver {
+    /// Runs a call on one of its containers.
+    fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply>;
+
+    /// Whether a container is one of its own.
+    fn has(&self, container: ContainerId) -> bool;
+
+    /// Removes all its containers.
+    fn shut_down(&self) -> BoxFuture<'_, ()>;
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    node: Arc<Node>,
+    engine: Option<Arc<dyn Engine>>,
+}
+
+impl Fleet {
+    pub(crate) fn new(node: Arc<Node>, engine: Option<Arc<dyn Engine>>) -> Arc<Self> {
+        Arc::new(Self { node, engine })
+    }
+
+    /// Kills all containers and waits until everything is gone.
+    pub(crate) async fn shut_down(&self) {
+        if let Some(engine) = &self.engine {
+            engine.shut_down().await;
+        }
+        self.node.shut_down().await;
+    }
+
+    /// Who has a container. The node answers for those that nobody knows.
+    fn of(&self, container: ContainerId) -> &dyn Driver {
+        match &self.engine {
+            Some(engine) if engine.has(container) => &**engine,
+            _ => &*self.node,
+        }
+    }
+}
+
+impl Driver for Fleet {
+    /// They are on one machine: what the engine offers the node does not.
+    fn nodes(&self) -> Vec<NodeOffer> {
+        let engines = self.engine.as_ref().map(|engine| engine.nodes()).unwrap_or_default();
+        let taken_mb: u64 = engines.iter().map(|offer| offer.memory_mb).sum();
+        let left =
+            |offer: NodeOffer| NodeOffer { memory_mb: offer.memory_mb.saturating_sub(taken_mb), ..offer };
+        self.node.nodes().into_iter().map(left).chain(engines).collect()
+    }
+
+    fn start(
+        &self,
+        container: ContainerId,
+        node: NodeId,
+        spec: Arc<ContainerSpec>,
+    ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
+        match &self.engine {
+            Some(engine) if node == DOCKER => engine.start(container, node, spec),
+            _ => self.node.start(container, node, spec),
+        }
+    }
+
+    fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
+        self.of(container).close(container, idle_ms)
+    }
+
+    fn stop(&self, container: ContainerId) -> BoxFuture<'static, ()> {
+        self.of(container).stop(container)
+    }
+
+    fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {
+        let engines = self.engine.as_ref().map(|engine| engine.list());
+        let lists = futures_util::future::join_all(engines.into_iter().chain([self.node.list()]));
+        lists.map(|lists| lists.concat()).boxed()
+    }
+
+    fn watch(&self, exits: mpsc::Sender<ContainerId>) {
+        if let Some(engine) = &self.engine {
+            engine.watch(exits.clone());
+        }
+        self.node.watch(exits);
+    }
+}
+
+impl ports::Upstream for Fleet {
+    fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
+        match &self.engine {
+            Some(engine) if engine.has(request.target.container) => engine.run(request),
+            _ => self.node.run(request),
+        }
+    }
+}
