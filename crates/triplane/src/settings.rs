@@ -68,20 +68,19 @@ pub(crate) fn router(config: &Config, router: RouterId) -> triplane_router::Sett
     }
 }
 
-/// Where actions reach the platform.
+/// Where the platform is reached from this machine.
 pub(crate) fn api_host(config: &Config, listen: SocketAddr) -> String {
     config.api_host.clone().unwrap_or_else(|| format!("http://{listen}"))
 }
 
 /// The proxies.
 pub(crate) fn proxy(config: &Config, listen: SocketAddr, networks: &Networks) -> triplane_proxy::Settings {
-    let api_host = config.api_host.clone().or_else(|| networks.api_host());
-    if api_host.is_none() && listen.ip().is_unspecified() {
+    let inside = config.api_host.clone().or_else(|| networks.api_host());
+    if inside.is_none() && listen.ip().is_unspecified() {
         tracing::warn!(%listen, "actions cannot call back to this address: say which one they should use with --api-host");
     }
-    let api_host = api_host.unwrap_or_else(|| format!("http://{listen}"));
     triplane_proxy::Settings {
-        api_host,
+        api_host: inside.unwrap_or_else(|| api_host(config, listen)),
         limits: config.limits.clone(),
         ..triplane_proxy::Settings::default()
     }
