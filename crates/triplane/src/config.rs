@@ -384,6 +384,7 @@ mod tests {
         assert!(format!("{refused:#}").contains("neither an IPv4 address"), "{refused:#}");
     }
 
+    #[test]
     fn the_password_of_a_registry_is_not_printed() {
         let file = "[docker.registries.\"docker.io\"]\nusername = \"me\"\npassword = \"secret\"";
         let config = merged(file, &[], &ServeOptions::default()).unwrap();
