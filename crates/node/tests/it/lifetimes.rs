@@ -73,7 +73,7 @@ async fn nothing_is_left_when_the_server_is_killed() {
 }
 
 #[tokio::test]
-async fn a_hundred_sandboxes_leave_nothing() {
+async fn a_hundred_sandboxes_or_a_thousand_leave_nothing() {
     let scratch = Scratch::new();
     let mut server = server(&scratch, "churn").await;
     let report = server.line().await;

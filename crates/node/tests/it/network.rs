@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use triplane_node::{NetworkOptions, Networks, SandboxNetwork};
 use triplane_proxy::runtime::{Exit, Sandbox};
 
-use crate::support::{Running, Spawner, spec, within};
+use crate::support::{Running, Spawner, long, spec, within};
 
 /// One test at a time, because they look into the one gateway of this process.
 pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
@@ -409,8 +409,10 @@ fn in_gateway(command: &str) -> String {
 }
 
 #[tokio::test]
-async fn fifty_sandboxes_leave_nothing() {
+async fn fifty_sandboxes_or_a_thousand_leave_nothing() {
+    const AT_ONCE: usize = 50;
     let Some(world) = World::new(|_| ()).await else { return };
+    let count = long(AT_ONCE, 1000);
     let started = AtomicU32::new(0);
     let one = |_| async {
         let network = world.take("guest").await;
@@ -419,10 +421,12 @@ async fn fifty_sandboxes_leave_nothing() {
         started.fetch_add(1, Ordering::Relaxed);
         network.address().unwrap()
     };
-    let addresses = futures_util::future::join_all((0..50).map(one)).await;
-    assert_eq!(started.into_inner(), 50);
-    let different: std::collections::BTreeSet<_> = addresses.iter().collect();
-    assert_eq!(different.len(), 50);
+    let mut different = std::collections::BTreeSet::new();
+    for _ in 0..count / AT_ONCE {
+        different.extend(futures_util::future::join_all((0..AT_ONCE).map(one)).await);
+    }
+    assert_eq!(different.len(), count, "no address comes round again so soon");
+    assert_eq!(started.into_inner() as usize, count);
     let settled = async {
         // what is in stock remains
         while in_gateway("ip -o link").matches(": s").count() > 4 {

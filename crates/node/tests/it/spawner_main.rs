@@ -33,7 +33,7 @@ async fn serve(data: &str, churn: bool) -> ExitCode {
     let spawner = support::Spawner { client, scratch: support::Scratch(String::new().into()) };
     if churn {
         println!("ready");
-        println!("{}", run_a_hundred(&spawner).await);
+        println!("{}", run_many(&spawner).await);
         return ExitCode::SUCCESS;
     }
     let mut running = Vec::new();
@@ -45,7 +45,7 @@ async fn serve(data: &str, churn: bool) -> ExitCode {
 }
 
 /// What is there afterwards that was not there before.
-async fn run_a_hundred(spawner: &support::Spawner) -> String {
+async fn run_many(spawner: &support::Spawner) -> String {
     use triplane_proxy::runtime::Sandbox;
     let process = spawner.client.process().unwrap();
     spawner.output("true").await;
@@ -53,7 +53,7 @@ async fn run_a_hundred(spawner: &support::Spawner) -> String {
     let mounts = || std::fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap().lines().count();
     let spawner_name = process.to_string();
     let before = (descriptors("self"), descriptors(&spawner_name), mounts());
-    for _ in 0..10 {
+    for _ in 0..support::long(10, 100) {
         let started =
             futures_util::future::join_all((0..10).map(|_| spawner.script("sleep 1000 & sleep 1000")));
         let running = support::within(started).await;

@@ -208,6 +208,11 @@ pub(crate) fn system_call(number: i64, arguments: &str) -> String {
     format!("perl -e 'my $r = syscall({number}, {arguments}); print $r < 0 ? $! + 0 : q(done)'")
 }
 
+/// How much of something a test does, and how much in the long form of the tests.
+pub(crate) fn long(short: usize, long: usize) -> usize {
+    if std::env::var_os("TRIPLANE_SOAK").is_some() { long } else { short }
+}
+
 /// Waits at most half a minute.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("it takes too long")
