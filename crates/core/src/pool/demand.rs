@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::message::{ContainerSpec, Demand as Said};
-use super::sizing::{FEW, Load};
+use super::sizing::{ALLOWANCE_FIRST, Load};
 use crate::id::{ActionKey, RouterId, Sequence};
 
 /// A line that was not empty for so many cold starts is no burst, however fast it moves.
@@ -62,7 +62,7 @@ impl Demand {
             asks: BTreeMap::new(),
             progress_ms: now_ms,
             settled_ms: now_ms,
-            allowance: FEW,
+            allowance: ALLOWANCE_FIRST,
             grown_ms: now_ms,
         }
     }

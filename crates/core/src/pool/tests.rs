@@ -182,8 +182,8 @@ fn a_line_of_short_calls_that_never_ends_gets_few_containers_one_after_the_other
         }
         scene.now_ms += 20;
     }
-    assert_eq!(scene.states().len(), 4, "{starts_ms:?}");
-    assert!(starts_ms.windows(2).all(|two| two[1] - two[0] >= 5 * cold_start_ms), "{starts_ms:?}");
+    assert_eq!(scene.states().len(), 8, "{starts_ms:?}");
+    assert!(starts_ms.windows(2).all(|two| two[1] - two[0] >= 4 * cold_start_ms), "{starts_ms:?}");
 }
 
 #[test]
