@@ -3,11 +3,13 @@
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use triplane_testkit::{Process, TempDir, free_port, wait_until};
 
 use crate::blocking::{Connection, get};
 use crate::context::Context;
 use crate::hyper_server::workers;
+use crate::usage::descendants;
 
 /// How long a baseline may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -84,6 +86,18 @@ impl Baseline {
     fn ready(self, context: &Context) -> Self {
         answers(context, self.port, &self.processes);
         self
+    }
+}
+
+/// nginx's workers outlive a killed master and would take their share of every later run.
+impl Drop for Baseline {
+    fn drop(&mut self) {
+        let workers = descendants(&self.pids());
+        self.processes.iter_mut().for_each(Process::kill);
+        for pid in workers.into_iter().filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)) {
+            // one that ended with its master is as good as killed
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 

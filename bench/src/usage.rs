@@ -26,6 +26,11 @@ pub(crate) fn resident_mb(roots: &[u32]) -> f64 {
     family(&processes(), roots).iter().map(|pid| resident_kb(*pid)).sum::<f64>() / 1024.0
 }
 
+/// The processes that descend from these.
+pub(crate) fn descendants(roots: &[u32]) -> Vec<u32> {
+    family(&processes(), roots).split_off(roots.len())
+}
+
 fn resident_kb(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
