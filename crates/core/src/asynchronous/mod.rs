@@ -1,0 +1,28 @@
+//! Asynchronous calls: every decision of the durable layer (ASYNC-1, `docs/async.md`).
+//!
+//! [`Call`] is the life of one call, which the engines of the queue mirror. What follows an attempt, or a start that failed, is a
+//! [`verdict`] under a [`Policy`]. [`Counters`] add up.
+
+mod attempt;
+mod backoff;
+mod call;
+mod counters;
+mod destination;
+mod failure;
+mod idempotency;
+mod mix;
+mod operation;
+mod policy;
+mod setting;
+pub mod verdict;
+
+pub use attempt::attempt_id;
+pub use backoff::Backoff;
+pub use call::{Call, Event, Final, Hold, Lease, Outcome, Owner, State};
+pub use counters::Counters;
+pub use destination::{Delivery, Destination, HOPS_MAX, callback_policy};
+pub use failure::{Failure, RetryOn};
+pub use idempotency::{IdempotencyKey, KeptKey, Repeat};
+pub use operation::{NotNow, Operation};
+pub use policy::{Partition, Policy};
+pub use setting::{PolicyError, Setting};
