@@ -1,6 +1,7 @@
 //! What shall become of a call: how often it is tried, when, in which order, and who is told.
 
 use serde::{Deserialize, Serialize};
+use triplane_model::Parameters;
 
 use super::backoff::Backoff;
 use super::destination::Destination;
@@ -62,6 +63,15 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The policy that an action asks for by its annotations.
+    ///
+    /// # Errors
+    /// A value is out of its range, or does not fit another: the fault of who wrote it.
+    pub fn of_annotations(annotations: &Parameters) -> Result<Self, PolicyError> {
+        let settings = annotations.iter().filter(|annotation| annotation.key.starts_with("async-"));
+        Self::default().with(settings.map(|annotation| (&*annotation.key, annotation.value.get())))
+    }
+
     /// Lays settings over this policy and checks what comes out. `name` and `text` are as in annotations or headers; those that are
     /// no settings are passed over.
     ///
@@ -136,8 +146,13 @@ mod tests {
 
     #[test]
     fn annotations_set_a_policy_and_headers_win() {
-        let action = policy(&[("async-attempts", "5"), ("async-delay", "200"), ("exec", "\"nodejs:20\"")]);
-        let call = action.unwrap().with([("x-triplane-async-attempts", "2")]).unwrap();
+        let mut annotations = Parameters::default();
+        for (key, text) in [("async-attempts", "5"), ("async-delay", "200"), ("exec", "nodejs:20")] {
+            annotations.set_text(key, text);
+        }
+        annotations.set_bool("x-triplane-async-priority", true);
+        let action = Policy::of_annotations(&annotations).unwrap();
+        let call = action.with([("x-triplane-async-attempts", "2")]).unwrap();
         assert_eq!(call, Policy { attempts_max: 2, delay_ms: 200, ..Policy::default() });
     }
 
