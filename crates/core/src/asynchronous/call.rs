@@ -250,9 +250,7 @@ impl Call {
             }
             // Its owner alone knows that no container took it.
             Event::Released { hold, due_ms } if self.is_held(lease, hold) => self.unsend(due_ms),
-            Event::Retried { hold, due_ms } if self.is_held(lease, hold) && !self.cancel_asked => {
-                self.wait_until(due_ms);
-            }
+            Event::Retried { hold, due_ms } if self.is_held(lease, hold) => self.wait_until(due_ms),
             // It was started, so that it did not expire.
             Event::Ended { hold, end } if self.is_held(lease, hold) && end != Final::Expired => self.end(end),
             Event::NeverSent { number } if number == self.leases => self.unsend(0),
@@ -464,9 +462,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_call_that_runs_may_still_be_done_but_is_not_retried() {
+    fn a_cancelled_call_that_runs_may_still_be_done_but_is_not_sent_again() {
         let asked = [LEASED, SENDING, Event::CancelAsked];
-        refuses(&asked, Event::Retried { hold: HOLD, due_ms: 0 });
+        let again = [&asked[..], &[Event::Retried { hold: HOLD, due_ms: 70 }, LEASED]].concat();
+        refuses(&again, Event::SendingRun(Hold { number: 2, ..HOLD }));
         for end in [Final::Done, Final::Cancelled] {
             let ended = Event::Ended { hold: HOLD, end };
             assert_eq!(state_after(&[&asked[..], &[ended]].concat()), State::Final(end));

@@ -106,19 +106,17 @@ pub fn after_attempt(policy: &Policy, facts: &Facts, failure: Option<Failure>, n
     Ended::Retry { due_ms }
 }
 
-/// What follows a try to start a call that was not sent. It is tried again until it is too old, whatever its policy.
+/// What follows a try to start a call that was not sent. It is tried again whatever its policy; one that is cancelled or too old is due
+/// at once, so that [`on_lease`] ends it.
 #[must_use]
 pub fn not_started(policy: &Policy, facts: &Facts, obstacle: Obstacle, now_ms: u64) -> Unstarted {
-    let expires_ms = policy.expires_ms(facts.accepted_ms);
     match obstacle {
-        _ if facts.cancel_asked => Unstarted::End(Final::Cancelled),
+        _ if facts.cancel_asked => Unstarted::Release { due_ms: now_ms },
         Obstacle::Broken | Obstacle::Gone => Unstarted::End(Final::Dead),
-        Obstacle::NoRoom { .. } if now_ms > expires_ms => Unstarted::End(Final::Expired),
         Obstacle::NoRoom { retry_after_ms } => {
             let wait_ms = retry_after_ms.clamp(UNSTARTED.after(facts.id, facts.leases), UNSTARTED.most_ms);
-            // Due at once when it is too old, so that it is told so then and not later.
-            let due_ms = now_ms.saturating_add(wait_ms).min(expires_ms.saturating_add(1));
-            Unstarted::Release { due_ms }
+            let too_old_ms = policy.expires_ms(facts.accepted_ms).saturating_add(1);
+            Unstarted::Release { due_ms: now_ms.saturating_add(wait_ms).min(too_old_ms.max(now_ms)) }
         }
     }
 }
@@ -126,6 +124,7 @@ pub fn not_started(policy: &Policy, facts: &Facts, obstacle: Obstacle, now_ms: u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::asynchronous::{Call, Event, Hold, Lease, Outcome, Owner, State};
     use proptest::prelude::*;
 
     const FACTS: Facts = Facts {
@@ -218,7 +217,7 @@ mod tests {
             Unstarted::Release { due_ms: 61_001 },
             "then it is found to be too old"
         );
-        assert_eq!(release(4_000, 61_001), Unstarted::End(Final::Expired));
+        assert_eq!(release(4_000, 90_000), Unstarted::Release { due_ms: 90_000 });
     }
 
     #[test]
@@ -229,7 +228,87 @@ mod tests {
         }
     }
 
+    /// What happens to a call that was sent, or was to be.
+    #[derive(Clone, Copy, Debug)]
+    enum Luck {
+        NoRoom,
+        Gone,
+        Ends(Option<Failure>),
+        IsCancelled(Option<Failure>),
+    }
+
+    fn luck() -> impl Strategy<Value = Luck> {
+        let ending = || prop::option::of((0_usize..5).prop_map(|which| Failure::ALL[which]));
+        prop_oneof![
+            3 => Just(Luck::NoRoom),
+            1 => Just(Luck::Gone),
+            5 => ending().prop_map(Luck::Ends),
+            1 => ending().prop_map(Luck::IsCancelled),
+        ]
+    }
+
+    /// A dispatcher takes a call through one lease; says what the machine makes of each thing that it is told.
+    fn dispatch(call: &mut Call, policy: &Policy, now_ms: u64, luck: Luck) -> Vec<Outcome> {
+        let lease = Lease { owner: Owner(1), until_ms: u64::MAX };
+        let mut outcomes = vec![call.take_in(Event::Leased { now_ms, lease })];
+        let hold = Hold { owner: Owner(1), number: call.leases };
+        let facts = |call: &Call| Facts {
+            leases: call.leases,
+            attempts: call.attempts,
+            cancel_asked: call.cancel_asked,
+            ..FACTS
+        };
+        let last = match on_lease(policy, &facts(call), now_ms) {
+            Leased::End(end) => Event::Ended { hold, end },
+            Leased::Run => {
+                outcomes.push(call.take_in(Event::SendingRun(hold)));
+                if let Luck::IsCancelled(_) = luck {
+                    outcomes.push(call.take_in(Event::CancelAsked));
+                }
+                what_follows(hold, policy, &facts(call), now_ms, luck)
+            }
+        };
+        outcomes.push(call.take_in(last));
+        outcomes
+    }
+
+    fn what_follows(hold: Hold, policy: &Policy, facts: &Facts, now_ms: u64, luck: Luck) -> Event {
+        let unstarted = |obstacle| match not_started(policy, facts, obstacle, now_ms) {
+            Unstarted::End(end) => Event::Ended { hold, end },
+            Unstarted::Release { due_ms } => Event::Released { hold, due_ms },
+        };
+        match luck {
+            Luck::NoRoom => unstarted(Obstacle::NoRoom { retry_after_ms: 0 }),
+            Luck::Gone => unstarted(Obstacle::Gone),
+            Luck::Ends(failure) | Luck::IsCancelled(failure) => {
+                match after_attempt(policy, facts, failure, now_ms) {
+                    Ended::End(end) => Event::Ended { hold, end },
+                    Ended::Retry { due_ms } => Event::Retried { hold, due_ms },
+                }
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_verdict_is_one_that_the_machine_takes_and_every_call_ends(
+            attempts_max in 1_u32..5, lucks in prop::collection::vec(luck(), 1..8),
+        ) {
+            let policy = policy(&attempts_max.to_string(), "all");
+            let mut call = Call::accepted(FACTS.accepted_ms);
+            let mut sent = 0;
+            // Without room it is tried every half second at first, and half a minute at last, until it is too old.
+            for luck in lucks.iter().cycle().take(500) {
+                let (State::Accepted { due_ms } | State::Retry { due_ms }) = call.state else { break };
+                let outcomes = dispatch(&mut call, &policy, due_ms, *luck);
+                prop_assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Changed), "{:?}", outcomes);
+                let was_sent = outcomes.len() > 2 && matches!(luck, Luck::Ends(_) | Luck::IsCancelled(_));
+                sent += u32::from(was_sent);
+            }
+            prop_assert!(matches!(call.state, State::Final(_)), "{:?}", call);
+            prop_assert!(sent <= attempts_max);
+        }
+
         #[test]
         fn no_verdict_allows_more_attempts_than_the_policy(
             attempts_max in 1_u32..5, attempts in 0_u32..7, age_ms in 0_u64..100_000,
