@@ -1,13 +1,13 @@
 //! Every decision of the platform, as pure and deterministic code.
 //!
-//! Slow decisions are state machines: [`pool`] (what runs where, mark and sweep) and [`call`] (asynchronous calls).
+//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for) and [`pool`] (what runs where, mark and sweep).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
 //! [`watch`], [`egress`].
 //!
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
-pub mod call;
+pub mod asynchronous;
 pub mod egress;
 pub mod ewma;
 pub mod gate;

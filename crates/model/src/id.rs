@@ -16,7 +16,7 @@ pub struct ActivationId(u128);
 impl ActivationId {
     /// An id from 128 random bits; the caller draws them.
     #[must_use]
-    pub fn from_bits(bits: u128) -> Self {
+    pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }
 

@@ -11,7 +11,7 @@
 //! - Everything has a bound, see [`Options`].
 //!
 //! The store knows nothing of HTTP, starts nothing, and decides nothing about calls but what
-//! `triplane_core::call` says.
+//! `triplane_core::asynchronous` says.
 
 mod backup;
 mod keys;
@@ -161,7 +161,7 @@ pub trait Activations: Send + Sync + Debug + 'static {
     fn purge(&self, before_ms: u64, namespace_bytes_max: u64) -> Future<u64>;
 }
 
-/// The state of an asynchronous call; see `triplane_core::call`.
+/// The state of an asynchronous call; see `triplane_core::asynchronous`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallState {
     /// Stored, waits for a dispatcher.

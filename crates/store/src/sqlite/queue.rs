@@ -1,5 +1,5 @@
 //! The writes of the queue: every batch of one kind is one statement, and every transition names the state that it
-//! leaves, and the owner, in SQL. They mirror `triplane_core::call`; a test drives both with the same steps.
+//! leaves, and the owner, in SQL. They mirror `triplane_core::asynchronous`; a test drives both with the same steps.
 
 use std::collections::{HashMap, HashSet};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use proptest::prelude::{Strategy, prop};
 use proptest::test_runner::{Config, TestRunner};
-use triplane_core::call::{self, Event, Lease, Outcome, Owner, State};
+use triplane_core::asynchronous::{self, Event, Final, Hold, Lease, Outcome, Owner, State};
 use triplane_store::{Call, CallState, Calls, Options, Sqlite, StoreError};
 
 use crate::support::{TempDir, call as stored, id, ns, numbers, open, raw};
@@ -239,20 +239,25 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The machine of every call that is not done, by number.
-type Machines = BTreeMap<u64, call::Call>;
+type Machines = BTreeMap<u64, asynchronous::Call>;
 
 /// Tells one machine; says whether that changed it.
 fn tell(machines: &mut Machines, id: u64, event: Event) -> bool {
     let changed = machines.get_mut(&id).is_some_and(|machine| machine.take_in(event) == Outcome::Changed);
-    machines.retain(|_, machine| machine.state != State::Done);
+    machines.retain(|_, machine| !matches!(machine.state, State::Final(_)));
     changed
+}
+
+/// How often a call was leased: the queue knows owners by name, and their leases by nothing else yet.
+fn number(machines: &Machines, id: u64) -> u32 {
+    machines.get(&id).map_or(0, |machine| machine.leases)
 }
 
 /// The queue takes a step; the outcome is the one of the machines.
 async fn take(calls: &dyn Calls, machines: &mut Machines, step: Step) {
     let (outcome, expected) = match step {
         Step::Accept(id) => {
-            machines.entry(id).or_insert(call::Call::accepted(id * 4));
+            machines.entry(id).or_insert(asynchronous::Call::accepted(id * 4));
             let accepted = Call { accepted_ms: id, not_before_ms: id * 4, ..stored(id) };
             (calls.accept(accepted).await, true)
         }
@@ -261,7 +266,7 @@ async fn take(calls: &dyn Calls, machines: &mut Machines, step: Step) {
             let mut expected = Vec::new();
             for id in machines.keys().copied().collect::<Vec<_>>() {
                 if (expected.len() as u64) < limit && tell(machines, id, Event::Leased { now_ms, lease }) {
-                    expected.push((u128::from(id), machines[&id].attempt));
+                    expected.push((u128::from(id), machines[&id].leases));
                 }
             }
             let leased: Vec<_> = leased.iter().map(|call| (call.id.bits(), call.attempt)).collect();
@@ -269,19 +274,25 @@ async fn take(calls: &dyn Calls, machines: &mut Machines, step: Step) {
             return;
         }
         Step::Renew { lease, id } => {
-            tell(machines, id, Event::Renewed(lease));
+            let hold = Hold { owner: lease.owner, number: number(machines, id) };
+            tell(machines, id, Event::Renewed { hold, until_ms: lease.until_ms });
             (calls.renew(lease.owner.0, vec![self::id(id)], lease.until_ms).await, true)
         }
         Step::Running { owner, id } => {
-            (calls.running(owner.0, self::id(id)).await, tell(machines, id, Event::SendingRun(owner)))
+            let hold = Hold { owner, number: number(machines, id) };
+            (calls.running(owner.0, self::id(id)).await, tell(machines, id, Event::SendingRun(hold)))
         }
         Step::Release { owner, id, not_before_ms } => {
             let released = calls.release(owner.0, self::id(id), not_before_ms).await;
-            (released, tell(machines, id, Event::Released { owner, not_before_ms }))
+            let hold = Hold { owner, number: number(machines, id) };
+            (released, tell(machines, id, Event::Released { hold, due_ms: not_before_ms }))
         }
-        Step::Reclaim(id) => (calls.reclaim(self::id(id)).await, tell(machines, id, Event::NeverSent)),
+        Step::Reclaim(id) => {
+            let number = number(machines, id);
+            (calls.reclaim(self::id(id)).await, tell(machines, id, Event::NeverSent { number }))
+        }
         Step::Done(id) => {
-            tell(machines, id, Event::Finished);
+            tell(machines, id, Event::RecordFound { attempt: 1, end: Final::Done });
             (calls.done(self::id(id)).await, true)
         }
     };
@@ -299,9 +310,9 @@ async fn agrees(calls: &dyn Calls, machines: &Machines) {
     ];
     assert_eq!(calls.depth().await.unwrap(), depth);
     let is_orphan = |lease: Lease| lease.owner != Owner(1) || lease.until_ms < 25;
-    let orphan = |(id, call): (&u64, &call::Call)| match call.state {
+    let orphan = |(id, call): (&u64, &asynchronous::Call)| match call.state {
         State::Leased(lease) | State::Running(lease) => is_orphan(lease).then_some(u128::from(*id)),
-        State::Accepted { .. } | State::Done => None,
+        State::Accepted { .. } | State::Retry { .. } | State::Final(_) => None,
     };
     let orphans: Vec<u128> = machines.iter().filter_map(orphan).collect();
     assert_eq!(numbers(&calls.orphans(1, 25, 99).await.unwrap()), orphans);

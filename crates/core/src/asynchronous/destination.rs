@@ -1,0 +1,200 @@
+//! Who is told when a call is over.
+
+use serde::{Deserialize, Serialize};
+use triplane_model::{EntityName, FullName};
+
+use super::backoff::Backoff;
+use super::call::Final;
+use super::failure::{Failure, RetryOn};
+use super::policy::Policy;
+
+/// The most destinations in a row: an action that tells itself must end.
+pub const HOPS_MAX: u32 = 8;
+/// The longest address of a callback, bytes.
+const ADDRESS_BYTES_MAX: usize = 2_048;
+
+/// Who is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Destination {
+    /// An action; its namespace is `_` when it is the caller's.
+    Action(FullName),
+    /// An HTTP address; who posts to it resolves it and holds it against the egress policy.
+    Callback(String),
+}
+
+impl Destination {
+    /// An action as `/ns/[pkg/]name`, or an address that begins with `http://` or `https://`; nothing otherwise.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix('/') {
+            Some(path) => action(path).map(Self::Action),
+            None => is_address(text).then(|| Self::Callback(text.to_owned())),
+        }
+    }
+
+    /// The same for the calls of a namespace: `_` means it.
+    #[must_use]
+    pub fn of_namespace(self, namespace: &EntityName) -> Self {
+        match self {
+            Self::Action(name) if name.namespace.as_str() == "_" => {
+                Self::Action(FullName { namespace: namespace.clone(), ..name })
+            }
+            other => other,
+        }
+    }
+}
+
+fn action(path: &str) -> Option<FullName> {
+    let entity = |name: &str| EntityName::entity(name).ok();
+    let segments: Vec<_> = path.split('/').collect();
+    let (namespace, package, name) = match segments[..] {
+        [namespace, name] => (namespace, None, name),
+        [namespace, package, name] => (namespace, Some(entity(package)?), name),
+        _ => return None,
+    };
+    Some(FullName { namespace: EntityName::namespace(namespace).ok()?, package, name: entity(name)? })
+}
+
+/// Whether a text may be an address: printable, with a host, and without credentials, which would end up in lists and logs.
+fn is_address(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    let is_printable = text.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && !b"\"\\<>".contains(&byte));
+    text.len() <= ADDRESS_BYTES_MAX
+        && is_printable
+        && host.is_some_and(|host| !host.is_empty() && !host.starts_with(':') && !host.contains('@'))
+}
+
+impl Policy {
+    /// Who is told of a call that is over, of which the last attempt failed or not, and which is itself so many destinations away
+    /// from a request.
+    #[must_use]
+    pub fn destination(&self, end: Final, failure: Option<Failure>, hops: u32) -> Option<&Destination> {
+        let told = match (end, failure) {
+            (Final::Cancelled, _) => &None,
+            (Final::Done, None) => &self.on_success,
+            (Final::Done | Final::Dead | Final::Expired, _) => &self.on_failure,
+        };
+        told.as_ref().filter(|_| hops < HOPS_MAX)
+    }
+}
+
+/// The policy of the calls that deliver callbacks. Receivers drop doubles by the id of the call, so everything may be tried again.
+#[must_use]
+pub fn callback_policy() -> Policy {
+    Policy {
+        attempts_max: 10,
+        backoff: Backoff { first_ms: 1_000, most_ms: 600_000 },
+        retry_on: RetryOn::ALL,
+        ..Policy::default()
+    }
+}
+
+/// What a callback's receiver made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It has it.
+    Delivered,
+    /// It is to be tried again.
+    Again,
+    /// It does not want it: a dead letter at once.
+    Refused,
+}
+
+impl Delivery {
+    /// By the status of the answer, if there was one. A redirect is refused: it would lead past the egress policy.
+    #[must_use]
+    pub fn of(status: Option<u16>) -> Self {
+        match status {
+            Some(200..=299) => Self::Delivered,
+            None | Some(408 | 425 | 429 | 500..=599) => Self::Again,
+            Some(_) => Self::Refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_and_addresses_are_destinations() {
+        for name in ["/guest/hello", "/guest/tools/hello", "/_/hello"] {
+            let Some(Destination::Action(action)) = Destination::parse(name) else { panic!("{name}") };
+            assert_eq!(format!("/{action}"), name);
+        }
+        for address in ["https://example.com", "http://example.com:8080/a?b=c"] {
+            assert_eq!(Destination::parse(address), Some(Destination::Callback(address.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_neither_is_refused() {
+        let long = format!("https://example.com/{}", "a".repeat(ADDRESS_BYTES_MAX));
+        for text in [
+            "",
+            "/",
+            "/guest",
+            "/guest/",
+            "/a/b/c/d",
+            "hello",
+            "ftp://example.com",
+            "https://",
+            "https:///a",
+            "https://:80/",
+            "https://user:key@example.com/",
+            "https://example.com/a b",
+            "https://exämple.com",
+            &long,
+        ] {
+            assert_eq!(Destination::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_underscore_is_the_namespace_of_the_caller() {
+        let guest = EntityName::namespace("guest").unwrap();
+        let of_guest = |text| Destination::parse(text).unwrap().of_namespace(&guest);
+        assert_eq!(of_guest("/_/hello"), Destination::parse("/guest/hello").unwrap());
+        assert_eq!(of_guest("/other/hello"), Destination::parse("/other/hello").unwrap());
+    }
+
+    fn told(end: Final, failure: Option<Failure>, hops: u32) -> Option<String> {
+        let settings = [("async-on-success", "/_/good"), ("async-on-failure", "/_/bad")];
+        let policy = Policy::default().with(settings).unwrap();
+        match policy.destination(end, failure, hops)? {
+            Destination::Action(action) => Some(action.name.to_string()),
+            Destination::Callback(address) => Some(address.clone()),
+        }
+    }
+
+    #[test]
+    fn success_and_all_else_but_a_cancellation_have_their_destinations() {
+        let failed = Some(Failure::ApplicationError);
+        assert_eq!(told(Final::Done, None, 0).as_deref(), Some("good"));
+        for (end, failure) in
+            [(Final::Done, failed), (Final::Dead, failed), (Final::Dead, None), (Final::Expired, None)]
+        {
+            assert_eq!(told(end, failure, 0).as_deref(), Some("bad"), "{end:?}");
+        }
+        assert_eq!(told(Final::Cancelled, failed, 0), None);
+    }
+
+    #[test]
+    fn a_chain_of_destinations_ends() {
+        assert!(told(Final::Done, None, HOPS_MAX - 1).is_some());
+        assert!(told(Final::Done, None, HOPS_MAX).is_none());
+    }
+
+    #[test]
+    fn a_receiver_is_asked_again_when_it_may_answer_otherwise() {
+        assert_eq!(Delivery::of(Some(204)), Delivery::Delivered);
+        for status in [None, Some(408), Some(429), Some(500), Some(503)] {
+            assert_eq!(Delivery::of(status), Delivery::Again, "{status:?}");
+        }
+        for status in [Some(302), Some(400), Some(404), Some(410)] {
+            assert_eq!(Delivery::of(status), Delivery::Refused, "{status:?}");
+        }
+    }
+}
