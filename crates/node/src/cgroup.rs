@@ -5,6 +5,8 @@
 //! Version 1 of `cpu` has them side by side with the server's threads instead (`...-c-<sandbox>`): a subtree would weigh
 //! as much as one of those threads, however many sandboxes are busy in it.
 
+mod server;
+
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -14,8 +16,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::protocol::{Config, Defence, Enforcement};
+use server::Server;
 
 const PREFIX: &str = "triplane-";
+/// The version 2 cgroup of this process where it must not be beside those of the sandboxes.
+const LEAF: &str = "triplane.server";
 /// The memory limit, in MB, of the sandbox that weighs as much as an ordinary thread: OpenWhisk's default.
 const ORDINARY_MB: u64 = 256;
 
@@ -28,6 +33,8 @@ pub(crate) struct Cgroups {
     processes: Option<Tree>,
     /// Version 1 with the cpu controller, as above.
     cpu: Option<Tree>,
+    /// Version 1 as well.
+    server: Option<Server>,
 }
 
 /// A hierarchy of cgroups.
@@ -75,29 +82,32 @@ impl Cgroups {
             return Self::default();
         };
         let Some(name) = subtree_name("self") else { return Self::default() };
-        let found = |controller: &str, version| {
-            let parent = version_one_directory(&mounts, &own, controller)?;
-            Tree { version, parent, name: name.clone() }.prepared()
-        };
+        let directory = |controller| version_one_directory(&mounts, &own, controller);
+        // left also where sandboxes are not weighed: they must not weigh as the server does
+        let beside_server = directory("cpu").and_then(server::left);
+        let found = |parent, version| Tree { version, parent, name: name.clone() }.prepared();
         let version_two = || {
             let (parent, fallback) = version_two_directories(&mounts, &own)?;
             [parent, fallback].into_iter().find_map(|parent| {
                 let processes = config.has(Defence::ProcessGroup) && delegate(&parent, "pids").is_ok();
                 let cpu = config.has(Defence::CpuGroup) && delegate(&parent, "cpu").is_ok();
                 delegate(&parent, "memory").ok()?;
-                Tree { version: Version::Two { processes, cpu }, parent, name: name.clone() }.prepared()
+                server::weigh_leaf(&parent.join(LEAF));
+                found(parent, Version::Two { processes, cpu })
             })
         };
         let mut cgroups = Self::default();
         if config.has(Defence::MemoryGroup) {
-            cgroups.memory = found("memory", Version::One).or_else(version_two);
+            let version_one = directory("memory").and_then(|parent| found(parent, Version::One));
+            cgroups.memory = version_one.or_else(version_two);
         }
         if config.has(Defence::ProcessGroup) {
-            cgroups.processes = found("pids", Version::One);
+            cgroups.processes = directory("pids").and_then(|parent| found(parent, Version::One));
         }
         // version 1 takes no real-time tasks, which children of such a spawner would be
         if config.has(Defence::CpuGroup) && !is_real_time(&stat) {
-            cgroups.cpu = found("cpu", Version::OneFlat);
+            cgroups.cpu = beside_server.and_then(|parent| found(parent, Version::OneFlat));
+            cgroups.server = cgroups.cpu.as_ref().and_then(|tree| Server::weighed(&tree.parent));
         }
         cgroups
     }
@@ -119,7 +129,8 @@ impl Cgroups {
     /// The directories that the spawner must still reach after it has left the host's file system.
     pub(crate) fn parents(&mut self) -> Vec<&mut PathBuf> {
         let trees = self.memory.iter_mut().chain(self.processes.iter_mut()).chain(self.cpu.iter_mut());
-        trees.map(|tree| &mut tree.parent).collect()
+        let parents = trees.map(|tree| &mut tree.parent);
+        parents.chain(self.server.iter_mut().map(|server| &mut server.parent)).collect()
     }
 
     /// Makes the cgroups of a sandbox.
@@ -178,6 +189,9 @@ impl Cgroups {
     pub(crate) fn remove(&self) {
         for tree in self.memory.iter().chain(&self.processes) {
             remove_subtree(&tree.parent.join(&tree.name));
+        }
+        if let Some(server) = &self.server {
+            server.remove();
         }
     }
 }
@@ -317,7 +331,7 @@ fn delegate(parent: &Path, controller: &str) -> io::Result<()> {
     if enable().is_ok() {
         return Ok(());
     }
-    let leaf = parent.join("triplane.server");
+    let leaf = parent.join(LEAF);
     fs::create_dir(&leaf).or_else(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Ok(()),
         _ => Err(error),

@@ -57,25 +57,16 @@ async fn an_action_whose_process_is_killed_from_outside_mid_call_is_reported() {
     assert_eq!(call.await.unwrap(), "The action did not produce a valid response and exited unexpectedly.");
 }
 
-/// The spawner, which is the only child of the server. A child belongs to the thread that started it.
-fn spawner_of(platform: &Platform) -> Option<u32> {
-    let threads = format!("/proc/{}/task", platform.server.process.pid());
-    std::fs::read_dir(threads).unwrap().flatten().find_map(|thread| {
-        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
-        children.split_whitespace().next()?.parse().ok()
-    })
-}
-
 #[tokio::test]
 async fn a_spawner_that_is_killed_is_replaced_and_calls_go_on() {
     let platform = Platform::start().await;
     let guest = platform.guest();
     guest.create("lives", "function main() { return { pid: process.pid } }").await;
     let _ = guest.result("lives", json!({})).await;
-    let killed = spawner_of(&platform).unwrap();
+    let killed = platform.spawner().unwrap();
     kill_9(killed);
     wait_until(SOON, "there is another spawner", async || {
-        spawner_of(&platform).is_some_and(|spawner| spawner != killed)
+        platform.spawner().is_some_and(|spawner| spawner != killed)
     })
     .await;
     // A call that met a dying container is answered as such; it is not run twice, so the caller asks again.

@@ -45,6 +45,15 @@ impl Platform {
         Self { server: self.server.restart().await, data: self.data }
     }
 
+    /// The spawner, which is the only child of the server. A child belongs to the thread that started it.
+    pub(crate) fn spawner(&self) -> Option<u32> {
+        let threads = format!("/proc/{}/task", self.server.process.pid());
+        std::fs::read_dir(threads).unwrap().flatten().find_map(|thread| {
+            let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+            children.split_whitespace().next()?.parse().ok()
+        })
+    }
+
     /// The guest.
     pub(crate) fn guest(&self) -> Guest {
         Guest(self.server.guest.clone())
