@@ -55,6 +55,8 @@ enum Version {
 /// The cgroups of one sandbox.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
+    /// The number in its directories' names.
+    id: u64,
     directories: Vec<PathBuf>,
     /// The files to write `0` to, to join; prepared for the cloned child.
     pub(crate) join: Vec<CString>,
@@ -122,14 +124,13 @@ impl Cgroups {
         trees.map(|tree| &mut tree.parent).collect()
     }
 
-    /// Makes the cgroups of a sandbox.
+    /// Makes the cgroups of a sandbox, which limit nothing yet.
     ///
     /// # Errors
     /// What the kernel says; nothing is left then.
-    pub(crate) fn create(&self, id: u64, memory_mb: u64, processes_max: u64) -> io::Result<Group> {
-        let mut group = Group::default();
-        let filled = self.fill(&mut group, id, memory_mb, processes_max);
-        match filled {
+    pub(crate) fn create(&self, id: u64) -> io::Result<Group> {
+        let mut group = Group { id, ..Group::default() };
+        match self.fill(&mut group) {
             Ok(()) => Ok(group),
             Err(error) => {
                 group.remove();
@@ -138,38 +139,64 @@ impl Cgroups {
         }
     }
 
-    fn fill(&self, group: &mut Group, id: u64, memory_mb: u64, processes_max: u64) -> io::Result<()> {
+    fn fill(&self, group: &mut Group) -> io::Result<()> {
+        if let Some(tree) = &self.memory {
+            let directory = group.add(tree)?;
+            let is_two = matches!(tree.version, Version::Two { .. });
+            if is_two {
+                write_if_there(&directory, "memory.oom.group", 1)?;
+            } else {
+                group.out_of_memory = watch_out_of_memory(&directory)?;
+            }
+            group.kills = Some(directory.join(if is_two { "memory.events" } else { "memory.oom_control" }));
+        }
+        for tree in self.processes.iter().chain(&self.cpu) {
+            group.add(tree)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the processes of a sandbox the least share of the CPU that there is.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn hold_back(&self, group: &Group) -> io::Result<()> {
+        self.weigh(group, 0)
+    }
+
+    /// Holds a sandbox to its limits.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn limit(&self, group: &Group, memory_mb: u64, processes_max: u64) -> io::Result<()> {
         let bytes = memory_mb.saturating_mul(1024 * 1024);
         if let Some(tree) = &self.memory {
-            let directory = group.add(tree, id)?;
-            match tree.version {
-                Version::One | Version::OneFlat => {
-                    write(&directory, "memory.limit_in_bytes", bytes)?;
-                    write_if_there(&directory, "memory.memsw.limit_in_bytes", bytes)?;
-                    group.out_of_memory = watch_out_of_memory(&directory)?;
-                    group.kills = Some(directory.join("memory.oom_control"));
+            let directory = tree.directory(group.id);
+            if let Version::Two { processes, .. } = tree.version {
+                write(&directory, "memory.max", bytes)?;
+                write_if_there(&directory, "memory.swap.max", 0)?;
+                if processes {
+                    write(&directory, "pids.max", processes_max)?;
                 }
-                Version::Two { processes, cpu } => {
-                    write(&directory, "memory.max", bytes)?;
-                    write_if_there(&directory, "memory.swap.max", 0)?;
-                    write_if_there(&directory, "memory.oom.group", 1)?;
-                    if processes {
-                        write(&directory, "pids.max", processes_max)?;
-                    }
-                    if cpu {
-                        write(&directory, "cpu.weight", weight(memory_mb, 100).clamp(1, 10_000))?;
-                    }
-                    group.kills = Some(directory.join("memory.events"));
-                }
+            } else {
+                write(&directory, "memory.limit_in_bytes", bytes)?;
+                write_if_there(&directory, "memory.memsw.limit_in_bytes", bytes)?;
             }
         }
         if let Some(tree) = &self.processes {
-            let directory = group.add(tree, id)?;
-            write(&directory, "pids.max", processes_max)?;
+            write(&tree.directory(group.id), "pids.max", processes_max)?;
+        }
+        self.weigh(group, memory_mb)
+    }
+
+    fn weigh(&self, group: &Group, memory_mb: u64) -> io::Result<()> {
+        if let Some(tree) = &self.memory
+            && let Version::Two { cpu: true, .. } = tree.version
+        {
+            write(&tree.directory(group.id), "cpu.weight", weight(memory_mb, 100).clamp(1, 10_000))?;
         }
         if let Some(tree) = &self.cpu {
-            let directory = group.add(tree, id)?;
-            write(&directory, "cpu.shares", weight(memory_mb, 1024).clamp(2, 262_144))?;
+            write(&tree.directory(group.id), "cpu.shares", weight(memory_mb, 1024).clamp(2, 262_144))?;
         }
         Ok(())
     }
@@ -215,8 +242,8 @@ impl Tree {
 }
 
 impl Group {
-    fn add(&mut self, tree: &Tree, id: u64) -> io::Result<PathBuf> {
-        let directory = tree.directory(id);
+    fn add(&mut self, tree: &Tree) -> io::Result<PathBuf> {
+        let directory = tree.directory(self.id);
         fs::create_dir(&directory)?;
         self.directories.push(directory.clone());
         // A child that moves itself, and is its only thread, may use the file for threads: the kernel then needs no lock
@@ -477,15 +504,16 @@ mod tests {
         let cgroups = Cgroups { memory: Some(tree), ..Cgroups::default() };
         let expected = Enforcement { memory: true, processes: true, cpu: true, ..Enforcement::default() };
         assert_eq!(cgroups.enforcement(), expected);
-        // an ordinary file system makes no files of controllers: the creation fails, and leaves nothing
-        assert!(cgroups.create(3, 256, 9).is_err());
-        assert!(!directory.exists());
+        // an ordinary file system makes no files of controllers, and what is no file is not written to
+        let mut group = cgroups.create(3).unwrap();
+        assert!(directory.exists() && cgroups.limit(&group, 256, 9).is_err());
+        assert!(group.remove() && !directory.exists(), "nothing is left");
         fs::remove_dir_all(scratch).unwrap();
     }
 
     #[test]
     fn a_sandbox_of_a_machine_without_cgroups_gets_none() {
-        let mut group = Cgroups::default().create(1, 128, 64).unwrap();
+        let mut group = Cgroups::default().create(1).unwrap();
         assert!(group.join.is_empty());
         assert_eq!(Cgroups::default().enforcement(), Enforcement::default());
         assert!(group.remove());

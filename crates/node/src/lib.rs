@@ -14,6 +14,7 @@ mod protocol;
 pub mod runtimes;
 mod sandbox;
 pub mod spawner;
+mod stock;
 mod sys;
 pub mod unpack;
 

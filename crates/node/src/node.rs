@@ -51,6 +51,8 @@ pub struct NodeOptions {
     pub uid_base: u32,
     /// The most sandboxes at once.
     pub sandboxes_max: u32,
+    /// How many sandboxes are built ahead and kept waiting; each takes about half a megabyte.
+    pub prebuilt: u32,
     /// The most processes and threads in a sandbox; Node.js takes a dozen.
     pub processes_max: u64,
     /// How much unpacked code is kept that no container uses.
@@ -77,6 +79,7 @@ impl NodeOptions {
             interpreters: usual_places(std::env::var_os("PATH").as_deref()),
             uid_base: 200_000,
             sandboxes_max: 10_000,
+            prebuilt: 2,
             processes_max: 256,
             code_bytes_max: 2048 * MB,
             unpack: UnpackLimits::default(),
@@ -432,6 +435,7 @@ fn configuration(
         binds: binds?,
         uid_base: options.uid_base,
         sandboxes_max: options.sandboxes_max,
+        prebuilt: options.prebuilt,
         without: options.without.clone(),
     })
 }

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// The longest message: arguments and environment of a runtime fit many times.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// The most descriptors beside a message: socket, stdout, stderr, network namespace.
-const DESCRIPTORS_MAX: usize = 4;
+/// The most descriptors beside a message: socket, stdout, stderr, code, network namespace.
+const DESCRIPTORS_MAX: usize = 5;
 
 /// Server to spawner.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +56,13 @@ pub(crate) enum Reply {
         id: u64,
         /// Its first process, as the spawner sees it.
         pid: i32,
+        /// Whether it was built ahead of its order.
+        is_ahead: bool,
+    },
+    /// Sandboxes that were built ahead have become ready, or died.
+    Stock {
+        /// How many wait.
+        waiting: usize,
     },
     /// It was not started; nothing of it is left.
     Failed {
@@ -63,6 +70,8 @@ pub(crate) enum Reply {
         id: u64,
         /// Why.
         reason: String,
+        /// Whether it was built ahead of its order.
+        is_ahead: bool,
     },
     /// It ended; nothing of it is left.
     Exited {
@@ -190,6 +199,8 @@ pub struct Config {
     pub uid_base: u32,
     /// The most sandboxes at once, each with its user id.
     pub sandboxes_max: u32,
+    /// How many sandboxes are built ahead of their orders and kept waiting.
+    pub prebuilt: u32,
     /// What is switched off, to test what it is good for; empty in earnest.
     #[serde(default)]
     pub without: Vec<Defence>,

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
 use libc::sock_filter;
@@ -97,32 +97,41 @@ impl Prepared {
         }
     }
 
-    /// Lowers the limits of this process; those that are lower already stay. Where no cgroup limits memory, one process at
-    /// least does not take all of it.
-    pub(crate) fn limit(&self, memory_mb: u64) -> io::Result<()> {
+    /// Lowers the limits of this process; those that are lower already stay.
+    pub(crate) fn limit(&self) -> io::Result<()> {
         if !self.has(Defence::Limits) {
             return Ok(());
         }
-        let data = memory_mb.saturating_mul(2).saturating_add(DATA_BEYOND_MB).saturating_mul(1024 * 1024);
-        let data = (!self.memory).then_some((Resource::Data, data));
-        LIMITS.into_iter().chain(data).try_for_each(|(resource, value)| lower(resource, value))
+        LIMITS.into_iter().try_for_each(|(resource, value)| lower(resource, value))
     }
 
-    /// Nothing is left, nothing can be gained again, by no program that this process executes.
-    pub(crate) fn drop_capabilities(&self) -> io::Result<()> {
-        if self.has(Defence::Capabilities) {
-            drop_capabilities()?;
+    /// Where no cgroup limits memory, one process at least does not take all of it.
+    pub(crate) fn limit_data(&self, memory_mb: u64) -> io::Result<()> {
+        if self.memory || !self.has(Defence::Limits) {
+            return Ok(());
         }
+        let data = memory_mb.saturating_mul(2).saturating_add(DATA_BEYOND_MB).saturating_mul(1024 * 1024);
+        lower(Resource::Data, data)
+    }
+
+    /// No program that this process executes gains anything by it.
+    pub(crate) fn refuse_privileges(&self) -> io::Result<()> {
         if self.has(Defence::NoNewPrivileges) {
             rustix::thread::set_no_new_privs(true)?;
         }
         Ok(())
     }
 
-    /// Whatever is mounted where: writing is for `/tmp` and `/dev/shm`, for devices and for a process's own files in `/proc`.
-    pub(crate) fn restrict_files(&self) -> io::Result<()> {
+    /// Nothing is left, and nothing can be gained again.
+    pub(crate) fn drop_capabilities(&self) -> io::Result<()> {
+        if self.has(Defence::Capabilities) { drop_capabilities() } else { Ok(()) }
+    }
+
+    /// The rules for [`Prepared::restrict_files`], made inside the sandbox's root. Whatever is mounted where: writing is for
+    /// `/tmp` and `/dev/shm`, for devices and for a process's own files in `/proc`.
+    pub(crate) fn file_rules(&self) -> io::Result<Option<OwnedFd>> {
         if self.landlock == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let all = accesses(self.landlock);
         let scoped = if self.landlock >= 6 { SCOPED } else { 0 };
@@ -140,7 +149,12 @@ impl Prepared {
             let directory = rustix::fs::open(path, flags, Mode::empty())?;
             sys::landlock_allow(&rules, access & all, directory.as_fd())?;
         }
-        sys::landlock_restrict(&rules)
+        Ok(Some(rules))
+    }
+
+    /// Puts this process under the rules, if the kernel has them.
+    pub(crate) fn restrict_files(&self, rules: Option<&OwnedFd>) -> io::Result<()> {
+        rules.map_or(Ok(()), sys::landlock_restrict)
     }
 
     /// The last thing before the runtime: what set the sandbox up is refused from here on.

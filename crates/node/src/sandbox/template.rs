@@ -6,10 +6,12 @@
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::mount::OpenTreeFlags;
 
 use crate::cgroup::Cgroups;
 use crate::protocol::{Config, Defence};
@@ -18,11 +20,11 @@ use crate::sys::{self, SingleThreaded};
 /// Where the template is once the spawner has left the host's file system.
 pub(crate) const ROOT: &str = "/sandbox";
 /// Where the actions' code is then.
-pub(crate) const CODE: &str = "/code";
+const CODE: &str = "/code";
 /// Mount attributes: the user interface of `mount_setattr(2)`.
 pub(crate) const READ_ONLY: u64 = 0x1;
-pub(crate) const NO_SUID: u64 = 0x2;
-pub(crate) const NO_DEVICES: u64 = 0x4;
+const NO_SUID: u64 = 0x2;
+const NO_DEVICES: u64 = 0x4;
 
 /// Directories or links of the host's root that programs and libraries are in.
 const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -221,8 +223,24 @@ fn step(what: &str, result: io::Result<()>) -> Result<(), String> {
     result.map_err(|error| format!("cannot {what}: {error}"))
 }
 
+/// A mount of a sandbox's code, for a child to attach: it has left the spawner's file system when it learns what code it runs.
+///
+/// # Errors
+/// When there is no such code, or the name is none.
+pub(crate) fn open_code(name: &str, read_only: bool) -> io::Result<OwnedFd> {
+    let path = code_path(name).ok_or_else(|| io::Error::other("bad name of code"))?;
+    let shown = || -> io::Result<OwnedFd> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = rustix::mount::open_tree(rustix::fs::CWD, &path, flags)?;
+        let read_only = if read_only { READ_ONLY } else { 0 };
+        sys::set_attributes_of_mount(mount.as_fd(), read_only | NO_SUID | NO_DEVICES)?;
+        Ok(mount)
+    };
+    shown().map_err(|error| io::Error::other(format!("cannot show the action's code: {error}")))
+}
+
 /// The directory of a sandbox's code as the spawner sees it; `None` for what is no plain name.
-pub(crate) fn code_path(name: &str) -> Option<PathBuf> {
+fn code_path(name: &str) -> Option<PathBuf> {
     let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     plain.then(|| Path::new(CODE).join(name))
 }

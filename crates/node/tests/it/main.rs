@@ -11,5 +11,6 @@ mod cost;
 mod interpreters;
 mod lifetimes;
 mod network;
+mod prebuilt;
 mod sandboxes;
 mod support;
