@@ -5,6 +5,8 @@
 //! Version 1 of `cpu` has them side by side with the server's threads instead (`...-c-<sandbox>`): a subtree would weigh
 //! as much as one of those threads, however many sandboxes are busy in it.
 
+mod mounts;
+
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -14,6 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::protocol::{Config, Defence, Enforcement};
+use mounts::{version_one_directory, version_two_directories};
 
 const PREFIX: &str = "triplane-";
 /// The memory limit, in MB, of the sandbox that weighs as much as an ordinary thread: OpenWhisk's default.
@@ -289,44 +292,6 @@ fn kills(text: &str) -> u64 {
     text.lines().find_map(count).unwrap_or(0)
 }
 
-/// The directory of this process's cgroup in the version 1 hierarchy of a controller.
-fn version_one_directory(mounts: &str, own: &str, controller: &str) -> Option<PathBuf> {
-    let (root, point) = mounts.lines().find_map(|line| {
-        let (root, point, kind, options) = mount_fields(line)?;
-        (kind == "cgroup" && options.split(',').any(|option| option == controller)).then_some((root, point))
-    })?;
-    let path = own.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        controllers.split(',').any(|name| name == controller).then_some(path)
-    })?;
-    Some(below_mount(point, root, path))
-}
-
-/// The directory of this process's cgroup in the version 2 hierarchy, and the root of that.
-fn version_two_directories(mounts: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
-    let (root, point) = mounts.lines().find_map(|line| {
-        let (root, point, kind, _) = mount_fields(line)?;
-        (kind == "cgroup2").then_some((root, point))
-    })?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some((below_mount(point, root, path), PathBuf::from(point)))
-}
-
-fn below_mount(point: &str, root: &str, path: &str) -> PathBuf {
-    let below = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/');
-    Path::new(point).join(below)
-}
-
-/// Root within the file system, mount point, type, super block options (proc(5), mountinfo).
-fn mount_fields(line: &str) -> Option<(&str, &str, &str, &str)> {
-    let (mount, system) = line.split_once(" - ")?;
-    let mut mount = mount.split(' ').skip(3);
-    let mut system = system.split(' ');
-    let (root, point, kind) = (mount.next()?, mount.next()?, system.next()?);
-    Some((root, point, kind, system.nth(1)?))
-}
-
 /// Makes a version 2 controller available below `parent`. A cgroup that is not the root hands controllers on only when it
 /// has no processes itself, so this process moves into a leaf of its own first if it must.
 fn delegate(parent: &Path, controller: &str) -> io::Result<()> {
@@ -437,23 +402,6 @@ pub(crate) fn pause(milliseconds: i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MOUNTS: &str = "\
-35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
-39 31 0:36 /docker/abc /sys/fs/cgroup/pids rw,relatime shared:5 - cgroup cgroup rw,pids
-41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
-    const OWN: &str = "8:pids:/docker/abc/x\n4:memory:/a/b\n0::/user.slice";
-
-    #[test]
-    fn the_own_cgroup_is_found_in_every_hierarchy() {
-        let one = |controller| version_one_directory(MOUNTS, OWN, controller);
-        assert_eq!(one("memory"), Some("/sys/fs/cgroup/memory/a/b".into()));
-        assert_eq!(one("pids"), Some("/sys/fs/cgroup/pids/x".into()));
-        assert_eq!(one("cpu"), None);
-        let two = version_two_directories(MOUNTS, OWN).unwrap();
-        assert_eq!(two.0, Path::new("/sys/fs/cgroup/unified/user.slice"));
-        assert_eq!(two.1, Path::new("/sys/fs/cgroup/unified"));
-    }
 
     #[test]
     fn kills_are_read_from_both_versions_files() {

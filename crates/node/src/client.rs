@@ -23,7 +23,8 @@ use triplane_proxy::runtime::{Exit, Sandbox};
 
 use crate::network::{Entry as NetworkEntry, SandboxNetwork};
 use crate::protocol::{
-    Config, Enforcement, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec, receive, send,
+    Config, Defence, Enforcement, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec,
+    receive, send,
 };
 
 /// How long a spawner may take to get ready; it takes milliseconds.
@@ -56,8 +57,13 @@ pub enum SpawnerError {
     #[error("the spawner did not get ready in time")]
     Late,
     /// Sandboxes cannot be made here.
-    #[error("this machine cannot run sandboxes: {0}")]
-    Unusable(String),
+    #[error("this machine cannot run sandboxes: {reason}")]
+    Unusable {
+        /// Why.
+        reason: String,
+        /// Whether they might be made without namespaces.
+        without_namespaces: bool,
+    },
 }
 
 /// The spawner, whichever process it is at the moment.
@@ -258,8 +264,24 @@ impl SpawnerClient {
     }
 }
 
-/// Starts a spawner process and configures it.
+/// Starts a spawner; where an ordinary user cannot have namespaces, one that does without.
 async fn launch(command: &SpawnerCommand, config: &Config) -> Result<(Child, Arc<Connection>), SpawnerError> {
+    match launch_as(command, config).await {
+        Err(SpawnerError::Unusable { reason, without_namespaces: true }) => {
+            tracing::warn!(%reason, "sandboxes have no namespaces here");
+            let mut config = config.clone();
+            config.without.push(Defence::Namespaces);
+            launch_as(command, &config).await
+        }
+        launched => launched,
+    }
+}
+
+/// Starts a spawner process and configures it.
+async fn launch_as(
+    command: &SpawnerCommand,
+    config: &Config,
+) -> Result<(Child, Arc<Connection>), SpawnerError> {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(io::Error::from)?;
@@ -282,7 +304,9 @@ async fn launch(command: &SpawnerCommand, config: &Config) -> Result<(Child, Arc
             let (process, waiting, sandboxes) = (child.id(), watch::Sender::new(0), Mutex::default());
             Ok((child, Arc::new(Connection { socket, process, enforcement, waiting, sandboxes })))
         }
-        Some((Reply::Unusable { reason }, _)) => Err(SpawnerError::Unusable(reason)),
+        Some((Reply::Unusable { reason, without_namespaces }, _)) => {
+            Err(SpawnerError::Unusable { reason, without_namespaces })
+        }
         _ => Err(SpawnerError::Start(io::Error::other("it ended before it was ready"))),
     }
 }

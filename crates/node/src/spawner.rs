@@ -2,7 +2,8 @@
 //!
 //! It ends, and takes every sandbox with it, when the server's end of its control socket closes, however the server ended.
 
-use std::borrow::Cow;
+mod start;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,20 +12,16 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use crate::bare::Bare;
 use crate::cgroup::{Cgroups, Group};
-use crate::protocol::{
-    Config, Defence, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec, receive, send,
-};
-use crate::sandbox::child::Child;
+use crate::protocol::{Config, Defence, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, receive, send};
 use crate::sandbox::confine::Prepared;
-use crate::sandbox::order::{Descriptors, Order};
 use crate::sandbox::report::{self, Report};
-use crate::sandbox::template;
+use crate::sandbox::template::{self, Privilege};
 use crate::stock::Stock;
-use crate::sys::{self, Cloned, SingleThreaded};
+use crate::sys::{self, SingleThreaded};
 
 /// Numbers below this are kept for the runtimes' descriptors.
 const RESERVED_DESCRIPTORS: i32 = 10;
@@ -64,6 +61,8 @@ struct Spawner {
     null: OwnedFd,
     prepared: Prepared,
     cgroups: Cgroups,
+    /// Where there are no namespaces.
+    bare: Option<Bare>,
     config: Config,
     /// By numbers of ours.
     sandboxes: BTreeMap<u64, Sandbox>,
@@ -74,6 +73,8 @@ struct Spawner {
     stock: Stock,
     /// Which user ids are taken, counted from the first.
     slots: Vec<bool>,
+    /// Whether directories are being removed.
+    is_removing: bool,
     /// Cgroups that could not be removed yet.
     leftovers: Vec<Group>,
     buffer: Vec<u8>,
@@ -119,10 +120,11 @@ impl Spawner {
             Ok(privilege) => privilege,
             Err(reason) => {
                 cgroups.remove();
-                send(&control, &Reply::Unusable { reason }, &[])?;
+                send(&control, &unusable(reason, &config), &[])?;
                 return Ok(None);
             }
         };
+        let bare = (privilege == Privilege::Bare).then(|| Bare::start(&config)).transpose()?;
         let prepared = Prepared::new(&config, privilege, cgroups.enforcement())?;
         // not allowed without privileges, and only a matter of speed
         let _ = rustix::process::setpriority_process(None, -5);
@@ -137,52 +139,26 @@ impl Spawner {
             null,
             prepared,
             cgroups,
+            bare,
             config,
             sandboxes: BTreeMap::new(),
             ordered: BTreeMap::new(),
             next: 0,
             stock,
             slots,
+            is_removing: false,
             leftovers: Vec::new(),
             buffer,
             started: Instant::now(),
         };
         if let Err(reason) = spawner.try_a_sandbox() {
             spawner.end_everything();
-            send(&spawner.control, &Reply::Unusable { reason }, &[])?;
+            send(&spawner.control, &unusable(reason, &spawner.config), &[])?;
             return Ok(None);
         }
         let enforcement = spawner.prepared.enforcement(spawner.cgroups.enforcement());
         send(&spawner.control, &Reply::Ready(enforcement), &[])?;
         Ok(Some(spawner))
-    }
-
-    /// Sets a sandbox up that has nothing to execute: what this machine refuses is found out now and not by the first call.
-    fn try_a_sandbox(&mut self) -> Result<(), String> {
-        let text = |error: io::Error| error.to_string();
-        // a directory cannot be executed
-        let spec = SandboxSpec {
-            arguments: vec!["/".to_owned()],
-            environment: Vec::new(),
-            memory_mb: 64,
-            processes_max: 16,
-            code: None,
-        };
-        let descriptors: io::Result<_> = (0..3).map(|_| self.null.try_clone()).collect();
-        let descriptors = self.descriptors(&spec, Network::Host, descriptors.map_err(text)?).map_err(text)?;
-        let number = self.build_for(&spec, Network::Host, &descriptors).map_err(text)?;
-        let Some(mut sandbox) = self.sandboxes.remove(&number) else { return Ok(()) };
-        self.slots[sandbox.slot] = false;
-        wait(&sandbox).map_err(text)?;
-        let report = sandbox.channel.as_ref().map(read_report).transpose().map_err(text)?;
-        if !sandbox.group.remove() {
-            self.leftovers.push(sandbox.group);
-        }
-        match report.flatten() {
-            Some(Report::NothingToExecute(_)) => Ok(()),
-            Some(Report::Failed(reason)) => Err(reason),
-            Some(Report::Waiting) | None => Err("a trial ended early".to_owned()),
-        }
     }
 
     /// Serves until the server is gone, and then clears away.
@@ -201,6 +177,7 @@ impl Spawner {
                 Err(error) => return Err(error.into()),
             }
             self.leftovers.retain_mut(|group| !group.remove());
+            self.is_removing = self.bare.as_mut().is_some_and(Bare::is_removing);
             for event in events {
                 let data = event.data.u64();
                 let number = data >> 2;
@@ -223,7 +200,7 @@ impl Spawner {
 
     /// How long nothing needs to be done if nothing happens.
     fn timeout(&self) -> Option<rustix::event::Timespec> {
-        let retry = (!self.leftovers.is_empty()).then_some(RETRY);
+        let retry = (!self.leftovers.is_empty() || self.is_removing).then_some(RETRY);
         let ahead = self.stock.next_in(self.now()).filter(|_| self.has_room());
         // a whole millisecond more, so that it is over when this ends
         let ahead = ahead.map(|ahead| ahead + Duration::from_millis(1));
@@ -263,171 +240,6 @@ impl Spawner {
         }
     }
 
-    /// Gives the order to a sandbox that waits, or to a new one.
-    fn start_sandbox(
-        &mut self,
-        id: u64,
-        spec: &SandboxSpec,
-        network: Network,
-        descriptors: Vec<OwnedFd>,
-    ) -> io::Result<()> {
-        let descriptors = self.descriptors(spec, network, descriptors)?;
-        let number = self.hand_to_one_that_waits(spec, network, &descriptors);
-        let is_ahead = number.is_some();
-        let number = match number {
-            Some(number) => number,
-            None => self.build_for(spec, network, &descriptors)?,
-        };
-        self.ordered.insert(id, number);
-        if let Some(sandbox) = self.sandboxes.get_mut(&number) {
-            sandbox.order = Some(Ordered { id, is_ahead });
-        }
-        Ok(())
-    }
-
-    /// Which one got the order; none when there is none.
-    fn hand_to_one_that_waits(
-        &mut self,
-        spec: &SandboxSpec,
-        network: Network,
-        descriptors: &Descriptors,
-    ) -> Option<u64> {
-        while let Some(number) = self.stock.take(!self.has_room()) {
-            match self.hand_over(number, spec, network, descriptors) {
-                Ok(()) => return Some(number),
-                // it died while it waited, or its cgroups are gone
-                Err(_) => self.kill(number),
-            }
-        }
-        None
-    }
-
-    /// Builds a sandbox for an order that is here.
-    fn build_for(
-        &mut self,
-        spec: &SandboxSpec,
-        network: Network,
-        descriptors: &Descriptors,
-    ) -> io::Result<u64> {
-        let number = self.build(false)?;
-        match self.hand_over(number, spec, network, descriptors) {
-            Ok(()) => Ok(number),
-            // it has failed already, and its report says at what
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(number),
-            Err(error) => {
-                self.kill(number);
-                Err(error)
-            }
-        }
-    }
-
-    /// What travels beside the order of a sandbox.
-    fn descriptors(
-        &self,
-        spec: &SandboxSpec,
-        network: Network,
-        mut descriptors: Vec<OwnedFd>,
-    ) -> io::Result<Descriptors> {
-        let network = if network == Network::Given { descriptors.pop() } else { None };
-        let Ok([socket, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
-            return Err(io::Error::other("a sandbox needs three descriptors"));
-        };
-        let read_only = self.config.has(Defence::ReadOnly);
-        let code = spec.code.as_deref().map(|name| template::open_code(name, read_only)).transpose()?;
-        Ok(Descriptors { socket, stdout, stderr, code, network })
-    }
-
-    /// Limits a sandbox that waits, or soon will, and lets it go.
-    fn hand_over(
-        &self,
-        number: u64,
-        spec: &SandboxSpec,
-        network: Network,
-        descriptors: &Descriptors,
-    ) -> io::Result<()> {
-        let sandbox = self.sandboxes.get(&number);
-        let channel = sandbox.and_then(|sandbox| Some((&sandbox.group, sandbox.channel.as_ref()?)));
-        let (group, channel) = channel.ok_or(io::ErrorKind::BrokenPipe)?;
-        self.cgroups.limit(group, spec.memory_mb, spec.processes_max)?;
-        Order { spec: Cow::Borrowed(spec), network }.give(channel, descriptors)
-    }
-
-    /// Builds a sandbox for an order that may come.
-    fn build_ahead(&mut self) {
-        if !self.has_room() {
-            return;
-        }
-        match self.build(true) {
-            Ok(number) => self.stock.add(number),
-            Err(error) => {
-                eprintln!("triplane spawner: cannot build a sandbox ahead: {error}");
-                self.stock.lost(None, self.now());
-            }
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.slots.contains(&false)
-    }
-
-    /// Clones a child that does everything that needs no order, and then waits for one; its number.
-    fn build(&mut self, is_ahead: bool) -> io::Result<u64> {
-        let slot = self.slots.iter().position(|taken| !taken);
-        let slot = slot.ok_or_else(|| io::Error::other("too many sandboxes on this node"))?;
-        let own_uid = self.config.uid_base + u32::try_from(slot).map_err(io::Error::other)?;
-        let number = self.next;
-        self.next += 1;
-        let mut group = self.cgroups.create(number)?;
-        let join = std::mem::take(&mut group.join);
-        let (pid, pidfd, channel) = match self.clone_child(&group, &join, own_uid, is_ahead) {
-            Ok(cloned) => cloned,
-            Err(error) => {
-                group.remove();
-                return Err(error);
-            }
-        };
-        let sandbox = Sandbox {
-            order: None,
-            pid,
-            pidfd,
-            channel: Some(channel),
-            failure: None,
-            group,
-            ran_out_of_memory: false,
-            slot,
-        };
-        self.slots[slot] = true;
-        let sandbox = self.sandboxes.entry(number).insert_entry(sandbox).into_mut();
-        watch(&self.epoll, &sandbox.pidfd, number, PROCESS)?;
-        if let Some(channel) = &sandbox.channel {
-            watch(&self.epoll, channel, number, CHANNEL)?;
-        }
-        if let Some(event) = &sandbox.group.out_of_memory {
-            watch(&self.epoll, event, number, MEMORY)?;
-        }
-        Ok(number)
-    }
-
-    fn clone_child(
-        &self,
-        group: &Group,
-        join: &[std::ffi::CString],
-        own_uid: u32,
-        is_ahead: bool,
-    ) -> io::Result<(i32, OwnedFd, OwnedFd)> {
-        if is_ahead {
-            self.cgroups.hold_back(group)?;
-        }
-        let (near, channel) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let (prepared, null) = (&self.prepared, self.null.as_fd());
-        let child = Child { prepared, own_uid, join, is_ahead, null, channel };
-        match self.proof.clone_with(Child::namespaces(prepared))? {
-            Cloned::Child => child.run(&self.proof),
-            Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, near)),
-        }
-    }
-
     /// The channel was closed by exec, or tells that a sandbox waits or failed.
     fn take_report(&mut self, number: u64) -> io::Result<()> {
         let Some(sandbox) = self.sandboxes.get_mut(&number) else { return Ok(()) };
@@ -453,6 +265,13 @@ impl Spawner {
         self.tell(&Reply::Started { id, pid, is_ahead }, Some(&pidfd))
     }
 
+    /// Ends and removes what the end of a sandbox's first process leaves where it has no namespaces.
+    fn clear_up(&mut self, number: u64) -> io::Result<()> {
+        let Some(bare) = &mut self.bare else { return Ok(()) };
+        bare.end_orphans(|pid| self.sandboxes.values().any(|sandbox| sandbox.pid == pid));
+        bare.remove_home(&self.proof, number)
+    }
+
     /// The first process of a sandbox ended, and with it, in its pid namespace, all others.
     fn reap(&mut self, number: u64) -> io::Result<()> {
         self.take_report(number)?;
@@ -460,6 +279,7 @@ impl Spawner {
         // the server has this descriptor too, so closing it here would not end the watch
         epoll::delete(&self.epoll, &sandbox.pidfd)?;
         let exit = wait(&sandbox)?;
+        self.clear_up(number)?;
         let out_of_memory = sandbox.ran_out_of_memory || sandbox.group.out_of_memory_kills() > 0;
         if !sandbox.group.remove() {
             self.leftovers.push(sandbox.group);
@@ -516,8 +336,20 @@ impl Spawner {
             }
             sandbox.group.remove();
         }
+        if let Some(bare) = &self.bare {
+            bare.end_orphans(|_| false);
+            if let Err(error) = bare.remove_homes() {
+                eprintln!("triplane spawner: the next one removes what is left of sandboxes: {error}");
+            }
+        }
         self.cgroups.remove();
     }
+}
+
+/// What the server is told when sandboxes cannot be made so: an ordinary user may do without namespaces.
+fn unusable(reason: String, config: &Config) -> Reply {
+    let is_root = rustix::process::geteuid().is_root();
+    Reply::Unusable { reason, without_namespaces: !is_root && config.has(Defence::Namespaces) }
 }
 
 /// Moves the control socket out of the way of the descriptors that runtimes get, and fills those numbers.

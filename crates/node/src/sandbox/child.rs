@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
@@ -42,6 +43,8 @@ pub(crate) struct Child<'a> {
     pub(crate) join: &'a [CString],
     /// Whether nobody waits for it yet.
     pub(crate) is_ahead: bool,
+    /// Its directory, where it has no namespaces and so no root of its own.
+    pub(crate) home: Option<PathBuf>,
     /// `/dev/null`.
     pub(crate) null: BorrowedFd<'a>,
     /// Where the order comes from and reports go to; closed by exec.
@@ -61,6 +64,9 @@ struct Waiting {
 impl Child<'_> {
     /// The namespaces that are made by the clone; the user namespace comes last, that of the network with the order.
     pub(crate) fn namespaces(prepared: &Prepared) -> i32 {
+        if prepared.privilege == Privilege::Bare {
+            return 0;
+        }
         let always = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
         let switched = [(Defence::Processes, libc::CLONE_NEWPID), (Defence::Ipc, libc::CLONE_NEWIPC)];
         let on = switched.into_iter().filter(|(defence, _)| prepared.has(*defence));
@@ -88,13 +94,18 @@ impl Child<'_> {
         self.join.iter().try_for_each(|file| write_file(file, b"0")).map_err(at(Step::Cgroups))?;
         self.place_channel().map_err(at(Step::Descriptors))?;
         start_session().map_err(at(Step::Session))?;
-        rustix::system::sethostname(b"sandbox").map_err(at(Step::HostName))?;
         let sizes = Sizes::new(SMALLEST_MB).map_err(at(Step::Tmp))?;
-        self.mount(&sizes)?;
+        match &self.home {
+            None => {
+                rustix::system::sethostname(b"sandbox").map_err(at(Step::HostName))?;
+                self.mount(&sizes)?;
+            }
+            Some(home) => settle(home).map_err(at(Step::Root))?,
+        }
         self.prepared.limit().map_err(at(Step::Limits))?;
         write_file(c"/proc/self/oom_score_adj", OOM_SCORE).map_err(at(Step::Limits))?;
         self.prepared.refuse_privileges().map_err(at(Step::Capabilities))?;
-        let file_rules = self.prepared.file_rules().map_err(at(Step::FileRules))?;
+        let file_rules = self.prepared.file_rules(self.home.as_deref()).map_err(at(Step::FileRules))?;
         let mut buffer = order::buffer();
         Order::rehearse(&mut buffer).map_err(at(Step::Order))?;
         ordinary_priority().map_err(at(Step::Limits))?;
@@ -113,22 +124,44 @@ impl Child<'_> {
         // nobody is there who could be told
         let Some((plan, descriptors)) = order else { sys::exit_now(0) };
         place_descriptors(&descriptors).map_err(at(Step::Descriptors))?;
+        let rules = waiting.file_rules.as_ref();
+        if self.home.is_some() {
+            let code = descriptors.code.as_ref().map(AsFd::as_fd);
+            code.map_or(Ok(()), |code| self.prepared.show_code(rules, code)).map_err(at(Step::Code))?;
+            if plan.network != Network::Host {
+                self.prepared.refuse_network().map_err(at(Step::Network))?;
+            }
+        } else {
+            self.enter_namespaces(proof, &waiting, &plan, &descriptors)?;
+        }
+        let tmp_bytes = order::tmp_bytes(plan.memory_mb);
+        self.prepared.limit_by_order(plan.memory_mb, tmp_bytes).map_err(at(Step::Limits))?;
+        self.prepared.drop_capabilities().map_err(at(Step::Capabilities))?;
+        // changing the user switched it off
+        die_with_the_spawner().and_then(|()| check_spawner()).map_err(at(Step::SpawnerGone))?;
+        self.prepared.restrict_files(rules).map_err(at(Step::FileRules))?;
+        self.prepared.filter_system_calls().map_err(at(Step::SystemCalls))?;
+        Err((Step::Execute, plan.image.exec()))
+    }
+
+    /// What of the order concerns namespaces.
+    fn enter_namespaces(
+        &self,
+        proof: &SingleThreaded,
+        waiting: &Waiting,
+        plan: &Plan,
+        descriptors: &Descriptors,
+    ) -> Result<(), Failure> {
         enter_network(proof, plan.network, descriptors.network.as_ref()).map_err(at(Step::Network))?;
         self.resize(&waiting.sizes, plan.memory_mb)?;
         if let Some(code) = &descriptors.code {
             show_code(code).map_err(at(Step::Code))?;
         }
-        self.prepared.limit_data(plan.memory_mb).map_err(at(Step::Limits))?;
         if self.prepared.has(Defence::Users) {
             self.change_user().map_err(at(Step::Identity))?;
-            self.enter_user_namespace(proof, &waiting, &plan).map_err(at(Step::UserNamespace))?;
+            self.enter_user_namespace(proof, waiting, plan).map_err(at(Step::UserNamespace))?;
         }
-        self.prepared.drop_capabilities().map_err(at(Step::Capabilities))?;
-        // changing the user switched it off
-        die_with_the_spawner().and_then(|()| check_spawner()).map_err(at(Step::SpawnerGone))?;
-        self.prepared.restrict_files(waiting.file_rules.as_ref()).map_err(at(Step::FileRules))?;
-        self.prepared.filter_system_calls().map_err(at(Step::SystemCalls))?;
-        Err((Step::Execute, plan.image.exec()))
+        Ok(())
     }
 
     /// Keeps nothing of the spawner's but the channel, on a number that the runtime does not get.
@@ -184,6 +217,8 @@ impl Child<'_> {
         match self.prepared.privilege {
             Privilege::Root => (self.own_uid, self.own_uid),
             Privilege::User { uid, gid } => (uid, gid),
+            // it has no user namespace to map them in
+            Privilege::Bare => (INNER_ID, INNER_ID),
         }
     }
 
@@ -217,6 +252,12 @@ impl Child<'_> {
 
 /// What no file system in a sandbox has.
 const QUIET: u64 = libc::MS_NOSUID | libc::MS_NODEV;
+
+/// Works in its directory, and takes in whatever of its descendants loses its parent, so that this ends with it.
+fn settle(home: &Path) -> io::Result<()> {
+    rustix::process::chdir(home)?;
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
 
 fn start_session() -> io::Result<()> {
     rustix::process::setsid()?;

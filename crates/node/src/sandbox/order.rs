@@ -115,10 +115,15 @@ impl Descriptors {
     }
 }
 
+/// How much a sandbox of so much memory may keep in `/tmp`.
+pub(crate) fn tmp_bytes(memory_mb: u64) -> u64 {
+    (memory_mb.saturating_mul(MB) / 4).max(TMP_BYTES_MIN)
+}
+
 impl Sizes {
     /// Those of a sandbox with so much memory.
     pub(crate) fn new(memory_mb: u64) -> io::Result<Self> {
-        let bytes = (memory_mb.saturating_mul(MB) / 4).max(TMP_BYTES_MIN);
+        let bytes = tmp_bytes(memory_mb);
         let options = |inodes: u32| CString::new(format!("mode=1777,size={bytes},nr_inodes={inodes}"));
         Ok(Self { tmp: options(TMP_INODES_MAX)?, shm: options(SHM_INODES_MAX)? })
     }

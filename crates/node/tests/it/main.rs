@@ -6,6 +6,7 @@ mod attacks_files;
 mod attacks_kernel;
 mod attacks_neighbours;
 mod attacks_resources;
+mod bare;
 mod code;
 mod cost;
 mod interpreters;
