@@ -5,6 +5,7 @@
 //! Version 1 of `cpu` has them side by side with the server's threads instead (`...-c-<sandbox>`): a subtree would weigh
 //! as much as one of those threads, however many sandboxes are busy in it.
 
+mod mounts;
 mod server;
 
 use std::ffi::CString;
@@ -16,6 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::protocol::{Config, Defence, Enforcement};
+use mounts::{version_one_directory, version_two_directories};
 use server::Server;
 
 const PREFIX: &str = "triplane-";
@@ -62,6 +64,8 @@ enum Version {
 /// The cgroups of one sandbox.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
+    /// The number in its directories' names.
+    id: u64,
     directories: Vec<PathBuf>,
     /// The files to write `0` to, to join; prepared for the cloned child.
     pub(crate) join: Vec<CString>,
@@ -133,14 +137,13 @@ impl Cgroups {
         parents.chain(self.server.iter_mut().map(|server| &mut server.parent)).collect()
     }
 
-    /// Makes the cgroups of a sandbox.
+    /// Makes the cgroups of a sandbox, which limit nothing yet.
     ///
     /// # Errors
     /// What the kernel says; nothing is left then.
-    pub(crate) fn create(&self, id: u64, memory_mb: u64, processes_max: u64) -> io::Result<Group> {
-        let mut group = Group::default();
-        let filled = self.fill(&mut group, id, memory_mb, processes_max);
-        match filled {
+    pub(crate) fn create(&self, id: u64) -> io::Result<Group> {
+        let mut group = Group { id, ..Group::default() };
+        match self.fill(&mut group) {
             Ok(()) => Ok(group),
             Err(error) => {
                 group.remove();
@@ -149,38 +152,64 @@ impl Cgroups {
         }
     }
 
-    fn fill(&self, group: &mut Group, id: u64, memory_mb: u64, processes_max: u64) -> io::Result<()> {
+    fn fill(&self, group: &mut Group) -> io::Result<()> {
+        if let Some(tree) = &self.memory {
+            let directory = group.add(tree)?;
+            let is_two = matches!(tree.version, Version::Two { .. });
+            if is_two {
+                write_if_there(&directory, "memory.oom.group", 1)?;
+            } else {
+                group.out_of_memory = watch_out_of_memory(&directory)?;
+            }
+            group.kills = Some(directory.join(if is_two { "memory.events" } else { "memory.oom_control" }));
+        }
+        for tree in self.processes.iter().chain(&self.cpu) {
+            group.add(tree)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the processes of a sandbox the least share of the CPU that there is.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn hold_back(&self, group: &Group) -> io::Result<()> {
+        self.weigh(group, 0)
+    }
+
+    /// Holds a sandbox to its limits.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn limit(&self, group: &Group, memory_mb: u64, processes_max: u64) -> io::Result<()> {
         let bytes = memory_mb.saturating_mul(1024 * 1024);
         if let Some(tree) = &self.memory {
-            let directory = group.add(tree, id)?;
-            match tree.version {
-                Version::One | Version::OneFlat => {
-                    write(&directory, "memory.limit_in_bytes", bytes)?;
-                    write_if_there(&directory, "memory.memsw.limit_in_bytes", bytes)?;
-                    group.out_of_memory = watch_out_of_memory(&directory)?;
-                    group.kills = Some(directory.join("memory.oom_control"));
+            let directory = tree.directory(group.id);
+            if let Version::Two { processes, .. } = tree.version {
+                write(&directory, "memory.max", bytes)?;
+                write_if_there(&directory, "memory.swap.max", 0)?;
+                if processes {
+                    write(&directory, "pids.max", processes_max)?;
                 }
-                Version::Two { processes, cpu } => {
-                    write(&directory, "memory.max", bytes)?;
-                    write_if_there(&directory, "memory.swap.max", 0)?;
-                    write_if_there(&directory, "memory.oom.group", 1)?;
-                    if processes {
-                        write(&directory, "pids.max", processes_max)?;
-                    }
-                    if cpu {
-                        write(&directory, "cpu.weight", weight(memory_mb, 100).clamp(1, 10_000))?;
-                    }
-                    group.kills = Some(directory.join("memory.events"));
-                }
+            } else {
+                write(&directory, "memory.limit_in_bytes", bytes)?;
+                write_if_there(&directory, "memory.memsw.limit_in_bytes", bytes)?;
             }
         }
         if let Some(tree) = &self.processes {
-            let directory = group.add(tree, id)?;
-            write(&directory, "pids.max", processes_max)?;
+            write(&tree.directory(group.id), "pids.max", processes_max)?;
+        }
+        self.weigh(group, memory_mb)
+    }
+
+    fn weigh(&self, group: &Group, memory_mb: u64) -> io::Result<()> {
+        if let Some(tree) = &self.memory
+            && let Version::Two { cpu: true, .. } = tree.version
+        {
+            write(&tree.directory(group.id), "cpu.weight", weight(memory_mb, 100).clamp(1, 10_000))?;
         }
         if let Some(tree) = &self.cpu {
-            let directory = group.add(tree, id)?;
-            write(&directory, "cpu.shares", weight(memory_mb, 1024).clamp(2, 262_144))?;
+            write(&tree.directory(group.id), "cpu.shares", weight(memory_mb, 1024).clamp(2, 262_144))?;
         }
         Ok(())
     }
@@ -229,8 +258,8 @@ impl Tree {
 }
 
 impl Group {
-    fn add(&mut self, tree: &Tree, id: u64) -> io::Result<PathBuf> {
-        let directory = tree.directory(id);
+    fn add(&mut self, tree: &Tree) -> io::Result<PathBuf> {
+        let directory = tree.directory(self.id);
         fs::create_dir(&directory)?;
         self.directories.push(directory.clone());
         // A child that moves itself, and is its only thread, may use the file for threads: the kernel then needs no lock
@@ -274,44 +303,6 @@ fn is_real_time(stat: &str) -> bool {
 fn kills(text: &str) -> u64 {
     let count = |line: &str| line.strip_prefix("oom_kill ")?.trim().parse().ok();
     text.lines().find_map(count).unwrap_or(0)
-}
-
-/// The directory of this process's cgroup in the version 1 hierarchy of a controller.
-fn version_one_directory(mounts: &str, own: &str, controller: &str) -> Option<PathBuf> {
-    let (root, point) = mounts.lines().find_map(|line| {
-        let (root, point, kind, options) = mount_fields(line)?;
-        (kind == "cgroup" && options.split(',').any(|option| option == controller)).then_some((root, point))
-    })?;
-    let path = own.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        controllers.split(',').any(|name| name == controller).then_some(path)
-    })?;
-    Some(below_mount(point, root, path))
-}
-
-/// The directory of this process's cgroup in the version 2 hierarchy, and the root of that.
-fn version_two_directories(mounts: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
-    let (root, point) = mounts.lines().find_map(|line| {
-        let (root, point, kind, _) = mount_fields(line)?;
-        (kind == "cgroup2").then_some((root, point))
-    })?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some((below_mount(point, root, path), PathBuf::from(point)))
-}
-
-fn below_mount(point: &str, root: &str, path: &str) -> PathBuf {
-    let below = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/');
-    Path::new(point).join(below)
-}
-
-/// Root within the file system, mount point, type, super block options (proc(5), mountinfo).
-fn mount_fields(line: &str) -> Option<(&str, &str, &str, &str)> {
-    let (mount, system) = line.split_once(" - ")?;
-    let mut mount = mount.split(' ').skip(3);
-    let mut system = system.split(' ');
-    let (root, point, kind) = (mount.next()?, mount.next()?, system.next()?);
-    Some((root, point, kind, system.nth(1)?))
 }
 
 /// Makes a version 2 controller available below `parent`. A cgroup that is not the root hands controllers on only when it
@@ -425,23 +416,6 @@ pub(crate) fn pause(milliseconds: i32) {
 mod tests {
     use super::*;
 
-    const MOUNTS: &str = "\
-35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
-39 31 0:36 /docker/abc /sys/fs/cgroup/pids rw,relatime shared:5 - cgroup cgroup rw,pids
-41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
-    const OWN: &str = "8:pids:/docker/abc/x\n4:memory:/a/b\n0::/user.slice";
-
-    #[test]
-    fn the_own_cgroup_is_found_in_every_hierarchy() {
-        let one = |controller| version_one_directory(MOUNTS, OWN, controller);
-        assert_eq!(one("memory"), Some("/sys/fs/cgroup/memory/a/b".into()));
-        assert_eq!(one("pids"), Some("/sys/fs/cgroup/pids/x".into()));
-        assert_eq!(one("cpu"), None);
-        let two = version_two_directories(MOUNTS, OWN).unwrap();
-        assert_eq!(two.0, Path::new("/sys/fs/cgroup/unified/user.slice"));
-        assert_eq!(two.1, Path::new("/sys/fs/cgroup/unified"));
-    }
-
     #[test]
     fn kills_are_read_from_both_versions_files() {
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), 3);
@@ -491,15 +465,16 @@ mod tests {
         let cgroups = Cgroups { memory: Some(tree), ..Cgroups::default() };
         let expected = Enforcement { memory: true, processes: true, cpu: true, ..Enforcement::default() };
         assert_eq!(cgroups.enforcement(), expected);
-        // an ordinary file system makes no files of controllers: the creation fails, and leaves nothing
-        assert!(cgroups.create(3, 256, 9).is_err());
-        assert!(!directory.exists());
+        // an ordinary file system makes no files of controllers, and what is no file is not written to
+        let mut group = cgroups.create(3).unwrap();
+        assert!(directory.exists() && cgroups.limit(&group, 256, 9).is_err());
+        assert!(group.remove() && !directory.exists(), "nothing is left");
         fs::remove_dir_all(scratch).unwrap();
     }
 
     #[test]
     fn a_sandbox_of_a_machine_without_cgroups_gets_none() {
-        let mut group = Cgroups::default().create(1, 128, 64).unwrap();
+        let mut group = Cgroups::default().create(1).unwrap();
         assert!(group.join.is_empty());
         assert_eq!(Cgroups::default().enforcement(), Enforcement::default());
         assert!(group.remove());

@@ -23,7 +23,8 @@ use triplane_proxy::runtime::{Exit, Sandbox};
 
 use crate::network::{Entry as NetworkEntry, SandboxNetwork};
 use crate::protocol::{
-    Config, Enforcement, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec, receive, send,
+    Config, Defence, Enforcement, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec,
+    receive, send,
 };
 
 /// How long a spawner may take to get ready; it takes milliseconds.
@@ -56,8 +57,13 @@ pub enum SpawnerError {
     #[error("the spawner did not get ready in time")]
     Late,
     /// Sandboxes cannot be made here.
-    #[error("this machine cannot run sandboxes: {0}")]
-    Unusable(String),
+    #[error("this machine cannot run sandboxes: {reason}")]
+    Unusable {
+        /// Why.
+        reason: String,
+        /// Whether they might be made without namespaces.
+        without_namespaces: bool,
+    },
 }
 
 /// The spawner, whichever process it is at the moment.
@@ -77,15 +83,24 @@ struct Connection {
     socket: AsyncFd<OwnedFd>,
     process: Option<u32>,
     enforcement: Enforcement,
+    /// How many sandboxes that were built ahead wait for an order.
+    waiting: watch::Sender<usize>,
     sandboxes: Mutex<HashMap<u64, Entry>>,
 }
 
 /// A sandbox that was asked for.
 #[derive(Debug)]
 struct Entry {
-    started: Option<oneshot::Sender<Result<Arc<OwnedFd>, String>>>,
+    started: Option<oneshot::Sender<Result<Started, String>>>,
     pidfd: Option<Arc<OwnedFd>>,
     exit: watch::Sender<Option<Exit>>,
+}
+
+/// What the spawner says of a sandbox that runs.
+#[derive(Debug)]
+struct Started {
+    pidfd: Arc<OwnedFd>,
+    is_ahead: bool,
 }
 
 /// A sandbox that runs. It is killed when the handle is dropped.
@@ -93,6 +108,7 @@ struct Entry {
 pub struct SandboxHandle {
     /// Refers to its first process, even when the spawner is gone.
     pidfd: Arc<OwnedFd>,
+    is_ahead: bool,
     exit: watch::Receiver<Option<Exit>>,
 }
 
@@ -124,6 +140,20 @@ impl SpawnerClient {
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
         self.current.borrow().as_ref().map_or_else(Enforcement::default, |connection| connection.enforcement)
+    }
+
+    /// Waits until so many sandboxes that were built ahead wait for an order.
+    ///
+    /// # Errors
+    /// When the spawner is gone, or it takes too long.
+    pub async fn until_prebuilt(&self, count: usize) -> Result<(), String> {
+        let connection = self.connection().await.ok_or("the spawner is not running")?;
+        let mut waiting = connection.waiting.subscribe();
+        let enough = timeout(START_WITHIN, waiting.wait_for(|waiting| *waiting >= count)).await;
+        enough
+            .map_err(|_| "not so many are built ahead")?
+            .map(drop)
+            .map_err(|_| "the spawner died".to_owned())
     }
 
     /// The spawner's process id, unless it is being started again.
@@ -178,9 +208,9 @@ impl SpawnerClient {
         drop(descriptors);
         sent.map_err(|_| "the spawner does not read")?.map_err(|error| error.to_string())?;
         let answer = timeout(START_WITHIN, answer).await.map_err(|_| "the spawner did not answer in time")?;
-        let pidfd = answer.map_err(|_| "the spawner died")??;
+        let Started { pidfd, is_ahead } = answer.map_err(|_| "the spawner died")??;
         guard.armed = false;
-        Ok(SandboxHandle { pidfd, exit: exited })
+        Ok(SandboxHandle { pidfd, is_ahead, exit: exited })
     }
 
     /// The spawner that runs, or the next one, if it comes up in time.
@@ -234,8 +264,24 @@ impl SpawnerClient {
     }
 }
 
-/// Starts a spawner process and configures it.
+/// Starts a spawner; where an ordinary user cannot have namespaces, one that does without.
 async fn launch(command: &SpawnerCommand, config: &Config) -> Result<(Child, Arc<Connection>), SpawnerError> {
+    match launch_as(command, config).await {
+        Err(SpawnerError::Unusable { reason, without_namespaces: true }) => {
+            tracing::warn!(%reason, "sandboxes have no namespaces here");
+            let mut config = config.clone();
+            config.without.push(Defence::Namespaces);
+            launch_as(command, &config).await
+        }
+        launched => launched,
+    }
+}
+
+/// Starts a spawner process and configures it.
+async fn launch_as(
+    command: &SpawnerCommand,
+    config: &Config,
+) -> Result<(Child, Arc<Connection>), SpawnerError> {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(io::Error::from)?;
@@ -255,10 +301,12 @@ async fn launch(command: &SpawnerCommand, config: &Config) -> Result<(Child, Arc
     });
     match ready.await.map_err(|_| SpawnerError::Late)?? {
         Some((Reply::Ready(enforcement), _)) => {
-            let (process, sandboxes) = (child.id(), Mutex::default());
-            Ok((child, Arc::new(Connection { socket, process, enforcement, sandboxes })))
+            let (process, waiting, sandboxes) = (child.id(), watch::Sender::new(0), Mutex::default());
+            Ok((child, Arc::new(Connection { socket, process, enforcement, waiting, sandboxes })))
         }
-        Some((Reply::Unusable { reason }, _)) => Err(SpawnerError::Unusable(reason)),
+        Some((Reply::Unusable { reason, without_namespaces }, _)) => {
+            Err(SpawnerError::Unusable { reason, without_namespaces })
+        }
         _ => Err(SpawnerError::Start(io::Error::other("it ended before it was ready"))),
     }
 }
@@ -306,20 +354,25 @@ impl Connection {
 
     fn handle(&self, reply: Reply, mut descriptors: Vec<OwnedFd>) {
         match reply {
-            Reply::Started { id, pid } => {
-                tracing::debug!(sandbox = id, pid, "sandbox started");
+            Reply::Started { id, pid, is_ahead } => {
+                tracing::debug!(sandbox = id, pid, is_ahead, "sandbox started");
+                self.taken(is_ahead);
                 let mut table = self.lock();
                 let (Some(entry), Some(pidfd)) = (table.get_mut(&id), descriptors.pop()) else { return };
                 let pidfd = Arc::new(pidfd);
                 entry.pidfd = Some(Arc::clone(&pidfd));
                 if let Some(started) = entry.started.take()
-                    && let Err(Ok(pidfd)) = started.send(Ok(pidfd))
+                    && let Err(Ok(started)) = started.send(Ok(Started { pidfd, is_ahead }))
                 {
                     // nobody waits any more
-                    kill(&pidfd);
+                    kill(&started.pidfd);
                 }
             }
-            Reply::Failed { id, reason } => {
+            Reply::Stock { waiting } => {
+                self.waiting.send_replace(waiting);
+            }
+            Reply::Failed { id, reason, is_ahead } => {
+                self.taken(is_ahead);
                 let entry = self.lock().remove(&id);
                 if let Some(started) = entry.and_then(|entry| entry.started) {
                     // when nobody waits any more, nobody is to be told
@@ -334,6 +387,14 @@ impl Connection {
             }
             Reply::Ready(_) | Reply::Unusable { .. } => tracing::warn!("the spawner repeats itself"),
         }
+    }
+
+    /// A sandbox that waited, if it did, does not any more.
+    fn taken(&self, is_ahead: bool) {
+        self.waiting.send_if_modified(|waiting| {
+            *waiting -= usize::from(is_ahead).min(*waiting);
+            is_ahead
+        });
     }
 
     /// After the spawner's death: kills what may have survived it, and reports everything as lost.
@@ -376,6 +437,14 @@ impl Drop for StartGuard<'_> {
                 }
             });
         }
+    }
+}
+
+impl SandboxHandle {
+    /// Whether it was built ahead, and waited for this start.
+    #[must_use]
+    pub fn was_prebuilt(&self) -> bool {
+        self.is_ahead
     }
 }
 

@@ -4,6 +4,7 @@
 //! Everything in a sandbox dies when the server, the spawner or its own first process does. This crate alone has unsafe code
 //! (module `sys`). It never decides where a container runs, and never forks the server.
 
+mod bare;
 mod cgroup;
 pub mod client;
 pub mod code;
@@ -14,6 +15,7 @@ mod protocol;
 pub mod runtimes;
 mod sandbox;
 pub mod spawner;
+mod stock;
 mod sys;
 pub mod unpack;
 

@@ -45,12 +45,16 @@ pub struct NodeOptions {
     pub memory_mb: Option<u64>,
     /// How the spawner is started.
     pub spawner: SpawnerCommand,
+    /// The program that is the launcher of executables in another role: that of the spawner.
+    pub launcher: PathBuf,
     /// Where to look for interpreters; see [`usual_places`].
     pub interpreters: Candidates,
     /// The first of the user ids that sandboxes get, when the server runs as root.
     pub uid_base: u32,
     /// The most sandboxes at once.
     pub sandboxes_max: u32,
+    /// How many sandboxes are built ahead and kept waiting; each takes about half a megabyte.
+    pub prebuilt: u32,
     /// The most processes and threads in a sandbox; Node.js takes a dozen.
     pub processes_max: u64,
     /// How much unpacked code is kept that no container uses.
@@ -73,10 +77,12 @@ impl NodeOptions {
             node: NodeId(0),
             data: data.to_owned(),
             memory_mb: None,
+            launcher: spawner.program.clone(),
             spawner,
             interpreters: usual_places(std::env::var_os("PATH").as_deref()),
             uid_base: 200_000,
             sandboxes_max: 10_000,
+            prebuilt: 2,
             processes_max: 256,
             code_bytes_max: 2048 * MB,
             unpack: UnpackLimits::default(),
@@ -115,6 +121,7 @@ struct Inner {
     offer: NodeOffer,
     interpreters: Interpreters,
     code: Arc<CodeCache>,
+    code_root: PathBuf,
     spawner: Arc<SpawnerClient>,
     proxies: Arc<Shared>,
     containers: papaya::HashMap<ContainerId, Arc<Held>>,
@@ -152,8 +159,7 @@ impl Node {
         let data = std::path::absolute(&options.data)?;
         let (root, code_root) = (data.join("sandbox"), data.join("code"));
         std::fs::create_dir_all(&root)?;
-        let interpreters =
-            Interpreters::find(&data, &options.interpreters, options.spawner.program.clone()).await?;
+        let interpreters = Interpreters::find(&data, &options.interpreters, options.launcher.clone()).await?;
         let (directory, bytes_max, unpack) = (code_root.clone(), options.code_bytes_max, options.unpack);
         let open = move || CodeCache::open(&directory, bytes_max, unpack, code);
         let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
@@ -166,6 +172,7 @@ impl Node {
             options,
             interpreters,
             code,
+            code_root,
             spawner,
             proxies,
             containers: papaya::HashMap::new(),
@@ -325,7 +332,11 @@ impl Inner {
         let memory_mb = spec.action.limits.memory_mb;
         let sandbox = self.interpreters.spec(&exec.kind, memory_mb, self.options.processes_max);
         let mut sandbox = sandbox.ok_or_else(|| StartError::UnknownKind(exec.kind.clone()))?;
-        let (code, mount) = self.code(&exec.code, exec.binary).await?;
+        let has_root = self.spawner.enforcement().namespaces;
+        if !has_root {
+            sandbox.arguments = self.interpreters.outside(&sandbox.arguments);
+        }
+        let (code, mount) = self.code(&exec.code, exec.binary, has_root).await?;
         sandbox.code = code.as_ref().map(|code| code.name().to_owned());
         let failed = |error: io::Error| StartError::Sandbox(error.to_string());
         let (near, far) = descriptors().map_err(failed)?;
@@ -345,11 +356,21 @@ impl Inner {
     }
 
     /// The action's code. Code that cannot be used is no reason not to start: the first call is to say why.
-    async fn code(&self, hash: &CodeHash, binary: bool) -> Result<(Option<CodeUse>, CodeMount), StartError> {
+    /// Without a root of its own a sandbox sees it where it is.
+    async fn code(
+        &self,
+        hash: &CodeHash,
+        binary: bool,
+        has_root: bool,
+    ) -> Result<(Option<CodeUse>, CodeMount), StartError> {
         match self.code.get(hash, binary).await {
             Ok(code) => {
                 let name = if code.archive { ARCHIVE } else { SOURCE };
-                let path = format!("{ACTION}/{name}");
+                let path = if has_root {
+                    format!("{ACTION}/{name}")
+                } else {
+                    self.code_root.join(code.name()).join(name).display().to_string()
+                };
                 let mount = CodeMount { path, archive: code.archive, fault: None };
                 Ok((Some(code), mount))
             }
@@ -432,6 +453,7 @@ fn configuration(
         binds: binds?,
         uid_base: options.uid_base,
         sandboxes_max: options.sandboxes_max,
+        prebuilt: options.prebuilt,
         without: options.without.clone(),
     })
 }

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// The longest message: arguments and environment of a runtime fit many times.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// The most descriptors beside a message: socket, stdout, stderr, network namespace.
-const DESCRIPTORS_MAX: usize = 4;
+/// The most descriptors beside a message: socket, stdout, stderr, code, network namespace.
+const DESCRIPTORS_MAX: usize = 5;
 
 /// Server to spawner.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub(crate) enum Reply {
     Unusable {
         /// Why.
         reason: String,
+        /// Whether they might be made without namespaces.
+        without_namespaces: bool,
     },
     /// The program runs; beside it travels a descriptor of its process.
     Started {
@@ -56,6 +58,13 @@ pub(crate) enum Reply {
         id: u64,
         /// Its first process, as the spawner sees it.
         pid: i32,
+        /// Whether it was built ahead of its order.
+        is_ahead: bool,
+    },
+    /// Sandboxes that were built ahead have become ready, or died.
+    Stock {
+        /// How many wait.
+        waiting: usize,
     },
     /// It was not started; nothing of it is left.
     Failed {
@@ -63,6 +72,8 @@ pub(crate) enum Reply {
         id: u64,
         /// Why.
         reason: String,
+        /// Whether it was built ahead of its order.
+        is_ahead: bool,
     },
     /// It ended; nothing of it is left.
     Exited {
@@ -95,10 +106,13 @@ pub(crate) enum SandboxExit {
     OutOfMemory,
 }
 
-/// What the kernel holds sandboxes to on this machine. The namespaces are not in it: without them there are no sandboxes.
+/// What the kernel holds sandboxes to on this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Enforcement {
+    /// Processes, mounts, IPC and a root of a sandbox's own. Without them it sees the host's processes and shares its disk, and
+    /// what of its files it reads is up to `file_rules`.
+    pub namespaces: bool,
     /// Memory, by a cgroup. Without it an action's memory limit is only a promise.
     pub memory: bool,
     /// The number of processes and threads, by a cgroup. Without it a limit per user id remains.
@@ -121,8 +135,9 @@ pub struct Enforcement {
 impl Enforcement {
     /// Each by its name, and whether it is enforced.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, bool); 8] {
+    pub fn entries(&self) -> [(&'static str, bool); 9] {
         [
+            ("namespaces", self.namespaces),
             ("memory", self.memory),
             ("processes", self.processes),
             ("cpu", self.cpu),
@@ -144,6 +159,8 @@ impl Enforcement {
 /// What keeps a sandbox in. All of it is on, but for tests that show what each is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Defence {
+    /// All namespaces, and what is done with them; an ordinary user's machine may have none.
+    Namespaces,
     /// A root file system of its own instead of the host's.
     Root,
     /// That root, and the action's code, cannot be written to.
@@ -190,6 +207,8 @@ pub struct Config {
     pub uid_base: u32,
     /// The most sandboxes at once, each with its user id.
     pub sandboxes_max: u32,
+    /// How many sandboxes are built ahead of their orders and kept waiting.
+    pub prebuilt: u32,
     /// What is switched off, to test what it is good for; empty in earnest.
     #[serde(default)]
     pub without: Vec<Defence>,

@@ -2,36 +2,36 @@
 //!
 //! It ends, and takes every sandbox with it, when the server's end of its control socket closes, however the server ended.
 
+mod start;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{Mode, OFlags};
-use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use crate::bare::Bare;
 use crate::cgroup::{Cgroups, Group};
-use crate::protocol::{
-    Config, MESSAGE_BYTES_MAX, Network, Reply, Request, SandboxExit, SandboxSpec, receive, send,
-};
-use crate::sandbox::child::{Descriptors, Plan, only_execution_failed, read_report};
+use crate::protocol::{Config, Defence, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, receive, send};
 use crate::sandbox::confine::Prepared;
-use crate::sandbox::template;
-use crate::sys::{self, Cloned, SingleThreaded};
+use crate::sandbox::report::{self, Report};
+use crate::sandbox::template::{self, Privilege};
+use crate::stock::Stock;
+use crate::sys::{self, SingleThreaded};
 
 /// Numbers below this are kept for the runtimes' descriptors.
 const RESERVED_DESCRIPTORS: i32 = 10;
-/// What a sandbox's events are about, in the lowest bits of its epoll data.
+/// What a sandbox's events are about, in the lowest bits of its epoll data; above them is its number.
 const CONTROL: u64 = 0;
 const PROCESS: u64 = 1;
-const REPORT: u64 = 2;
+const CHANNEL: u64 = 2;
 const MEMORY: u64 = 3;
-/// The sandbox that is only tried.
-const TRIAL: u64 = u64::MAX >> 2;
 /// How often the removal of a cgroup is tried again whose processes are still leaving.
-const RETRY_MS: i64 = 5;
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Runs the spawner on its end of the control socket, until the server is gone. Call it first thing in the process, before
 /// there is any other thread.
@@ -61,27 +61,48 @@ struct Spawner {
     null: OwnedFd,
     prepared: Prepared,
     cgroups: Cgroups,
+    /// Where there are no namespaces.
+    bare: Option<Bare>,
     config: Config,
-    sandboxes: BTreeMap<u64, Running>,
+    /// By numbers of ours.
+    sandboxes: BTreeMap<u64, Sandbox>,
+    /// Those that the server knows: their numbers by its.
+    ordered: BTreeMap<u64, u64>,
+    /// The number of the next one.
+    next: u64,
+    stock: Stock,
     /// Which user ids are taken, counted from the first.
     slots: Vec<bool>,
+    /// Whether directories are being removed.
+    is_removing: bool,
     /// Cgroups that could not be removed yet.
     leftovers: Vec<Group>,
     buffer: Vec<u8>,
+    started: Instant,
 }
 
 /// A sandbox from clone to the removal of its cgroups.
 #[derive(Debug)]
-struct Running {
+struct Sandbox {
+    /// None while it waits for it.
+    order: Option<Ordered>,
     pid: i32,
     pidfd: OwnedFd,
     /// Until the program was executed.
-    report: Option<OwnedFd>,
+    channel: Option<OwnedFd>,
     /// Why it was not.
     failure: Option<String>,
     group: Group,
     ran_out_of_memory: bool,
     slot: usize,
+}
+
+/// What a sandbox is for the server.
+#[derive(Clone, Copy, Debug)]
+struct Ordered {
+    id: u64,
+    /// Whether it waited for its order.
+    is_ahead: bool,
 }
 
 impl Spawner {
@@ -99,16 +120,18 @@ impl Spawner {
             Ok(privilege) => privilege,
             Err(reason) => {
                 cgroups.remove();
-                send(&control, &Reply::Unusable { reason }, &[])?;
+                send(&control, &unusable(reason, &config), &[])?;
                 return Ok(None);
             }
         };
+        let bare = (privilege == Privilege::Bare).then(|| Bare::start(&config)).transpose()?;
         let prepared = Prepared::new(&config, privilege, cgroups.enforcement())?;
         // not allowed without privileges, and only a matter of speed
         let _ = rustix::process::setpriority_process(None, -5);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &control, EventData::new_u64(CONTROL), EventFlags::IN)?;
         let slots = vec![false; usize::try_from(config.sandboxes_max).unwrap_or(usize::MAX)];
+        let stock = Stock::new(usize::try_from(config.prebuilt).unwrap_or(usize::MAX), Duration::ZERO);
         let mut spawner = Self {
             proof,
             control,
@@ -116,50 +139,26 @@ impl Spawner {
             null,
             prepared,
             cgroups,
+            bare,
             config,
             sandboxes: BTreeMap::new(),
+            ordered: BTreeMap::new(),
+            next: 0,
+            stock,
             slots,
+            is_removing: false,
             leftovers: Vec::new(),
             buffer,
+            started: Instant::now(),
         };
         if let Err(reason) = spawner.try_a_sandbox() {
             spawner.end_everything();
-            send(&spawner.control, &Reply::Unusable { reason }, &[])?;
+            send(&spawner.control, &unusable(reason, &spawner.config), &[])?;
             return Ok(None);
         }
         let enforcement = spawner.prepared.enforcement(spawner.cgroups.enforcement());
         send(&spawner.control, &Reply::Ready(enforcement), &[])?;
         Ok(Some(spawner))
-    }
-
-    /// Sets a sandbox up that has nothing to execute: what this machine refuses is found out now and not by the first call.
-    fn try_a_sandbox(&mut self) -> Result<(), String> {
-        // a directory cannot be executed
-        let spec = SandboxSpec {
-            arguments: vec!["/".to_owned()],
-            environment: Vec::new(),
-            memory_mb: 64,
-            processes_max: 16,
-            code: None,
-        };
-        let text = |error: io::Error| error.to_string();
-        let descriptors: io::Result<_> = (0..3).map(|_| self.null.try_clone()).collect();
-        self.start_sandbox(TRIAL, &spec, Network::Host, descriptors.map_err(text)?).map_err(text)?;
-        let Some(mut running) = self.sandboxes.remove(&TRIAL) else { return Ok(()) };
-        self.slots[running.slot] = false;
-        wait(&running).map_err(text)?;
-        let mut message = [0; 16];
-        let read = running.report.as_ref().map_or(Ok(0), |report| rustix::io::read(report, &mut message));
-        if !running.group.remove() {
-            self.leftovers.push(running.group);
-        }
-        match read {
-            Ok(length) if only_execution_failed(&message[..length]) => Ok(()),
-            Ok(length) => {
-                Err(read_report(&message[..length]).unwrap_or_else(|| "a trial ended early".to_owned()))
-            }
-            Err(error) => Err(error.to_string()),
-        }
     }
 
     /// Serves until the server is gone, and then clears away.
@@ -171,29 +170,46 @@ impl Spawner {
 
     fn serve_requests(&mut self) -> io::Result<()> {
         loop {
-            let retry = rustix::event::Timespec { tv_sec: 0, tv_nsec: RETRY_MS * 1_000_000 };
-            let timeout = (!self.leftovers.is_empty()).then_some(&retry);
+            let timeout = self.timeout();
             let mut events = Vec::with_capacity(16);
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout) {
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             self.leftovers.retain_mut(|group| !group.remove());
+            self.is_removing = self.bare.as_mut().is_some_and(Bare::is_removing);
             for event in events {
                 let data = event.data.u64();
-                let id = data >> 2;
+                let number = data >> 2;
                 match data & 3 {
                     CONTROL => {
                         if !self.take_requests()? {
                             return Ok(());
                         }
                     }
-                    PROCESS => self.reap(id)?,
-                    REPORT => self.read_report(id)?,
-                    _ => self.out_of_memory(id),
+                    PROCESS => self.reap(number)?,
+                    CHANNEL => self.take_report(number)?,
+                    _ => self.out_of_memory(number),
                 }
             }
+            if self.stock.next_in(self.now()) == Some(Duration::ZERO) {
+                self.build_ahead();
+            }
         }
+    }
+
+    /// How long nothing needs to be done if nothing happens.
+    fn timeout(&self) -> Option<rustix::event::Timespec> {
+        let retry = (!self.leftovers.is_empty() || self.is_removing).then_some(RETRY);
+        let ahead = self.stock.next_in(self.now()).filter(|_| self.has_room());
+        // a whole millisecond more, so that it is over when this ends
+        let ahead = ahead.map(|ahead| ahead + Duration::from_millis(1));
+        let least = retry.into_iter().chain(ahead).min()?;
+        rustix::event::Timespec::try_from(least).ok()
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Handles what is there; says whether the server still is.
@@ -209,128 +225,95 @@ impl Spawner {
             match request {
                 (Request::Start { id, spec, network }, descriptors) => {
                     if let Err(reason) = self.start_sandbox(id, &spec, network, descriptors) {
-                        self.tell(&Reply::Failed { id, reason: reason.to_string() }, None)?;
+                        let reason = reason.to_string();
+                        self.tell(&Reply::Failed { id, reason, is_ahead: false }, None)?;
+                    }
+                    self.stock.started(self.now());
+                }
+                (Request::Kill { id }, _) => {
+                    if let Some(&number) = self.ordered.get(&id) {
+                        self.kill(number);
                     }
                 }
-                (Request::Kill { id }, _) => self.kill(id),
                 (Request::Configure(_), _) => return Err(io::Error::other("configured twice")),
             }
         }
     }
 
-    fn start_sandbox(
-        &mut self,
-        id: u64,
-        spec: &SandboxSpec,
-        network: Network,
-        mut descriptors: Vec<OwnedFd>,
-    ) -> io::Result<()> {
-        let given = if network == Network::Given { descriptors.pop() } else { None };
-        let loopback = network == Network::Loopback;
-        let Ok([socket, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
-            return Err(io::Error::other("a sandbox needs three descriptors"));
-        };
-        let slot = self.slots.iter().position(|taken| !taken);
-        let slot = slot.ok_or_else(|| io::Error::other("too many sandboxes on this node"))?;
-        let own_uid = self.config.uid_base + u32::try_from(slot).map_err(io::Error::other)?;
-        let mut group = self.cgroups.create(id, spec.memory_mb, spec.processes_max)?;
-        let (read, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let cloned =
-            Plan::new(spec, &self.prepared, own_uid, std::mem::take(&mut group.join)).and_then(|plan| {
-                let descriptors = Descriptors {
-                    null: self.null.as_fd(),
-                    stdout,
-                    stderr,
-                    socket,
-                    report,
-                    network: given,
-                    loopback,
-                };
-                let more = if loopback { libc::CLONE_NEWNET } else { 0 };
-                match self.proof.clone_with(plan.namespaces() | more)? {
-                    Cloned::Child => plan.become_runtime(&self.proof, &descriptors),
-                    Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
-                }
-            });
-        let (pid, pidfd) = match cloned {
-            Ok(cloned) => cloned,
-            Err(error) => {
-                group.remove();
-                return Err(error);
+    /// The channel was closed by exec, or tells that a sandbox waits or failed.
+    fn take_report(&mut self, number: u64) -> io::Result<()> {
+        let Some(sandbox) = self.sandboxes.get_mut(&number) else { return Ok(()) };
+        let Some(channel) = &sandbox.channel else { return Ok(()) };
+        match read_report(channel) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Ok(Some(Report::Waiting)) => {
+                self.stock.ready(number);
+                self.tell(&Reply::Stock { waiting: self.stock.waiting() }, None)?;
+                return self.take_report(number);
             }
-        };
-        let running =
-            Running { pid, pidfd, report: Some(read), failure: None, group, ran_out_of_memory: false, slot };
-        self.slots[slot] = true;
-        let running = self.sandboxes.entry(id).insert_entry(running).into_mut();
-        watch(&self.epoll, &running.pidfd, id, PROCESS)?;
-        if let Some(report) = &running.report {
-            watch(&self.epoll, report, id, REPORT)?;
+            Ok(None) => {}
+            Ok(Some(Report::Failed(reason) | Report::NothingToExecute(reason))) => {
+                sandbox.failure = Some(reason);
+            }
+            Err(error) => sandbox.failure = Some(format!("cannot read the report of a child: {error}")),
         }
-        if let Some(event) = &running.group.out_of_memory {
-            watch(&self.epoll, event, id, MEMORY)?;
-        }
-        Ok(())
+        // a child that was just cloned may have this descriptor for a moment, so closing it would not end the watch
+        epoll::delete(&self.epoll, channel)?;
+        sandbox.channel = None;
+        let (Some(Ordered { id, is_ahead }), None) = (sandbox.order, &sandbox.failure) else { return Ok(()) };
+        let (pid, pidfd) = (sandbox.pid, sandbox.pidfd.try_clone()?);
+        self.tell(&Reply::Started { id, pid, is_ahead }, Some(&pidfd))
     }
 
-    /// The report pipe was closed by exec, or tells of a failure.
-    fn read_report(&mut self, id: u64) -> io::Result<()> {
-        let Some(running) = self.sandboxes.get_mut(&id) else { return Ok(()) };
-        let Some(report) = running.report.take() else { return Ok(()) };
-        let mut message = [0; 16];
-        match rustix::io::read(&report, &mut message) {
-            Err(rustix::io::Errno::AGAIN) => {
-                running.report = Some(report);
-                return Ok(());
-            }
-            Ok(0) => {}
-            Ok(length) => {
-                running.failure = read_report(&message[..length]);
-                return Ok(());
-            }
-            Err(error) => {
-                running.failure = Some(format!("cannot read the report of a child: {error}"));
-                return Ok(());
-            }
-        }
-        let (pid, pidfd) = (running.pid, running.pidfd.try_clone()?);
-        self.tell(&Reply::Started { id, pid }, Some(&pidfd))
+    /// Ends and removes what the end of a sandbox's first process leaves where it has no namespaces.
+    fn clear_up(&mut self, number: u64) -> io::Result<()> {
+        let Some(bare) = &mut self.bare else { return Ok(()) };
+        bare.end_orphans(|pid| self.sandboxes.values().any(|sandbox| sandbox.pid == pid));
+        bare.remove_home(&self.proof, number)
     }
 
     /// The first process of a sandbox ended, and with it, in its pid namespace, all others.
-    fn reap(&mut self, id: u64) -> io::Result<()> {
-        self.read_report(id)?;
-        let Some(mut running) = self.sandboxes.remove(&id) else { return Ok(()) };
+    fn reap(&mut self, number: u64) -> io::Result<()> {
+        self.take_report(number)?;
+        let Some(mut sandbox) = self.sandboxes.remove(&number) else { return Ok(()) };
         // the server has this descriptor too, so closing it here would not end the watch
-        epoll::delete(&self.epoll, &running.pidfd)?;
-        let exit = wait(&running)?;
-        let out_of_memory = running.ran_out_of_memory || running.group.out_of_memory_kills() > 0;
-        if !running.group.remove() {
-            self.leftovers.push(running.group);
+        epoll::delete(&self.epoll, &sandbox.pidfd)?;
+        let exit = wait(&sandbox)?;
+        self.clear_up(number)?;
+        let out_of_memory = sandbox.ran_out_of_memory || sandbox.group.out_of_memory_kills() > 0;
+        if !sandbox.group.remove() {
+            self.leftovers.push(sandbox.group);
         }
-        self.slots[running.slot] = false;
-        drop(running.pidfd);
+        self.slots[sandbox.slot] = false;
+        drop(sandbox.pidfd);
+        let Some(Ordered { id, is_ahead }) = sandbox.order else {
+            let reason = sandbox.failure.unwrap_or_else(|| format!("{exit:?}"));
+            eprintln!("triplane spawner: a sandbox without an order ended: {reason}");
+            self.stock.lost(Some(number), self.now());
+            return self.tell(&Reply::Stock { waiting: self.stock.waiting() }, None);
+        };
+        self.ordered.remove(&id);
         // told last: then nothing of it is held here any more
-        match running.failure {
-            Some(reason) => self.tell(&Reply::Failed { id, reason }, None),
+        match sandbox.failure {
+            Some(reason) => self.tell(&Reply::Failed { id, reason, is_ahead }, None),
             None if out_of_memory => self.tell(&Reply::Exited { id, exit: SandboxExit::OutOfMemory }, None),
             None => self.tell(&Reply::Exited { id, exit }, None),
         }
     }
 
     /// The kernel is about to kill a process of this sandbox, or has; the others are of no use then.
-    fn out_of_memory(&mut self, id: u64) {
-        let Some(running) = self.sandboxes.get_mut(&id) else { return };
-        running.ran_out_of_memory = true;
+    fn out_of_memory(&mut self, number: u64) {
+        let Some(sandbox) = self.sandboxes.get_mut(&number) else { return };
+        sandbox.ran_out_of_memory = true;
         // level-triggered: once is enough
-        running.group.out_of_memory = None;
-        self.kill(id);
+        sandbox.group.out_of_memory = None;
+        self.kill(number);
     }
 
-    fn kill(&self, id: u64) {
-        if let Some(running) = self.sandboxes.get(&id) {
+    fn kill(&self, number: u64) {
+        if let Some(sandbox) = self.sandboxes.get(&number) {
             // it is not reaped yet, so this cannot fail but for a process that ended
-            let _ = rustix::process::pidfd_send_signal(&running.pidfd, Signal::KILL);
+            let _ = rustix::process::pidfd_send_signal(&sandbox.pidfd, Signal::KILL);
         }
     }
 
@@ -345,16 +328,28 @@ impl Spawner {
     }
 
     fn end_everything(&mut self) {
-        let ids: Vec<u64> = self.sandboxes.keys().copied().collect();
-        ids.iter().for_each(|&id| self.kill(id));
-        for (_, mut running) in std::mem::take(&mut self.sandboxes) {
-            if let Err(error) = wait(&running) {
+        let numbers: Vec<u64> = self.sandboxes.keys().copied().collect();
+        numbers.iter().for_each(|&number| self.kill(number));
+        for (_, mut sandbox) in std::mem::take(&mut self.sandboxes) {
+            if let Err(error) = wait(&sandbox) {
                 eprintln!("triplane spawner: cannot wait for sandbox: {error}");
             }
-            running.group.remove();
+            sandbox.group.remove();
+        }
+        if let Some(bare) = &self.bare {
+            bare.end_orphans(|_| false);
+            if let Err(error) = bare.remove_homes() {
+                eprintln!("triplane spawner: the next one removes what is left of sandboxes: {error}");
+            }
         }
         self.cgroups.remove();
     }
+}
+
+/// What the server is told when sandboxes cannot be made so: an ordinary user may do without namespaces.
+fn unusable(reason: String, config: &Config) -> Reply {
+    let is_root = rustix::process::geteuid().is_root();
+    Reply::Unusable { reason, without_namespaces: !is_root && config.has(Defence::Namespaces) }
 }
 
 /// Moves the control socket out of the way of the descriptors that runtimes get, and fills those numbers.
@@ -380,14 +375,26 @@ fn configuration(control: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Conf
     }
 }
 
-fn watch(epoll: &OwnedFd, descriptor: &OwnedFd, id: u64, about: u64) -> io::Result<()> {
-    Ok(epoll::add(epoll, descriptor, EventData::new_u64(id << 2 | about), EventFlags::IN)?)
+fn watch(epoll: &OwnedFd, descriptor: &OwnedFd, number: u64, about: u64) -> io::Result<()> {
+    Ok(epoll::add(epoll, descriptor, EventData::new_u64(number << 2 | about), EventFlags::IN)?)
+}
+
+/// What a child says; `None` when its end of the channel is closed.
+fn read_report(channel: &OwnedFd) -> io::Result<Option<Report>> {
+    let mut message = [0; report::BYTES_MAX + 1];
+    let flags = rustix::net::RecvFlags::DONTWAIT;
+    let (length, _) = rustix::io::retry_on_intr(|| rustix::net::recv(channel, &mut message[..], flags))?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let report = Report::read(&message[..length]);
+    report.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it makes no sense"))
 }
 
 /// Waits for a process that ended or was killed.
-fn wait(running: &Running) -> io::Result<SandboxExit> {
+fn wait(sandbox: &Sandbox) -> io::Result<SandboxExit> {
     let status = rustix::io::retry_on_intr(|| {
-        rustix::process::waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED)
+        rustix::process::waitid(WaitId::PidFd(sandbox.pidfd.as_fd()), WaitIdOptions::EXITED)
     })?;
     Ok(match status {
         Some(status) => match (status.exit_status(), status.terminating_signal()) {

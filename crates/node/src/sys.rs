@@ -170,6 +170,18 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
 /// # Errors
 /// What the kernel says.
 pub(crate) fn set_mount_attributes(path: &CStr, attributes: u64) -> io::Result<()> {
+    mount_setattr(rustix::fs::CWD, path, 0, attributes)
+}
+
+/// The same for a mount that is attached to nothing.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn set_attributes_of_mount(mount: BorrowedFd<'_>, attributes: u64) -> io::Result<()> {
+    mount_setattr(mount, c"", libc::AT_EMPTY_PATH, attributes)
+}
+
+fn mount_setattr(directory: BorrowedFd<'_>, path: &CStr, flags: c_int, attributes: u64) -> io::Result<()> {
     // SAFETY: all-zero is a valid value of this plain struct of integers.
     let mut attr: libc::mount_attr = unsafe { std::mem::zeroed() };
     attr.attr_set = attributes;
@@ -177,9 +189,9 @@ pub(crate) fn set_mount_attributes(path: &CStr, attributes: u64) -> io::Result<(
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
+            directory.as_raw_fd(),
             path.as_ptr(),
-            libc::AT_RECURSIVE,
+            flags | libc::AT_RECURSIVE,
             &raw const attr,
             std::mem::size_of_val(&attr),
         )

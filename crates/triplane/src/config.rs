@@ -82,7 +82,7 @@ pub(crate) struct ActivationsConfig {
 }
 
 /// What the node runs.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct NodeConfig {
     /// The Node.js to run actions with; the first usable one on `PATH` when absent.
@@ -100,8 +100,24 @@ pub(crate) struct NodeConfig {
     /// The `java` of a JDK, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) java: Option<PathBuf>,
+    /// How many sandboxes are built ahead and wait for a start.
+    pub(crate) prebuilt: u32,
     /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
     pub(crate) require_isolation: bool,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            nodejs: None,
+            python: None,
+            ruby: None,
+            php: None,
+            java: None,
+            prebuilt: 2,
+            require_isolation: false,
+        }
+    }
 }
 
 impl NodeConfig {

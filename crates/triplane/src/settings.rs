@@ -110,6 +110,7 @@ pub(crate) fn node(config: &Config, networks: Arc<Networks>) -> anyhow::Result<N
     let mut options = NodeOptions::new(&config.data_dir, spawner);
     options.memory_mb = config.pool.memory_mb;
     options.networks = networks;
+    options.prebuilt = config.node.prebuilt;
     options.require_isolation = config.node.require_isolation;
     for (language, named) in config.node.interpreters() {
         if let Some(path) = named {

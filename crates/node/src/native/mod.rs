@@ -27,8 +27,8 @@ use frames::{Frame, Frames};
 
 /// The socket's number at the start.
 const SOCKET: i32 = 3;
-/// An executable that came as a file is copied to where it may be executed.
-const COPY: &str = "/tmp/exec";
+/// An executable that came as a file is copied to where it may be executed: below the directory for temporary files.
+const COPY: &str = "exec";
 /// An archive's executable.
 const ENTRY: &str = "exec";
 const NO_BINARY: &str = "The action failed to generate or locate a binary. See logs for details.";
@@ -170,9 +170,11 @@ fn copy_executable(code: &Path) -> std::io::Result<(PathBuf, PathBuf)> {
             "it is neither a binary of this system (ELF) nor a script that begins with #!",
         ));
     }
-    std::fs::write(COPY, bytes)?;
-    std::fs::set_permissions(COPY, std::fs::Permissions::from_mode(0o755))?;
-    Ok((COPY.into(), Path::new(COPY).parent().unwrap_or(Path::new("/")).to_owned()))
+    let directory = std::env::temp_dir();
+    let copy = directory.join(COPY);
+    std::fs::write(&copy, bytes)?;
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))?;
+    Ok((copy, directory))
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -97,7 +97,8 @@ impl Interpreters {
     }
 
     /// What sandboxes must see: sources outside, targets inside.
-    pub(crate) fn binds(&self) -> Vec<(PathBuf, PathBuf)> {
+    #[must_use]
+    pub fn binds(&self) -> Vec<(PathBuf, PathBuf)> {
         let mut binds = vec![
             (self.launchers.clone(), LAUNCHERS.into()),
             (self.native.clone(), executable::LAUNCHER.into()),
@@ -110,13 +111,23 @@ impl Interpreters {
     }
 
     /// The sandbox of an action; `None` when this node does not run its kind.
-    pub(crate) fn spec(&self, kind: &str, memory_mb: u64, processes_max: u64) -> Option<SandboxSpec> {
+    #[must_use]
+    pub fn spec(&self, kind: &str, memory_mb: u64, processes_max: u64) -> Option<SandboxSpec> {
         let arguments = match executable::arguments(kind) {
             Some(arguments) => arguments,
             None => self.interpreted(kind, memory_mb)?,
         };
         let environment = ENVIRONMENT.iter().map(ToString::to_string).collect();
         Some(SandboxSpec { arguments, environment, memory_mb, processes_max, code: None })
+    }
+
+    /// A command of [`Interpreters::spec`] as it is where there is no root of a sandbox's own: with the host's paths.
+    #[must_use]
+    pub fn outside(&self, arguments: &[String]) -> Vec<String> {
+        let mut binds = self.binds();
+        // the innermost first
+        binds.sort_by_key(|(_, target)| std::cmp::Reverse(target.components().count()));
+        arguments.iter().map(|argument| outside(argument, &binds)).collect()
     }
 
     /// The command of a kind that needs an interpreter.
@@ -164,6 +175,20 @@ impl Found {
         }
         is_safe
     }
+}
+
+/// An argument whose paths, alone, after `=` or in a list, are the host's.
+fn outside(argument: &str, binds: &[(PathBuf, PathBuf)]) -> String {
+    let host = |piece: &str| {
+        let path = piece.trim_end_matches(['=', ':']);
+        let end = &piece[path.len()..];
+        let found = binds.iter().find_map(|(source, target)| {
+            let rest = Path::new(path).strip_prefix(target).ok()?;
+            Some(if rest.as_os_str().is_empty() { source.clone() } else { source.join(rest) })
+        });
+        found.map_or_else(|| piece.to_owned(), |found| format!("{}{end}", found.display()))
+    };
+    argument.split_inclusive(['=', ':']).map(host).collect()
 }
 
 fn is_system(path: &Path) -> bool {
@@ -260,6 +285,24 @@ mod tests {
         let python = interpreters(vec![found("python", "/opt/py/bin/python3", (3, 12), "/opt/py")]);
         assert_eq!(python.spec("python:3.12", 128, 64).unwrap().arguments[0], "/opt/py/bin/python3");
         assert_eq!(python.binds()[2], ("/opt/py".into(), "/opt/py".into()));
+    }
+
+    #[test]
+    fn a_command_has_the_hosts_paths_where_there_is_no_root() {
+        let cached = nodejs("/root/.cache/node/bin/node", 20);
+        let arguments = ["/runtime/node", "-X=/triplane/a", "-cp", "/triplane/a:/usr/b:/triplanes", "x=1:2"];
+        assert_eq!(
+            cached.outside(&arguments.map(str::to_owned)),
+            [
+                "/root/.cache/node/bin/node",
+                "-X=/data/runtimes/a",
+                "-cp",
+                "/data/runtimes/a:/usr/b:/triplanes",
+                "x=1:2"
+            ]
+        );
+        let native = ["/runtime/triplane", "native-launcher", "loop"].map(str::to_owned);
+        assert_eq!(cached.outside(&native), ["/bin/triplane", "native-launcher", "loop"]);
     }
 
     #[test]

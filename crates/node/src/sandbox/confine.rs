@@ -1,18 +1,19 @@
 //! How a child ties its own hands once it is in its namespaces: limits, capabilities, landlock, the filter of system calls.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use libc::sock_filter;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::protocol::{Config, Defence, Enforcement};
 use crate::sandbox::seccomp;
-use crate::sandbox::template::Privilege;
+use crate::sandbox::template::{self, Privilege};
 use crate::sys::{self, LandlockRules};
 
 /// Limits of each process. Node.js and the JVM need a few hundred descriptors; locked memory and queued signals are the
@@ -28,6 +29,8 @@ const LIMITS: [(Resource, u64); 6] = [
 /// What a process may have beyond twice its sandbox's memory limit where no cgroup holds it to that, in MB: stacks of threads
 /// and what a virtual machine sets aside count here, used or not. The JVM takes 300 before it does anything.
 const DATA_BEYOND_MB: u64 = 512;
+/// The processes and threads of a user whose sandboxes share its id with everything else that it runs.
+const USER_PROCESSES_MAX: u64 = 4096;
 /// What `/proc` tells of the kernel and of others' keys and no program needs. Only what others may read is covered.
 const MASKED: [&str; 8] = [
     "proc/kallsyms",
@@ -46,6 +49,7 @@ const WRITE_FILE: u64 = 1 << 1;
 const MAKE_DEVICES: u64 = 1 << 6 | 1 << 11;
 const TRUNCATE: u64 = 1 << 14;
 const IOCTL: u64 = 1 << 15;
+const OF_FILES: u64 = 0b111 | TRUNCATE | IOCTL;
 /// Abstract Unix sockets and signals that cross the border.
 const SCOPED: u64 = 0b11;
 
@@ -58,6 +62,11 @@ pub(crate) struct Prepared {
     without: Vec<Defence>,
     /// Empty on a kernel that has no filters.
     filter: Vec<sock_filter>,
+    /// Goes before it where there is no network namespace to be alone in.
+    network_filter: Vec<sock_filter>,
+    /// Without a root of its own: what of the host's a sandbox may read, and which devices it may use.
+    shown: Vec<PathBuf>,
+    devices: Vec<PathBuf>,
     /// The version of landlock; 0 without.
     landlock: u32,
     /// Whether a cgroup holds sandboxes to their memory.
@@ -76,6 +85,9 @@ impl Prepared {
             masked: if config.has(Defence::MaskedProc) { masked()? } else { Vec::new() },
             without: config.without.clone(),
             filter: if filters { seccomp::program()? } else { Vec::new() },
+            network_filter: if filters { seccomp::without_network()? } else { Vec::new() },
+            shown: template::shown(config),
+            devices: template::harmless_devices().collect(),
             landlock: if config.has(Defence::FileRules) { sys::landlock_version() } else { 0 },
             memory: cgroups.memory,
         })
@@ -89,6 +101,7 @@ impl Prepared {
     /// What sandboxes are held to, beside what the cgroups do.
     pub(crate) fn enforcement(&self, cgroups: Enforcement) -> Enforcement {
         Enforcement {
+            namespaces: self.privilege != Privilege::Bare,
             users: self.privilege == Privilege::Root && self.has(Defence::Users),
             system_calls: !self.filter.is_empty(),
             file_rules: self.landlock > 0,
@@ -97,56 +110,114 @@ impl Prepared {
         }
     }
 
-    /// Lowers the limits of this process; those that are lower already stay. Where no cgroup limits memory, one process at
-    /// least does not take all of it.
-    pub(crate) fn limit(&self, memory_mb: u64) -> io::Result<()> {
+    /// Lowers the limits of this process; those that are lower already stay.
+    pub(crate) fn limit(&self) -> io::Result<()> {
         if !self.has(Defence::Limits) {
             return Ok(());
         }
-        let data = memory_mb.saturating_mul(2).saturating_add(DATA_BEYOND_MB).saturating_mul(1024 * 1024);
-        let data = (!self.memory).then_some((Resource::Data, data));
-        LIMITS.into_iter().chain(data).try_for_each(|(resource, value)| lower(resource, value))
+        LIMITS.into_iter().try_for_each(|(resource, value)| lower(resource, value))
     }
 
-    /// Nothing is left, nothing can be gained again, by no program that this process executes.
-    pub(crate) fn drop_capabilities(&self) -> io::Result<()> {
-        if self.has(Defence::Capabilities) {
-            drop_capabilities()?;
+    /// Where no cgroup limits memory, one process at least does not take all of it. Where a sandbox writes to the host's
+    /// disk, one file is at most as large as its `/tmp` would be, and its user's processes stay within a number.
+    pub(crate) fn limit_by_order(&self, memory_mb: u64, tmp_bytes: u64) -> io::Result<()> {
+        if !self.has(Defence::Limits) {
+            return Ok(());
         }
+        if !self.memory {
+            let data = memory_mb.saturating_mul(2).saturating_add(DATA_BEYOND_MB).saturating_mul(1024 * 1024);
+            lower(Resource::Data, data)?;
+        }
+        if self.privilege == Privilege::Bare {
+            lower(Resource::Fsize, tmp_bytes)?;
+            lower(Resource::Nproc, USER_PROCESSES_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// No program that this process executes gains anything by it.
+    pub(crate) fn refuse_privileges(&self) -> io::Result<()> {
         if self.has(Defence::NoNewPrivileges) {
             rustix::thread::set_no_new_privs(true)?;
         }
         Ok(())
     }
 
-    /// Whatever is mounted where: writing is for `/tmp` and `/dev/shm`, for devices and for a process's own files in `/proc`.
-    pub(crate) fn restrict_files(&self) -> io::Result<()> {
+    /// Nothing is left, and nothing can be gained again.
+    pub(crate) fn drop_capabilities(&self) -> io::Result<()> {
+        match self.privilege {
+            _ if !self.has(Defence::Capabilities) => Ok(()),
+            // there are none, and the bounding set is not this user's to change
+            Privilege::Bare => drop_held_capabilities(),
+            _ => drop_capabilities(),
+        }
+    }
+
+    /// The rules for [`Prepared::restrict_files`], made inside the sandbox's root, or for a sandbox that has a directory
+    /// instead of one. Whatever is mounted where: writing is for `/tmp` and `/dev/shm`, or that directory, for devices and
+    /// for a process's own files in `/proc`.
+    pub(crate) fn file_rules(&self, home: Option<&Path>) -> io::Result<Option<OwnedFd>> {
         if self.landlock == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let all = accesses(self.landlock);
         let scoped = if self.landlock >= 6 { SCOPED } else { 0 };
         let rules = sys::landlock_rules(&LandlockRules { handled_files: all, handled_network: 0, scoped })?;
         let own = all & !MAKE_DEVICES;
-        let allowed: [(&CStr, u64); 5] = [
-            (c"/", READ),
-            (c"/dev", WRITE_FILE | TRUNCATE | IOCTL),
-            (c"/proc", WRITE_FILE | TRUNCATE),
-            (c"/tmp", own),
-            (c"/dev/shm", own),
-        ];
-        for (path, access) in allowed {
-            let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
-            let directory = rustix::fs::open(path, flags, Mode::empty())?;
-            sys::landlock_allow(&rules, access & all, directory.as_fd())?;
+        let allow = |path: &Path, access| allow(&rules, path, access & all);
+        allow(Path::new("/proc"), WRITE_FILE | TRUNCATE)?;
+        if let Some(home) = home {
+            allow(home, own)?;
+            allow(Path::new("/proc"), READ | WRITE_FILE | TRUNCATE)?;
+            self.shown.iter().try_for_each(|path| allow(path, READ))?;
+            let device = READ | WRITE_FILE | TRUNCATE | IOCTL;
+            self.devices.iter().try_for_each(|path| allow(path, device))?;
+        } else {
+            allow(Path::new("/"), READ)?;
+            allow(Path::new("/dev"), WRITE_FILE | TRUNCATE | IOCTL)?;
+            allow(Path::new("/tmp"), own)?;
+            allow(Path::new("/dev/shm"), own)?;
         }
-        sys::landlock_restrict(&rules)
+        Ok(Some(rules))
+    }
+
+    /// Lets the rules show the code, which is where it is on the host.
+    pub(crate) fn show_code(&self, rules: Option<&OwnedFd>, code: BorrowedFd<'_>) -> io::Result<()> {
+        rules.map_or(Ok(()), |rules| sys::landlock_allow(rules, READ & accesses(self.landlock), code))
+    }
+
+    /// Puts this process under the rules, if the kernel has them.
+    pub(crate) fn restrict_files(&self, rules: Option<&OwnedFd>) -> io::Result<()> {
+        rules.map_or(Ok(()), sys::landlock_restrict)
+    }
+
+    /// Refuses the network to this process, where that has no namespace.
+    ///
+    /// # Errors
+    /// Also where the kernel has no filters: what cannot be enforced must not be open instead.
+    pub(crate) fn refuse_network(&self) -> io::Result<()> {
+        match self.network_filter.is_empty() {
+            true => Err(io::ErrorKind::Unsupported.into()),
+            false => sys::filter_system_calls(&self.network_filter),
+        }
     }
 
     /// The last thing before the runtime: what set the sandbox up is refused from here on.
     pub(crate) fn filter_system_calls(&self) -> io::Result<()> {
         if self.filter.is_empty() { Ok(()) } else { sys::filter_system_calls(&self.filter) }
     }
+}
+
+/// Allows accesses to a path; one that is not there needs none.
+fn allow(rules: &OwnedFd, path: &Path, access: u64) -> io::Result<()> {
+    let found = match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => return Ok(()),
+        found => found?,
+    };
+    let is_directory = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) == FileType::Directory;
+    // the kernel takes for a file only what concerns one
+    let access = if is_directory { access } else { access & OF_FILES };
+    sys::landlock_allow(rules, access, found.as_fd())
 }
 
 fn lower(resource: Resource, value: u64) -> io::Result<()> {
@@ -173,6 +244,10 @@ fn drop_capabilities() -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
+    drop_held_capabilities()
+}
+
+fn drop_held_capabilities() -> io::Result<()> {
     rustix::thread::clear_ambient_capability_set()?;
     let none = CapabilitySet::empty();
     rustix::thread::set_capabilities(

@@ -111,6 +111,24 @@ pub(crate) fn program() -> io::Result<Vec<sock_filter>> {
     Ok(program)
 }
 
+/// A program to put before [`program`]: no sockets but Unix ones, where no namespace keeps a sandbox from the network.
+///
+/// # Errors
+/// As above.
+pub(crate) fn without_network() -> io::Result<Vec<sock_filter>> {
+    let number = |call: c_long| u32::try_from(call).map_err(io::Error::other);
+    Ok(vec![
+        load(AT_NUMBER),
+        jump(JUMP_EQUAL, number(libc::SYS_socket)?, 2, 0),
+        jump(JUMP_EQUAL, number(libc::SYS_socketpair)?, 1, 0),
+        answer(ALLOW),
+        argument(0),
+        jump(JUMP_EQUAL, libc::AF_UNIX.unsigned_abs(), 1, 0),
+        answer(fail(libc::EAFNOSUPPORT)),
+        answer(ALLOW),
+    ])
+}
+
 /// The first number of each range of calls with the same verdict, in order.
 fn ranges() -> io::Result<Vec<(u32, Verdict)>> {
     let refused = REFUSED.iter().chain(REFUSED_HERE).map(|&number| (number, Verdict::Refuse));
@@ -322,6 +340,20 @@ mod tests {
             assert_eq!(of(libc::SYS_socket, [16, 3, protocol, 0, 0, 0]), refused, "netlink {protocol}");
             assert_eq!(of(libc::SYS_socket, [2, 3, protocol, 0, 0, 0]), ALLOW, "internet {protocol}");
         }
+    }
+
+    #[test]
+    fn without_a_network_only_unix_sockets_are_made() {
+        let program = without_network().unwrap();
+        let of = |number: c_long, family| {
+            let number = u32::try_from(number).unwrap();
+            run(&program, &Call { architecture: ARCHITECTURE, number, arguments: [family, 1, 0, 0, 0, 0] }).0
+        };
+        let refused = FAIL | libc::EAFNOSUPPORT.unsigned_abs();
+        for call in [libc::SYS_socket, libc::SYS_socketpair] {
+            assert_eq!([1, 2, 10, 16].map(|family| of(call, family)), [ALLOW, refused, refused, refused]);
+        }
+        assert_eq!(of(libc::SYS_connect, 2), ALLOW);
     }
 
     #[test]

@@ -6,10 +6,12 @@
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::mount::OpenTreeFlags;
 
 use crate::cgroup::Cgroups;
 use crate::protocol::{Config, Defence};
@@ -18,11 +20,11 @@ use crate::sys::{self, SingleThreaded};
 /// Where the template is once the spawner has left the host's file system.
 pub(crate) const ROOT: &str = "/sandbox";
 /// Where the actions' code is then.
-pub(crate) const CODE: &str = "/code";
+const CODE: &str = "/code";
 /// Mount attributes: the user interface of `mount_setattr(2)`.
 pub(crate) const READ_ONLY: u64 = 0x1;
-pub(crate) const NO_SUID: u64 = 0x2;
-pub(crate) const NO_DEVICES: u64 = 0x4;
+const NO_SUID: u64 = 0x2;
+const NO_DEVICES: u64 = 0x4;
 
 /// Directories or links of the host's root that programs and libraries are in.
 const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -41,6 +43,8 @@ pub(crate) enum Privilege {
     Root,
     /// A user without privileges: sandboxes run with its id.
     User { uid: u32, gid: u32 },
+    /// The same without namespaces: there is no template, and the spawner stays in the host's file system.
+    Bare,
 }
 
 /// Moves the spawner into its own mount namespace and builds the template.
@@ -52,6 +56,11 @@ pub(crate) fn build(
     config: &Config,
     cgroups: &mut Cgroups,
 ) -> Result<Privilege, String> {
+    if !config.has(Defence::Namespaces) {
+        let is_root = rustix::process::geteuid().is_root();
+        let refused = "root does not do without namespaces; run as an ordinary user".to_owned();
+        return if is_root { Err(refused) } else { Ok(Privilege::Bare) };
+    }
     let privilege = own_namespace(proof).map_err(|error| {
         format!("namespaces are not available to this process: {error}; run as root, or allow unprivileged user namespaces")
     })?;
@@ -91,14 +100,13 @@ fn fill(sandbox: &Path, config: &Config, privilege: Privilege) -> Result<(), Str
 fn own_namespace(proof: &SingleThreaded) -> io::Result<Privilege> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let privilege = if uid == 0 { Privilege::Root } else { Privilege::User { uid, gid } };
-    match privilege {
-        Privilege::Root => sys::unshare(proof, libc::CLONE_NEWNS)?,
-        Privilege::User { uid, gid } => {
-            sys::unshare(proof, libc::CLONE_NEWNS | libc::CLONE_NEWUSER)?;
-            fs::write("/proc/self/setgroups", "deny")?;
-            fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-            fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
-        }
+    if uid == 0 {
+        sys::unshare(proof, libc::CLONE_NEWNS)?;
+    } else {
+        sys::unshare(proof, libc::CLONE_NEWNS | libc::CLONE_NEWUSER)?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+        fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
     }
     sys::mount(c"", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")?;
     Ok(privilege)
@@ -221,8 +229,41 @@ fn step(what: &str, result: io::Result<()>) -> Result<(), String> {
     result.map_err(|error| format!("cannot {what}: {error}"))
 }
 
-/// The directory of a sandbox's code as the spawner sees it; `None` for what is no plain name.
-pub(crate) fn code_path(name: &str) -> Option<PathBuf> {
+/// A mount of a sandbox's code, for a child to attach: it has left the spawner's file system when it learns what code it runs.
+///
+/// # Errors
+/// When there is no such code, or the name is none.
+pub(crate) fn open_code(name: &str, read_only: bool) -> io::Result<OwnedFd> {
+    let path = code_path(Path::new(CODE), name)?;
+    let shown = || -> io::Result<OwnedFd> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = rustix::mount::open_tree(rustix::fs::CWD, &path, flags)?;
+        let read_only = if read_only { READ_ONLY } else { 0 };
+        sys::set_attributes_of_mount(mount.as_fd(), read_only | NO_SUID | NO_DEVICES)?;
+        Ok(mount)
+    };
+    shown().map_err(|error| io::Error::other(format!("cannot show the action's code: {error}")))
+}
+
+/// The directory of a sandbox's code.
+///
+/// # Errors
+/// When it has no plain name.
+pub(crate) fn code_path(root: &Path, name: &str) -> io::Result<PathBuf> {
     let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain.then(|| Path::new(CODE).join(name))
+    plain.then(|| root.join(name)).ok_or_else(|| io::Error::other("bad name of code"))
+}
+
+/// The files and directories of the host that a sandbox without a root of its own may read.
+pub(crate) fn shown(config: &Config) -> Vec<PathBuf> {
+    let system = SYSTEM.iter().map(|name| Path::new("/").join(name));
+    let etc = ["passwd", "group", "hostname"].iter().chain(&COPIED).chain(&SHOWN);
+    let etc = etc.map(|name| Path::new("/etc").join(name));
+    let binds = config.binds.iter().map(|(source, _)| PathBuf::from(source));
+    system.chain(etc).chain(binds).collect()
+}
+
+/// The harmless devices.
+pub(crate) fn harmless_devices() -> impl Iterator<Item = PathBuf> {
+    DEVICES.iter().map(|(name, _, _)| Path::new("/dev").join(name))
 }

@@ -16,7 +16,7 @@ use triplane_model::{
     Action, ActionLimits, ActivationId, Credential, EntityName, FullName, Identity, NamespaceLimits,
     Revision, Status, TransactionId, Version,
 };
-use triplane_node::{Defence, Node, NodeOptions};
+use triplane_node::{Defence, Node, NodeError, NodeOptions};
 use triplane_proxy::spool::{Spool, SpoolOptions, Uploader};
 use triplane_proxy::{Settings, Shared};
 use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest, Target};
@@ -34,7 +34,7 @@ impl Uploader for NoStore {
 }
 
 /// A node in a directory of its own.
-struct TestNode {
+pub(crate) struct TestNode {
     node: Arc<Node>,
     codes: Arc<Codes>,
     exits: mpsc::Receiver<ContainerId>,
@@ -44,21 +44,33 @@ struct TestNode {
 
 impl TestNode {
     async fn start() -> Self {
-        let scratch = Scratch::new();
-        let codes = Arc::new(Codes::default());
-        let spool =
-            Spool::open(scratch.join("spool"), Arc::new(NoStore), SpoolOptions::default()).await.unwrap();
-        let shared = Shared::new(Settings::default(), spool);
-        let mut options = NodeOptions::new(&scratch.0, command());
-        // the launchers of others would be compiled in each new directory
-        options.interpreters.retain(|&language, _| language == "nodejs");
-        let node = Node::start(options, Arc::clone(&codes) as _, shared).await.unwrap();
-        let (sender, exits) = mpsc::channel(16);
-        node.watch(sender);
-        Self { node, codes, exits, next: 0, _scratch: scratch }
+        Self::with(|_| ()).await
     }
 
-    async fn launch(&mut self, spec: ContainerSpec) -> Result<Container, StartError> {
+    /// A node with other options.
+    pub(crate) async fn with(change: impl FnOnce(&mut NodeOptions)) -> Self {
+        let scratch = Scratch::new();
+        let mut options = NodeOptions::new(&scratch.0, command());
+        change(&mut options);
+        Self { _scratch: scratch, ..Self::try_start(options).await.unwrap() }
+    }
+
+    /// A node in a directory of somebody else's.
+    pub(crate) async fn try_start(mut options: NodeOptions) -> Result<Self, NodeError> {
+        options.launcher = command().program;
+        let codes = Arc::new(Codes::default());
+        let spool = options.data.join("spool");
+        let spool = Spool::open(spool, Arc::new(NoStore), SpoolOptions::default()).await.unwrap();
+        let shared = Shared::new(Settings::default(), spool);
+        // the launchers of others would be compiled in each new directory
+        options.interpreters.retain(|&language, _| language == "nodejs");
+        let node = Node::start(options, Arc::clone(&codes) as _, shared).await?;
+        let (sender, exits) = mpsc::channel(16);
+        node.watch(sender);
+        Ok(Self { node, codes, exits, next: 0, _scratch: Scratch(std::path::PathBuf::new()) })
+    }
+
+    pub(crate) async fn launch(&mut self, spec: ContainerSpec) -> Result<Container, StartError> {
         self.next += 1;
         let id = ContainerId { epoch: Epoch(1), number: self.next };
         let started = within(self.node.start(id, NodeId(0), Arc::new(spec))).await;
@@ -66,12 +78,12 @@ impl TestNode {
     }
 
     /// Starts a container of an action with this code.
-    async fn container(&mut self, code: &str) -> Container {
+    pub(crate) async fn container(&mut self, code: &str) -> Container {
         let spec = self.spec(code, |_| ());
         self.launch(spec).await.unwrap()
     }
 
-    fn spec(&self, code: &str, change: impl FnOnce(&mut Action)) -> ContainerSpec {
+    pub(crate) fn spec(&self, code: &str, change: impl FnOnce(&mut Action)) -> ContainerSpec {
         let namespace = EntityName::namespace("guest").unwrap();
         let name = FullName::new(namespace.clone(), EntityName::entity("hello").unwrap());
         let mut action = Action {
@@ -111,7 +123,7 @@ impl TestNode {
     }
 
     /// The result of a call that succeeds.
-    async fn result(&self, container: &Container, parameters: &str) -> String {
+    pub(crate) async fn result(&self, container: &Container, parameters: &str) -> String {
         let finished = self.run(container, parameters).await;
         let result = String::from_utf8(finished.result.to_vec()).unwrap();
         assert_eq!(finished.status, Status::Success, "{result}");
@@ -120,7 +132,7 @@ impl TestNode {
 }
 
 #[derive(Clone, Copy)]
-struct Container {
+pub(crate) struct Container {
     id: ContainerId,
     secret: Secret,
 }

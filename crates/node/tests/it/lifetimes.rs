@@ -64,7 +64,7 @@ async fn nothing_is_left_when_the_server_is_killed() {
     let spawners = children(process);
     assert_eq!(spawners.len(), 1);
     let sandboxes = children(*spawners.first().unwrap());
-    assert_eq!(sandboxes.len(), 3);
+    assert_eq!(sandboxes.len(), 3 + 2, "three that run, two that wait");
     kill(process);
     server.child.wait().await.unwrap();
     until_gone(&sandboxes).await;
@@ -119,7 +119,7 @@ async fn server(scratch: &Scratch, mode: &str) -> Server {
     server
 }
 
-fn children(process: u32) -> BTreeSet<u32> {
+pub(crate) fn children(process: u32) -> BTreeSet<u32> {
     let path = format!("/proc/{process}/task/{process}/children");
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut children: BTreeSet<u32> = text.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
@@ -132,7 +132,7 @@ fn children(process: u32) -> BTreeSet<u32> {
 }
 
 /// The directories of a spawner's cgroups, wherever they are.
-fn cgroups_of(spawner: u32) -> Vec<std::path::PathBuf> {
+pub(crate) fn cgroups_of(spawner: u32) -> Vec<std::path::PathBuf> {
     fn look(directory: &std::path::Path, spawner: &str, depth: u32, found: &mut Vec<std::path::PathBuf>) {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -153,7 +153,7 @@ fn kill(process: u32) {
     rustix::process::kill_process(pid, Signal::KILL).unwrap();
 }
 
-async fn until_gone(processes: &BTreeSet<u32>) {
+pub(crate) async fn until_gone(processes: &BTreeSet<u32>) {
     let alive = |pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // a zombie that its new parent has not reaped yet is dead
@@ -162,7 +162,7 @@ async fn until_gone(processes: &BTreeSet<u32>) {
     until(|| !processes.iter().any(alive), "a process is left").await;
 }
 
-async fn until(mut condition: impl FnMut() -> bool, what: &str) {
+pub(crate) async fn until(mut condition: impl FnMut() -> bool, what: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");

@@ -27,10 +27,13 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn serve(data: &str, churn: bool) -> ExitCode {
-    let config = support::config(Path::new(data));
+    let mut config = support::config(Path::new(data));
+    config.prebuilt = u32::try_from(PREBUILT).unwrap();
     let client = triplane_node::client::SpawnerClient::start(support::command(), config).await.unwrap();
+    client.until_prebuilt(PREBUILT).await.unwrap();
     // the directory is the test's, which removes it
-    let spawner = support::Spawner { client, scratch: support::Scratch(String::new().into()) };
+    let scratch = support::Scratch(String::new().into());
+    let spawner = support::Spawner { ahead: client.clone(), client, scratch };
     if churn {
         println!("ready");
         println!("{}", run_many(&spawner).await);
@@ -40,19 +43,27 @@ async fn serve(data: &str, churn: bool) -> ExitCode {
     for _ in 0..3 {
         running.push(spawner.script("sleep 1000 & sleep 1000").await);
     }
+    spawner.client.until_prebuilt(PREBUILT).await.unwrap();
     println!("ready");
     std::future::pending().await
 }
+
+/// How many sandboxes wait before and after.
+const PREBUILT: usize = 2;
 
 /// What is there afterwards that was not there before.
 async fn run_many(spawner: &support::Spawner) -> String {
     use triplane_proxy::runtime::Sandbox;
     let process = spawner.client.process().unwrap();
-    spawner.output("true").await;
+    run_one(spawner).await;
     let descriptors = |process: &str| std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
     let mounts = || std::fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap().lines().count();
     let spawner_name = process.to_string();
-    let before = (descriptors("self"), descriptors(&spawner_name), mounts());
+    let cgroups = || {
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        own.lines().map(sandbox_cgroups).sum::<usize>()
+    };
+    let before = (descriptors("self"), descriptors(&spawner_name), mounts(), cgroups());
     for _ in 0..support::long(10, 100) {
         let started =
             futures_util::future::join_all((0..10).map(|_| spawner.script("sleep 1000 & sleep 1000")));
@@ -62,17 +73,16 @@ async fn run_many(spawner: &support::Spawner) -> String {
             support::within(sandbox.sandbox.exited()).await;
         }
     }
-    spawner.output("true").await;
+    run_one(spawner).await;
     let look = || {
         let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
-        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         format!(
             "descriptors {} of the server, {} of the spawner; {} processes, {} mounts, {} cgroups",
             descriptors("self").abs_diff(before.0),
             descriptors(&spawner_name).abs_diff(before.1),
-            children.split_whitespace().count(),
+            children.split_whitespace().count().abs_diff(PREBUILT),
             mounts().abs_diff(before.2),
-            own.lines().map(sandbox_cgroups).sum::<usize>(),
+            cgroups().abs_diff(before.3),
         )
     };
     // the kernel may let go of a cgroup a little after its last process
@@ -81,6 +91,12 @@ async fn run_many(spawner: &support::Spawner) -> String {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     look()
+}
+
+/// Runs one that was built ahead, to its end, and until another waits in its place.
+async fn run_one(spawner: &support::Spawner) {
+    spawner.run_ahead(support::spec("true")).await.finish().await;
+    spawner.client.until_prebuilt(PREBUILT).await.unwrap();
 }
 
 /// Cgroups of sandboxes of our spawner, in the hierarchy that a line of `/proc/self/cgroup` is about.

@@ -48,10 +48,11 @@ pub(crate) fn command() -> SpawnerCommand {
     }
 }
 
-/// A spawner in a directory of its own.
+/// A spawner in a directory of its own, and a second one that builds sandboxes ahead.
 #[derive(Debug)]
 pub(crate) struct Spawner {
     pub(crate) client: Arc<SpawnerClient>,
+    pub(crate) ahead: Arc<SpawnerClient>,
     pub(crate) scratch: Scratch,
 }
 
@@ -65,7 +66,10 @@ impl Spawner {
         let scratch = Scratch::new();
         let mut config = config(&scratch.0);
         change(&mut config);
-        Self { client: SpawnerClient::start(command(), config).await.unwrap(), scratch }
+        let mut ahead = config.clone();
+        ahead.prebuilt = ahead.prebuilt.max(1);
+        let client = SpawnerClient::start(command(), config).await.unwrap();
+        Self { client, ahead: SpawnerClient::start(command(), ahead).await.unwrap(), scratch }
     }
 
     /// A spawner whose sandboxes lack these defences.
@@ -91,20 +95,45 @@ impl Spawner {
         spec: SandboxSpec,
         network: &SandboxNetwork,
     ) -> Result<Running, String> {
-        let (socket, far_socket) = std::os::unix::net::UnixStream::pair().unwrap();
-        let (stdout, far_stdout) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let (stderr, far_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let sandbox =
-            self.client.start_sandbox_in(spec, [far_socket.into(), far_stdout, far_stderr], network).await?;
-        Ok(Running { sandbox, stdout, stderr, socket: socket.into() })
+        start(&self.client, spec, network).await
     }
 
-    /// What a script prints, if it ends well.
+    /// Runs this in a sandbox that was built ahead.
+    pub(crate) async fn run_ahead(&self, spec: SandboxSpec) -> Running {
+        self.ahead.until_prebuilt(1).await.unwrap();
+        let running = start(&self.ahead, spec, &SandboxNetwork::host()).await.unwrap();
+        assert!(running.sandbox.was_prebuilt());
+        running
+    }
+
+    /// What a script prints, if it ends well: the same in a sandbox that is built for it and in one that was built ahead.
     pub(crate) async fn output(&self, script: &str) -> String {
-        let (exit, stdout, stderr) = self.script(script).await.finish().await;
+        let (exit, stdout, stderr) = self.finish(spec(script)).await;
         assert_eq!(exit, Exit::Code(0), "{script}: {stdout} {stderr}");
         stdout.trim().to_owned()
     }
+
+    /// How a program ends, and what it prints: the same in a sandbox that is built for it and in one that was built ahead.
+    pub(crate) async fn finish(&self, spec: SandboxSpec) -> (Exit, String, String) {
+        let script = spec.arguments.last().cloned();
+        let ahead = self.run_ahead(spec.clone()).await.finish().await;
+        let now = self.run(spec).await.finish().await;
+        assert_eq!(now, ahead, "{script:?} in a sandbox that was built ahead (right), and for it (left)");
+        now
+    }
+}
+
+pub(crate) async fn start(
+    client: &SpawnerClient,
+    spec: SandboxSpec,
+    network: &SandboxNetwork,
+) -> Result<Running, String> {
+    let (socket, far_socket) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (stdout, far_stdout) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let (stderr, far_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let descriptors = [far_socket.into(), far_stdout, far_stderr];
+    let sandbox = client.start_sandbox_in(spec, descriptors, network).await?;
+    Ok(Running { sandbox, stdout, stderr, socket: socket.into() })
 }
 
 pub(crate) fn config(data: &Path) -> Config {
@@ -114,6 +143,7 @@ pub(crate) fn config(data: &Path) -> Config {
         binds: Vec::new(),
         uid_base: 200_000,
         sandboxes_max: 1000,
+        prebuilt: 0,
         without: Vec::new(),
     }
 }
