@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
+use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::runtimes::BLACKBOX;
@@ -39,32 +39,7 @@ struct Inner {
     networks: Arc<Networks>,
     code: Arc<dyn CodeSource>,
     proxies: Arc<Shared>,
-    containers: papaya::HashMap<ContainerId, Arc<Held>>,
-    exits: watch::Sender<Option<mpsc::Sender<ContainerId>>>,
-}
-
-/// A container, from the request to start it until nothing of it is left.
-#[derive(Debug)]
-struct Held {
-    phase: watch::Sender<Phase>,
-    /// Whether its end was asked for, and so is no news.
-    stopping: AtomicBool,
-}
-
-#[derive(Clone, Debug)]
-enum Phase {
-    Starting,
-    Running(Arc<Proxy>),
-    Gone,
-}
-
-impl Held {
-    fn proxy(&self) -> Option<Arc<Proxy>> {
-        match &*self.phase.borrow() {
-            Phase::Running(proxy) => Some(Arc::clone(proxy)),
-            Phase::Starting | Phase::Gone => None,
-        }
-    }
+    held: Arc<Held<Proxy>>,
 }
 
 impl Docker {
@@ -81,22 +56,15 @@ impl Docker {
             |error: Refused| DockerError::Engine { host: options.host.clone(), reason: error.message };
         let engine = Engine::connect(&options.host, &options.instance).await.map_err(failed)?;
         remove_leftovers(&engine).await.map_err(failed)?;
-        let inner = Inner {
-            options,
-            engine,
-            networks: Arc::default(),
-            code,
-            proxies,
-            containers: papaya::HashMap::new(),
-            exits: watch::Sender::new(None),
-        };
+        let held = Held::new(options.node, |proxy: Arc<Proxy>| async move { proxy.stop().await }.boxed());
+        let inner = Inner { options, engine, networks: Arc::default(), code, proxies, held };
         Ok(Arc::new(Self { inner: Arc::new(inner) }))
     }
 
     /// Runs a call on a container of this engine. The run goes on when the future is dropped.
     #[must_use]
     pub fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
-        match self.inner.held(request.target.container).and_then(|held| held.proxy()) {
+        match self.inner.held.proxy(request.target.container) {
             Some(proxy) => proxy.run(request),
             None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
         }
@@ -105,13 +73,13 @@ impl Docker {
     /// Whether a container with this id is here.
     #[must_use]
     pub fn has(&self, container: ContainerId) -> bool {
-        self.inner.held(container).is_some()
+        self.inner.held.has(container)
     }
 
     /// Removes all containers and networks.
     pub async fn shut_down(&self) {
-        let all: Vec<ContainerId> = self.inner.containers.pin().keys().copied().collect();
-        futures_util::future::join_all(all.into_iter().map(|container| self.inner.stop(container))).await;
+        let held = &self.inner.held;
+        futures_util::future::join_all(held.all().into_iter().map(|container| held.stop(container))).await;
     }
 }
 
@@ -141,92 +109,48 @@ impl Driver for Docker {
         node: NodeId,
         spec: Arc<ContainerSpec>,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
-        // held from here on, so that a stop waits for it
-        let held = match self.inner.hold(container, node) {
-            Ok(held) => held,
-            Err(error) => return std::future::ready(Err(error)).boxed(),
-        };
-        let (answer, started) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
-        // a task of its own: a start that nobody waits for any more must still be taken back
-        tokio::spawn(async move {
-            let result = inner.start(container, spec, held).await;
-            if let Err(Ok(_)) = answer.send(result) {
-                inner.stop(container).await;
-            }
-        });
-        let lost = |_| Err(StartError::Sandbox("the driver is shutting down".to_owned()));
-        started.map(move |result| result.unwrap_or_else(lost)).boxed()
+        self.inner.held.start(container, node, async move { inner.start(container, spec).await })
     }
 
     fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
-        let closed = match self.inner.held(container) {
-            Some(held) => held.proxy().is_some_and(|proxy| proxy.close(idle_ms)),
-            None => true,
+        let held = &self.inner.held;
+        let closed = match held.proxy(container) {
+            Some(proxy) => proxy.close(idle_ms),
+            None => !held.has(container),
         };
         std::future::ready(closed).boxed()
     }
 
     fn stop(&self, container: ContainerId) -> BoxFuture<'static, ()> {
-        let inner = Arc::clone(&self.inner);
-        async move { inner.stop(container).await }.boxed()
+        let held = Arc::clone(&self.inner.held);
+        async move { held.stop(container).await }.boxed()
     }
 
     fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {
-        let containers = self.inner.containers.pin();
-        let running = containers.iter().filter(|(_, held)| held.proxy().is_some());
-        std::future::ready(running.map(|(id, _)| *id).collect()).boxed()
+        std::future::ready(self.inner.held.running()).boxed()
     }
 
     fn watch(&self, exits: mpsc::Sender<ContainerId>) {
-        self.inner.exits.send_replace(Some(exits));
+        self.inner.held.watch(exits);
     }
 }
 
 impl Inner {
-    fn held(&self, container: ContainerId) -> Option<Arc<Held>> {
-        self.containers.pin().get(&container).map(Arc::clone)
-    }
-
-    fn hold(&self, container: ContainerId, node: NodeId) -> Result<Arc<Held>, StartError> {
-        if node != self.options.node {
-            return Err(StartError::Sandbox(format!("node {} is not here", node.0)));
-        }
-        let held =
-            Arc::new(Held { phase: watch::Sender::new(Phase::Starting), stopping: AtomicBool::new(false) });
-        match self.containers.pin().try_insert(container, Arc::clone(&held)) {
-            Ok(_) => Ok(held),
-            Err(_) => Err(StartError::Sandbox(format!("container {container} is there already"))),
-        }
-    }
-
     async fn start(
-        self: &Arc<Self>,
+        &self,
         container: ContainerId,
         spec: Arc<ContainerSpec>,
-        held: Arc<Held>,
-    ) -> Result<Endpoint, StartError> {
+    ) -> Result<Started<Proxy>, StartError> {
         let secret = Secret(rand::random());
-        match self.bring_up(container, &spec).await {
-            Ok(runtime) => {
-                let proxies = Arc::clone(&self.proxies);
-                let proxy = Proxy::start_http(container, spec, secret, runtime, proxies);
-                let exited = proxy.exited();
-                held.phase.send_replace(Phase::Running(proxy));
-                let inner = Arc::clone(self);
-                tokio::spawn(async move {
-                    let exit = exited.await;
-                    tracing::debug!(%container, ?exit, "container ended");
-                    inner.forget(container, &held).await;
-                });
-                Ok(Endpoint { address: "".into(), secret })
-            }
-            Err(error) => {
-                self.containers.pin().remove(&container);
-                held.phase.send_replace(Phase::Gone);
-                Err(error)
-            }
-        }
+        let runtime = self.bring_up(container, &spec).await?;
+        let proxy = Proxy::start_http(container, spec, secret, runtime, Arc::clone(&self.proxies));
+        let exited = proxy.exited();
+        let ended = async move {
+            let exit = exited.await;
+            tracing::debug!(%container, ?exit, "container ended");
+        };
+        Ok(Started { proxy, endpoint: Endpoint { address: "".into(), secret }, ended: ended.boxed() })
     }
 
     /// Image, code, network, container. On failure nothing is left.
@@ -332,40 +256,6 @@ impl Inner {
             Ok(Some(text)) => Ok(HttpCode { text: Some(text), binary: exec.binary, fault: None }),
             Ok(None) => Err(StartError::Code { reason: "it is not stored any more".to_owned() }),
             Err(reason) => Err(StartError::Code { reason }),
-        }
-    }
-
-    async fn stop(&self, container: ContainerId) {
-        let Some(held) = self.held(container) else { return };
-        held.stopping.store(true, Ordering::SeqCst);
-        let mut phase = held.phase.subscribe();
-        // a start takes itself back when it fails
-        if phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await.is_err() {
-            return;
-        }
-        if let Some(proxy) = held.proxy() {
-            proxy.stop().await;
-        }
-        // the sender is in `held`, so this ends only with the phase
-        let _ = phase.wait_for(|phase| matches!(phase, Phase::Gone)).await;
-    }
-
-    /// A container ended: by itself, or because it was stopped.
-    async fn forget(&self, container: ContainerId, held: &Held) {
-        self.containers.pin().remove(&container);
-        held.phase.send_replace(Phase::Gone);
-        if held.stopping.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut exits = self.exits.subscribe();
-        let sender = match exits.wait_for(Option::is_some).await {
-            Ok(sender) => sender.clone(),
-            Err(_) => None,
-        };
-        if let Some(sender) = sender
-            && sender.send(container).await.is_err()
-        {
-            tracing::debug!(%container, "nobody wants to know of containers' ends any more");
         }
     }
 }
