@@ -11,7 +11,7 @@ use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::runtimes::BLACKBOX;
-use triplane_proxy::runtime::{HttpCode, HttpRuntime, Sandbox};
+use triplane_proxy::runtime::{HttpCode, HttpFault, HttpRuntime, Sandbox};
 use triplane_proxy::{Proxy, Shared};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
@@ -269,6 +269,6 @@ fn nothing(fault: String) -> HttpRuntime {
         writes_markers: false,
         pause_after: None,
         sandbox: Nothing::new(),
-        code: HttpCode { fault: Some(fault), ..HttpCode::default() },
+        code: HttpCode { fault: Some(HttpFault::Action(fault)), ..HttpCode::default() },
     }
 }
