@@ -182,6 +182,14 @@ impl<P: Send + Sync + 'static> Held<P> {
         let _ = phase.wait_for(|phase| *phase == Phase::Gone).await;
     }
 
+    /// Waits until the end of a container is asked for, for starts that may take long; at once when it is not held.
+    pub async fn stop_asked(&self, container: ContainerId) {
+        let Some(entry) = self.containers.pin().get(&container).map(Arc::clone) else { return };
+        let mut stopping = entry.stopping.subscribe();
+        // the sender is in the entry
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
     /// Tells of the ends that nobody asks for from now on.
     pub fn watch(&self, exits: mpsc::Sender<ContainerId>) {
         self.exits.send_replace(Some(exits));
@@ -268,6 +276,18 @@ mod tests {
         // waits for the start, and then for its end
         held.stop(ID).await;
         assert!(!held.has(ID) && Arc::strong_count(&runs) == 1);
+    }
+
+    #[tokio::test]
+    async fn a_start_that_takes_long_may_watch_for_its_stop() {
+        let held = held();
+        let watching = Arc::clone(&held);
+        let start = held.start(ID, NODE, async move {
+            watching.stop_asked(ID).await;
+            Err(StartError::Sandbox("not wanted any more".to_owned()))
+        });
+        held.stop(ID).await;
+        assert!(start.await.is_err() && !held.has(ID));
     }
 
     #[tokio::test]
