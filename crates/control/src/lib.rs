@@ -5,6 +5,7 @@
 
 mod barrier;
 pub mod driver;
+pub mod held;
 mod metrics;
 mod shell;
 

@@ -1,28 +1,35 @@
 //! The driver: starts containers (image, code, network, proxy), runs calls on them, and tells when they end.
 
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
+use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
+use triplane_model::image::ImageName;
 use triplane_model::runtimes::BLACKBOX;
-use triplane_proxy::runtime::{HttpCode, HttpRuntime, Sandbox};
+use triplane_proxy::runtime::{HttpCode, HttpFault, HttpRuntime, Sandbox};
 use triplane_proxy::{Proxy, Shared};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
-use crate::engine::{Engine, Plan, Refused};
-use crate::networks::Networks;
+use crate::engine::{Engine, Offer, Plan, Refused};
+use crate::fence::Fence;
+use crate::networks::{self, Network, Networks};
 use crate::options::{CodeSource, DockerError, DockerOptions};
 use crate::pull::{self, Image};
 use crate::sandbox::{Container, Nothing};
 
 /// Where runtimes listen in their containers.
 const PORT: u16 = 8080;
+/// How long containers may take to end at a shutdown when the engine is lost.
+const LOST_STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Where nobody ever listens: the address of a container that ended before it could be asked for one.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -30,41 +37,32 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 #[derive(Debug)]
 pub struct Docker {
     inner: Arc<Inner>,
+    watching: AbortHandle,
+}
+
+/// How an engine is, for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// Why no container can be started; `None` when it can.
+    pub lost: Option<String>,
+    /// Its version.
+    pub version: String,
+    /// What containers are held to, by name, and whether that is enforced.
+    pub enforced: Vec<(&'static str, bool)>,
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     options: DockerOptions,
-    engine: Engine,
-    networks: Arc<Networks>,
+    pub(crate) engine: Engine,
+    pub(crate) networks: Arc<Networks>,
+    offer: Offer,
+    fence: Option<Fence>,
+    /// Why the engine cannot be used now.
+    pub(crate) lost: watch::Sender<Option<String>>,
     code: Arc<dyn CodeSource>,
     proxies: Arc<Shared>,
-    containers: papaya::HashMap<ContainerId, Arc<Held>>,
-    exits: watch::Sender<Option<mpsc::Sender<ContainerId>>>,
-}
-
-/// A container, from the request to start it until nothing of it is left.
-#[derive(Debug)]
-struct Held {
-    phase: watch::Sender<Phase>,
-    /// Whether its end was asked for, and so is no news.
-    stopping: AtomicBool,
-}
-
-#[derive(Clone, Debug)]
-enum Phase {
-    Starting,
-    Running(Arc<Proxy>),
-    Gone,
-}
-
-impl Held {
-    fn proxy(&self) -> Option<Arc<Proxy>> {
-        match &*self.phase.borrow() {
-            Phase::Running(proxy) => Some(Arc::clone(proxy)),
-            Phase::Starting | Phase::Gone => None,
-        }
-    }
+    pub(crate) held: Arc<Held<Proxy>>,
 }
 
 impl Docker {
@@ -77,26 +75,45 @@ impl Docker {
         code: Arc<dyn CodeSource>,
         proxies: Arc<Shared>,
     ) -> Result<Arc<Self>, DockerError> {
-        let failed =
-            |error: Refused| DockerError::Engine { host: options.host.clone(), reason: error.message };
+        let host = options.host.clone();
+        let failed = |error: Refused| DockerError::Engine { host: host.clone(), reason: error.message };
         let engine = Engine::connect(&options.host, &options.instance).await.map_err(failed)?;
-        remove_leftovers(&engine).await.map_err(failed)?;
-        let inner = Inner {
+        let mut offer = engine.offer().await.map_err(failed)?;
+        if options.has_lists() {
+            tracing::warn!(
+                "a list of egress cannot be enforced for containers: those that have one reach nothing at all"
+            );
+        }
+        let fence = put_up_fence(&options).await;
+        offer.enforced.push(("host_ports", fence.is_some()));
+        if let Err(error) = check_isolation(&offer, options.require_isolation) {
+            if let Some(fence) = fence {
+                fence.take_down().await;
+            }
+            return Err(error);
+        }
+        let held = Held::new(options.node, |proxy: Arc<Proxy>| async move { proxy.stop().await }.boxed());
+        let inner = Arc::new(Inner {
+            networks: Arc::new(Networks::new(&options.instance, options.api.clone())),
             options,
             engine,
-            networks: Arc::default(),
+            offer,
+            fence,
+            lost: watch::Sender::new(None),
             code,
             proxies,
-            containers: papaya::HashMap::new(),
-            exits: watch::Sender::new(None),
-        };
-        Ok(Arc::new(Self { inner: Arc::new(inner) }))
+            held,
+        });
+        // what a server left that was killed: nobody can call it any more
+        inner.sweep().await.map_err(failed)?;
+        let watching = tokio::spawn(crate::follow::follow(Arc::clone(&inner))).abort_handle();
+        Ok(Arc::new(Self { inner, watching }))
     }
 
     /// Runs a call on a container of this engine. The run goes on when the future is dropped.
     #[must_use]
     pub fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
-        match self.inner.held(request.target.container).and_then(|held| held.proxy()) {
+        match self.inner.held.proxy(request.target.container) {
             Some(proxy) => proxy.run(request),
             None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
         }
@@ -105,27 +122,72 @@ impl Docker {
     /// Whether a container with this id is here.
     #[must_use]
     pub fn has(&self, container: ContainerId) -> bool {
-        self.inner.held(container).is_some()
+        self.inner.held.has(container)
     }
 
-    /// Removes all containers and networks.
+    /// How the engine is.
+    #[must_use]
+    pub fn status(&self) -> EngineStatus {
+        let Offer { version, enforced } = self.inner.offer.clone();
+        EngineStatus { lost: self.inner.lost.borrow().clone(), version, enforced }
+    }
+
+    /// Removes all containers and networks. What an engine that is lost does not let go of is left to the next start.
     pub async fn shut_down(&self) {
-        let all: Vec<ContainerId> = self.inner.containers.pin().keys().copied().collect();
-        futures_util::future::join_all(all.into_iter().map(|container| self.inner.stop(container))).await;
+        let held = &self.inner.held;
+        let stops =
+            futures_util::future::join_all(held.all().into_iter().map(|container| held.stop(container)));
+        let lost = async {
+            let mut lost = self.inner.lost.subscribe();
+            if lost.wait_for(Option::is_some).await.is_ok() {
+                tokio::time::sleep(LOST_STOP_WITHIN).await;
+            }
+        };
+        let all_stopped = tokio::select! {
+            _ = stops => true,
+            () = lost => false,
+        };
+        self.watching.abort();
+        if !all_stopped {
+            // they stay fenced off
+            return tracing::warn!("the docker engine is lost, its containers are left to the next start");
+        }
+        if let Some(fence) = &self.inner.fence {
+            fence.take_down().await;
+        }
     }
 }
 
-/// A server that was killed left its containers running: nobody can call them any more.
-async fn remove_leftovers(engine: &Engine) -> Result<(), Refused> {
-    let containers = engine.containers().await?;
-    if !containers.is_empty() {
-        tracing::info!(count = containers.len(), "removing containers of an earlier start");
+impl Drop for Docker {
+    fn drop(&mut self) {
+        self.watching.abort();
     }
-    let removed = containers.iter().map(|container| engine.remove(container));
-    futures_util::future::try_join_all(removed).await?;
-    for network in engine.networks().await? {
-        engine.remove_network(&network).await?;
+}
+
+/// Without the rules containers run too, as they do where there is no firewall to be had.
+async fn put_up_fence(options: &DockerOptions) -> Option<Fence> {
+    let bridges = networks::bridges(&options.instance);
+    match Fence::put_up(&options.instance, &bridges, &options.api).await {
+        Ok(fence) => Some(fence),
+        Err(reason) => {
+            tracing::warn!(reason, "containers are not kept away from this machine's own ports");
+            None
+        }
     }
+}
+
+/// Says what containers are not held to, and refuses where that is required.
+fn check_isolation(offer: &Offer, required: bool) -> Result<(), DockerError> {
+    let missing: Vec<&str> =
+        offer.enforced.iter().filter(|(_, enforced)| !enforced).map(|(name, _)| *name).collect();
+    let missing = missing.join(", ");
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if required {
+        return Err(DockerError::Isolation(missing));
+    }
+    tracing::warn!(%missing, "containers are not held to everything by this docker engine");
     Ok(())
 }
 
@@ -141,92 +203,48 @@ impl Driver for Docker {
         node: NodeId,
         spec: Arc<ContainerSpec>,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
-        // held from here on, so that a stop waits for it
-        let held = match self.inner.hold(container, node) {
-            Ok(held) => held,
-            Err(error) => return std::future::ready(Err(error)).boxed(),
-        };
-        let (answer, started) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
-        // a task of its own: a start that nobody waits for any more must still be taken back
-        tokio::spawn(async move {
-            let result = inner.start(container, spec, held).await;
-            if let Err(Ok(_)) = answer.send(result) {
-                inner.stop(container).await;
-            }
-        });
-        let lost = |_| Err(StartError::Sandbox("the driver is shutting down".to_owned()));
-        started.map(move |result| result.unwrap_or_else(lost)).boxed()
+        self.inner.held.start(container, node, async move { inner.start(container, spec).await })
     }
 
     fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
-        let closed = match self.inner.held(container) {
-            Some(held) => held.proxy().is_some_and(|proxy| proxy.close(idle_ms)),
-            None => true,
+        let held = &self.inner.held;
+        let closed = match held.proxy(container) {
+            Some(proxy) => proxy.close(idle_ms),
+            None => !held.has(container),
         };
         std::future::ready(closed).boxed()
     }
 
     fn stop(&self, container: ContainerId) -> BoxFuture<'static, ()> {
-        let inner = Arc::clone(&self.inner);
-        async move { inner.stop(container).await }.boxed()
+        let held = Arc::clone(&self.inner.held);
+        async move { held.stop(container).await }.boxed()
     }
 
     fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {
-        let containers = self.inner.containers.pin();
-        let running = containers.iter().filter(|(_, held)| held.proxy().is_some());
-        std::future::ready(running.map(|(id, _)| *id).collect()).boxed()
+        std::future::ready(self.inner.held.running()).boxed()
     }
 
     fn watch(&self, exits: mpsc::Sender<ContainerId>) {
-        self.inner.exits.send_replace(Some(exits));
+        self.inner.held.watch(exits);
     }
 }
 
 impl Inner {
-    fn held(&self, container: ContainerId) -> Option<Arc<Held>> {
-        self.containers.pin().get(&container).map(Arc::clone)
-    }
-
-    fn hold(&self, container: ContainerId, node: NodeId) -> Result<Arc<Held>, StartError> {
-        if node != self.options.node {
-            return Err(StartError::Sandbox(format!("node {} is not here", node.0)));
-        }
-        let held =
-            Arc::new(Held { phase: watch::Sender::new(Phase::Starting), stopping: AtomicBool::new(false) });
-        match self.containers.pin().try_insert(container, Arc::clone(&held)) {
-            Ok(_) => Ok(held),
-            Err(_) => Err(StartError::Sandbox(format!("container {container} is there already"))),
-        }
-    }
-
     async fn start(
-        self: &Arc<Self>,
+        &self,
         container: ContainerId,
         spec: Arc<ContainerSpec>,
-        held: Arc<Held>,
-    ) -> Result<Endpoint, StartError> {
+    ) -> Result<Started<Proxy>, StartError> {
         let secret = Secret(rand::random());
-        match self.bring_up(container, &spec).await {
-            Ok(runtime) => {
-                let proxies = Arc::clone(&self.proxies);
-                let proxy = Proxy::start_http(container, spec, secret, runtime, proxies);
-                let exited = proxy.exited();
-                held.phase.send_replace(Phase::Running(proxy));
-                let inner = Arc::clone(self);
-                tokio::spawn(async move {
-                    let exit = exited.await;
-                    tracing::debug!(%container, ?exit, "container ended");
-                    inner.forget(container, &held).await;
-                });
-                Ok(Endpoint { address: "".into(), secret })
-            }
-            Err(error) => {
-                self.containers.pin().remove(&container);
-                held.phase.send_replace(Phase::Gone);
-                Err(error)
-            }
-        }
+        let runtime = self.bring_up(container, &spec).await?;
+        let proxy = Proxy::start_http(container, spec, secret, runtime, Arc::clone(&self.proxies));
+        let exited = proxy.exited();
+        let ended = async move {
+            let exit = exited.await;
+            tracing::debug!(%container, ?exit, "container ended");
+        };
+        Ok(Started { proxy, endpoint: Endpoint { address: "".into(), secret }, ended: ended.boxed() })
     }
 
     /// Image, code, network, container. On failure nothing is left.
@@ -236,28 +254,34 @@ impl Inner {
         spec: &ContainerSpec,
     ) -> Result<HttpRuntime, StartError> {
         let exec = &spec.action.exec;
-        let Some(image) = pull::provide(&self.engine, &self.options, exec).await else {
-            return Err(StartError::UnknownKind(exec.kind.clone()));
+        if let Some(reason) = self.lost.borrow().clone() {
+            return Ok(nothing(unavailable(&format_args!("the docker engine is lost: {reason}"))));
+        }
+        let image = tokio::select! {
+            image = pull::provide(&self.engine, &self.options, exec) => image,
+            () = self.held.stop_asked(container) => return Err(not_wanted()),
         };
-        let image = match image {
-            Ok(Image::Ready(image)) => image,
-            Ok(Image::Missing(fault)) => return Ok(nothing(fault)),
-            Err(reason) => return Err(StartError::Sandbox(reason)),
+        let image = match image.ok_or_else(|| StartError::UnknownKind(exec.kind.clone()))? {
+            Image::Ready(image) => image,
+            Image::Missing(fault) => return Ok(nothing(HttpFault::Action(fault))),
+            Image::Unavailable(reason) => return Ok(nothing(unavailable(&reason))),
         };
         let code = self.code(spec).await?;
-        let failed = |error: Refused| StartError::Sandbox(error.message);
         let namespace = spec.key.namespace.as_str();
-        let network = self.networks.acquire(&self.engine, &self.options.instance, namespace).await;
-        let network = network.map_err(failed)?;
-        let plan = self.plan(container, spec, image.clone(), network.clone());
+        let is_open = self.options.is_open(namespace);
+        let network = match self.networks.acquire(&self.engine, namespace, is_open).await {
+            Ok(network) => network,
+            Err(error) => return self.refused(error, &image),
+        };
+        let plan = self.plan(container, spec, image.clone(), &network);
         let id = match self.engine.create(plan).await {
             Ok(id) => id,
             Err(error) => {
-                self.networks.release(&self.engine, &network).await;
+                self.networks.release(&self.engine, &network.name).await;
                 return self.refused(error, &image);
             }
         };
-        let made = Container::new(self.engine.clone(), id.clone(), network);
+        let made = Container::new(self.engine.clone(), id.clone(), network.name);
         match self.launch(&made, &id, spec, code).await {
             Ok(runtime) => Ok(runtime),
             Err(error) => {
@@ -282,41 +306,53 @@ impl Inner {
         Ok(HttpRuntime {
             address: address.map_or(NOWHERE, |address| SocketAddr::new(address, PORT)),
             output,
-            writes_markers: spec.action.exec.kind != BLACKBOX,
+            writes_markers: self.writes_markers(spec),
             pause_after: Some(self.options.pause_after),
             sandbox: Arc::clone(made) as Arc<dyn Sandbox>,
             code,
         })
     }
 
-    /// An image that has nothing to start is the action's fault; all else is the platform's.
+    /// Managed kinds do, and the images of users that the operator vouches for.
+    fn writes_markers(&self, spec: &ContainerSpec) -> bool {
+        let image = spec.action.exec.image.as_deref().and_then(|image| ImageName::parse(image).ok());
+        spec.action.exec.kind != BLACKBOX || image.is_some_and(|image| self.options.rules.vouches_for(&image))
+    }
+
+    /// An image that has nothing to start is the action's fault; all else is the platform's, and known to be so at once when the
+    /// engine does not answer.
     fn refused(&self, error: Refused, image: &str) -> Result<HttpRuntime, StartError> {
         let nothing_to_start =
             ["executable file not found", "No command specified", "no such file or directory"];
         if nothing_to_start.iter().any(|text| error.message.contains(text)) {
             tracing::info!(image, %error, "image cannot be started");
-            return Ok(nothing(format!("executable file not found in image {image}")));
+            let fault = format!("executable file not found in image {image}");
+            return Ok(nothing(HttpFault::Action(fault)));
+        }
+        if error.is_no_answer() {
+            tracing::warn!(image, %error, "the docker engine does not answer");
+            return Ok(nothing(unavailable(&format_args!("the docker engine does not answer: {error}"))));
         }
         Err(StartError::Sandbox(error.message))
     }
 
-    fn plan(&self, container: ContainerId, spec: &ContainerSpec, image: String, network: String) -> Plan {
+    fn plan(&self, container: ContainerId, spec: &ContainerSpec, image: String, network: &Network) -> Plan {
         let action = &spec.action;
         let overlaps = action.limits.concurrency > 1;
-        let mut env = vec![format!("__OW_API_HOST={}", self.options.api_host)];
+        let mut env = vec![format!("__OW_API_HOST={}", network.api_host)];
         if overlaps {
             env.push("__OW_ALLOW_CONCURRENT=true".to_owned());
         }
         Plan {
             name: format!("triplane-{}-{}-{}", self.options.instance, container.epoch.0, container.number),
             image,
-            network,
+            network: network.name.clone(),
             memory_mb: action.limits.memory_mb,
             env,
+            container: container.to_string(),
             labels: vec![
                 ("openwhisk/action", action.name.to_string()),
                 ("openwhisk/namespace", spec.key.namespace.to_string()),
-                ("triplane.container", container.to_string()),
                 ("triplane.revision", spec.key.revision.0.to_string()),
             ],
         }
@@ -334,44 +370,21 @@ impl Inner {
             Err(reason) => Err(StartError::Code { reason }),
         }
     }
+}
 
-    async fn stop(&self, container: ContainerId) {
-        let Some(held) = self.held(container) else { return };
-        held.stopping.store(true, Ordering::SeqCst);
-        let mut phase = held.phase.subscribe();
-        // a start takes itself back when it fails
-        if phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await.is_err() {
-            return;
-        }
-        if let Some(proxy) = held.proxy() {
-            proxy.stop().await;
-        }
-        // the sender is in `held`, so this ends only with the phase
-        let _ = phase.wait_for(|phase| matches!(phase, Phase::Gone)).await;
-    }
+/// What the record of a call says that the platform could not run now.
+fn unavailable(reason: &dyn Display) -> HttpFault {
+    HttpFault::Platform(format!(
+        "{reason}; the platform is at fault, the action did not run and may be invoked again"
+    ))
+}
 
-    /// A container ended: by itself, or because it was stopped.
-    async fn forget(&self, container: ContainerId, held: &Held) {
-        self.containers.pin().remove(&container);
-        held.phase.send_replace(Phase::Gone);
-        if held.stopping.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut exits = self.exits.subscribe();
-        let sender = match exits.wait_for(Option::is_some).await {
-            Ok(sender) => sender.clone(),
-            Err(_) => None,
-        };
-        if let Some(sender) = sender
-            && sender.send(container).await.is_err()
-        {
-            tracing::debug!(%container, "nobody wants to know of containers' ends any more");
-        }
-    }
+fn not_wanted() -> StartError {
+    StartError::Sandbox("its stop was asked for while its image was pulled".to_owned())
 }
 
 /// What answers the first call with the reason why there is no container.
-fn nothing(fault: String) -> HttpRuntime {
+fn nothing(fault: HttpFault) -> HttpRuntime {
     let (_, output) = mpsc::channel(1);
     HttpRuntime {
         address: NOWHERE,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
@@ -10,9 +11,9 @@ use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkCreateRequest, ResourcesUlimits,
 };
 use bollard::query_parameters::{
-    AttachContainerOptions, CreateContainerOptions, CreateImageOptions, InspectContainerOptions,
-    InspectNetworkOptions, KillContainerOptions, ListContainersOptions, ListNetworksOptions,
-    RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
+    AttachContainerOptions, CreateContainerOptions, CreateImageOptions, EventsOptions,
+    InspectContainerOptions, InspectNetworkOptions, KillContainerOptions, ListContainersOptions,
+    ListNetworksOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -20,8 +21,12 @@ use triplane_proxy::runtime::OutputPiece;
 
 use crate::options::Login;
 
+/// How long the engine may take to answer; on a machine that is too busy everything takes long.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// Says whose a container or network is.
 const INSTANCE_LABEL: &str = "triplane.instance";
+/// Says which of ours a container is.
+const CONTAINER_LABEL: &str = "triplane.container";
 /// The most processes and threads in a container.
 const PROCESSES_MAX: i64 = 1024;
 /// The most open files of a process.
@@ -50,6 +55,11 @@ impl Refused {
         self.status == 404
     }
 
+    /// Whether the engine said nothing at all.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        self.status == 0
+    }
+
     /// Whether it is so already, or something else is in the way.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self.status, 304 | 403 | 409)
@@ -75,7 +85,17 @@ pub(crate) struct Plan {
     pub(crate) network: String,
     pub(crate) memory_mb: u64,
     pub(crate) env: Vec<String>,
+    /// Which of ours it is.
+    pub(crate) container: String,
     pub(crate) labels: Vec<(&'static str, String)>,
+}
+
+/// What an engine is and enforces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) version: String,
+    /// By name; what is not enforced is only asked for.
+    pub(crate) enforced: Vec<(&'static str, bool)>,
 }
 
 /// How a container is.
@@ -90,12 +110,41 @@ pub(crate) struct Condition {
 impl Engine {
     /// Connects, and agrees on a version of the API.
     pub(crate) async fn connect(host: &str, instance: &str) -> Result<Self, Refused> {
-        let client = bollard::Docker::connect_with_host(host)?.negotiate_version().await?;
+        let client = bollard::Docker::connect_with_host(host)?;
+        let client = answered(client.negotiate_version()).await?;
         let client = client.with_request_modifier(|mut request| {
             url_safe(&mut request);
             request
         });
         Ok(Self { client, instance: instance.to_owned() })
+    }
+
+    /// Whether it answers.
+    pub(crate) async fn ping(&self) -> Result<(), Refused> {
+        answered(self.client.ping()).await.map(drop)
+    }
+
+    /// What it is, and which of our limits it enforces.
+    pub(crate) async fn offer(&self) -> Result<Offer, Refused> {
+        let info = answered(self.client.info()).await?;
+        let options = info.security_options.unwrap_or_default();
+        let filters =
+            options.iter().any(|option| option.starts_with("name=seccomp") && !option.contains("unconfined"));
+        let enforced = vec![
+            ("memory", info.memory_limit.unwrap_or(false)),
+            ("swap", info.swap_limit.unwrap_or(false)),
+            ("processes", info.pids_limit.unwrap_or(false)),
+            ("cpu", info.cpu_shares.unwrap_or(false)),
+            ("system_calls", filters),
+        ];
+        Ok(Offer { version: info.server_version.unwrap_or_default(), enforced })
+    }
+
+    /// One item for each event of our containers, an error or the end when the engine is gone.
+    pub(crate) fn events(&self) -> BoxStream<'static, Result<(), Refused>> {
+        let options = EventsOptions { filters: Some(self.ours()), ..Default::default() };
+        let events = self.client.events(Some(options));
+        events.map(|event| event.map(drop).map_err(Refused::from)).boxed()
     }
 
     /// Pulls an image, with the credentials of its registry.
@@ -118,7 +167,7 @@ impl Engine {
 
     /// Whether the engine has an image.
     pub(crate) async fn has_image(&self, image: &str) -> Result<bool, Refused> {
-        match self.client.inspect_image(image).await.map_err(Refused::from) {
+        match answered(self.client.inspect_image(image)).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -129,7 +178,7 @@ impl Engine {
     pub(crate) async fn create(&self, plan: Plan) -> Result<String, Refused> {
         let options = CreateContainerOptions { name: Some(plan.name.clone()), ..Default::default() };
         let body = self.body(plan);
-        Ok(self.client.create_container(Some(options), body).await?.id)
+        Ok(answered(self.client.create_container(Some(options), body)).await?.id)
     }
 
     fn body(&self, plan: Plan) -> ContainerCreateBody {
@@ -158,7 +207,9 @@ impl Engine {
         ContainerCreateBody {
             image: Some(plan.image),
             env: Some(plan.env),
-            labels: Some(labels.chain([self.label()]).collect()),
+            labels: Some(
+                labels.chain([self.label(), (CONTAINER_LABEL.to_owned(), plan.container)]).collect(),
+            ),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             host_config: Some(host),
@@ -170,7 +221,7 @@ impl Engine {
     pub(crate) async fn attach(&self, id: &str) -> Result<BoxStream<'static, OutputPiece>, Refused> {
         let options =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
-        let attached = self.client.attach_container(id, Some(options)).await?;
+        let attached = answered(self.client.attach_container(id, Some(options))).await?;
         // the input end keeps the connection open
         let input = attached.input;
         let pieces = attached.output.take_while(|read| std::future::ready(read.is_ok()));
@@ -182,7 +233,7 @@ impl Engine {
     }
 
     pub(crate) async fn start(&self, id: &str) -> Result<(), Refused> {
-        Ok(self.client.start_container(id, None::<StartContainerOptions>).await?)
+        answered(self.client.start_container(id, None::<StartContainerOptions>)).await
     }
 
     /// Waits until a container that was started does not run any more.
@@ -197,7 +248,7 @@ impl Engine {
     }
 
     pub(crate) async fn inspect(&self, id: &str) -> Result<Condition, Refused> {
-        let found = self.client.inspect_container(id, None::<InspectContainerOptions>).await?;
+        let found = answered(self.client.inspect_container(id, None::<InspectContainerOptions>)).await?;
         let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let mut addresses = networks.into_values().filter_map(|end| end.ip_address?.parse().ok());
         let state = found.state.unwrap_or_default();
@@ -210,50 +261,72 @@ impl Engine {
 
     pub(crate) async fn kill(&self, id: &str) -> Result<(), Refused> {
         let options = KillContainerOptions { signal: "SIGKILL".to_owned() };
-        Ok(self.client.kill_container(id, Some(options)).await?)
+        answered(self.client.kill_container(id, Some(options))).await
     }
 
     /// Removes a container, killed if need be, with its anonymous volumes. One that is gone is removed.
     pub(crate) async fn remove(&self, id: &str) -> Result<(), Refused> {
         let options = RemoveContainerOptions { v: true, force: true, link: false };
-        match self.client.remove_container(id, Some(options)).await.map_err(Refused::from) {
+        match answered(self.client.remove_container(id, Some(options))).await {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
     }
 
     pub(crate) async fn pause(&self, id: &str) -> Result<(), Refused> {
-        Ok(self.client.pause_container(id).await?)
+        answered(self.client.pause_container(id)).await
     }
 
     pub(crate) async fn resume(&self, id: &str) -> Result<(), Refused> {
-        Ok(self.client.unpause_container(id).await?)
+        answered(self.client.unpause_container(id)).await
     }
 
-    /// The ids of all our containers.
-    pub(crate) async fn containers(&self) -> Result<Vec<String>, Refused> {
+    /// The engine's ids of all our containers, each with which of ours it is.
+    pub(crate) async fn containers(&self) -> Result<Vec<(String, String)>, Refused> {
         let options = ListContainersOptions { all: true, filters: Some(self.ours()), ..Default::default() };
-        let found = self.client.list_containers(Some(options)).await?;
-        Ok(found.into_iter().filter_map(|container| container.id).collect())
+        let found = answered(self.client.list_containers(Some(options))).await?;
+        let named = found.into_iter().filter_map(|found| {
+            let ours = found.labels.unwrap_or_default().remove(CONTAINER_LABEL).unwrap_or_default();
+            Some((found.id?, ours))
+        });
+        Ok(named.collect())
     }
 
-    /// Makes a bridge whose containers reach the world but not each other.
-    pub(crate) async fn create_network(&self, name: &str, namespace: &str) -> Result<(), Refused> {
+    /// Makes a bridge whose containers do not reach each other, and the world if it is open; `link` is its name on the
+    /// host.
+    pub(crate) async fn create_network(
+        &self,
+        name: &str,
+        namespace: &str,
+        link: &str,
+        is_open: bool,
+    ) -> Result<(), Refused> {
         let isolated = ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
+        let named = ("com.docker.network.bridge.name".to_owned(), link.to_owned());
         let labels = [("triplane.namespace".to_owned(), namespace.to_owned()), self.label()];
         let request = NetworkCreateRequest {
             name: name.to_owned(),
             driver: Some("bridge".to_owned()),
-            options: Some(HashMap::from([isolated])),
+            internal: Some(!is_open),
+            options: Some(HashMap::from([isolated, named])),
             labels: Some(HashMap::from(labels)),
             ..NetworkCreateRequest::default()
         };
-        self.client.create_network(request).await?;
-        Ok(())
+        answered(self.client.create_network(request)).await.map(drop)
+    }
+
+    /// The host's address on a bridge.
+    pub(crate) async fn gateway(&self, name: &str) -> Result<IpAddr, Refused> {
+        let found = answered(self.client.inspect_network(name, None::<InspectNetworkOptions>)).await?;
+        let configured = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let mut gateways =
+            configured.into_iter().filter_map(|config| config.gateway?.split('/').next()?.parse().ok());
+        let none = || Refused { status: 500, message: format!("the engine gave network {name} no gateway") };
+        gateways.next().ok_or_else(none)
     }
 
     pub(crate) async fn has_network(&self, name: &str) -> Result<bool, Refused> {
-        match self.client.inspect_network(name, None::<InspectNetworkOptions>).await.map_err(Refused::from) {
+        match answered(self.client.inspect_network(name, None::<InspectNetworkOptions>)).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -262,7 +335,7 @@ impl Engine {
 
     /// Removes a network; one that is gone is removed.
     pub(crate) async fn remove_network(&self, name: &str) -> Result<(), Refused> {
-        match self.client.remove_network(name).await.map_err(Refused::from) {
+        match answered(self.client.remove_network(name)).await {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
@@ -271,7 +344,7 @@ impl Engine {
     /// The names of all our networks.
     pub(crate) async fn networks(&self) -> Result<Vec<String>, Refused> {
         let options = ListNetworksOptions { filters: Some(self.ours()) };
-        let found = self.client.list_networks(Some(options)).await?;
+        let found = answered(self.client.list_networks(Some(options))).await?;
         Ok(found.into_iter().filter_map(|network| network.name).collect())
     }
 
@@ -281,6 +354,17 @@ impl Engine {
 
     fn ours(&self) -> HashMap<String, Vec<String>> {
         HashMap::from([("label".to_owned(), vec![format!("{INSTANCE_LABEL}={}", self.instance)])])
+    }
+}
+
+/// What the engine answers, if it does in time.
+async fn answered<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Refused> {
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => {
+            let message = format!("the engine does not answer within {} s", ANSWER_WITHIN.as_secs());
+            Err(Refused { status: 0, message })
+        }
     }
 }
 

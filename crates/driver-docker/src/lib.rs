@@ -6,11 +6,13 @@
 
 mod driver;
 mod engine;
+mod fence;
+mod follow;
 mod networks;
 mod options;
 mod pull;
 mod sandbox;
 
-pub use driver::Docker;
+pub use driver::{Docker, EngineStatus};
 pub use networks::instance;
-pub use options::{CodeSource, DockerError, DockerOptions, Login};
+pub use options::{Api, CodeSource, DockerError, DockerOptions, Login, PullPolicy};

@@ -6,7 +6,7 @@ use triplane_model::action::Exec;
 use triplane_model::image::ImageName;
 
 use crate::engine::Engine;
-use crate::options::DockerOptions;
+use crate::options::{DockerOptions, PullPolicy};
 
 /// What there is of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,41 +15,72 @@ pub(crate) enum Image {
     Ready(String),
     /// There is none: the action's fault, as its record says.
     Missing(String),
+    /// The platform's own is not here now.
+    Unavailable(String),
 }
-
-/// Why an image of the platform's is not there.
-pub(crate) type Unavailable = String;
 
 /// Sees to it that the engine has the image of an action.
-pub(crate) async fn provide(
-    engine: &Engine,
-    options: &DockerOptions,
-    exec: &Exec,
-) -> Option<Result<Image, Unavailable>> {
+pub(crate) async fn provide(engine: &Engine, options: &DockerOptions, exec: &Exec) -> Option<Image> {
     if let Some(image) = &exec.image {
-        return Some(Ok(provide_users(engine, options, image).await));
+        return Some(provide_users(engine, options, image).await);
     }
     let image = options.images.get(&exec.kind)?;
-    Some(provide_ours(engine, options, image).await.map(|()| Image::Ready(image.clone())))
+    Some(match pull_if_missing(engine, options, image).await {
+        Ok(()) => Image::Ready(image.clone()),
+        Err(reason) => {
+            Image::Unavailable(format!("the image {image} of {} is not here: {reason}", exec.kind))
+        }
+    })
 }
 
-/// An image of a user: `latest` must be pulled, another tag may be what the engine has already.
+/// An image of a user. The rules may have changed since its action was written.
 async fn provide_users(engine: &Engine, options: &DockerOptions, image: &str) -> Image {
     let missing = || Image::Missing(format!("Failed to pull container image '{image}'."));
     let Ok(name) = ImageName::parse(image) else { return missing() };
-    let Err(error) = pull(engine, options, image).await else { return Image::Ready(image.to_owned()) };
-    tracing::info!(image, error, "image is not pulled");
-    match name.is_latest() {
-        false if engine.has_image(image).await.unwrap_or(false) => Image::Ready(image.to_owned()),
-        _ => missing(),
+    if let Err(refused) = options.rules.check(&name) {
+        return Image::Missing(refused.message);
+    }
+    let policy = if options.rules.vouches_for(&name) { PullPolicy::Missing } else { options.pull };
+    let here = match policy {
+        PullPolicy::Always => pull_or_keep(engine, options, &name, image).await,
+        PullPolicy::Missing => pull_if_missing(engine, options, image).await,
+        PullPolicy::Never => only_here(engine, image).await,
+    };
+    match here {
+        Ok(()) => Image::Ready(image.to_owned()),
+        Err(error) => {
+            tracing::info!(image, error, "image is not here");
+            missing()
+        }
     }
 }
 
-/// The image of a managed kind is pulled once; the operator decides when to pull it again.
-async fn provide_ours(engine: &Engine, options: &DockerOptions, image: &str) -> Result<(), Unavailable> {
+/// `latest` must be pulled, another tag may be what the engine has already.
+async fn pull_or_keep(
+    engine: &Engine,
+    options: &DockerOptions,
+    name: &ImageName<'_>,
+    image: &str,
+) -> Result<(), String> {
+    match pull(engine, options, image).await {
+        Err(_) if !name.is_latest() && engine.has_image(image).await.unwrap_or(false) => Ok(()),
+        pulled => pulled,
+    }
+}
+
+/// Who names the image decides when to pull it again.
+async fn pull_if_missing(engine: &Engine, options: &DockerOptions, image: &str) -> Result<(), String> {
     match engine.has_image(image).await {
         Ok(true) => Ok(()),
         Ok(false) => pull(engine, options, image).await,
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn only_here(engine: &Engine, image: &str) -> Result<(), String> {
+    match engine.has_image(image).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("the engine has none, and none is pulled".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

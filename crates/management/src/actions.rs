@@ -118,8 +118,8 @@ impl Put {
     async fn read(app: &App, body: Bytes) -> Result<Self, Failure> {
         let (bytes, app) = (body.len() as u64, Arc::clone(app));
         let read = move || {
-            let Settings { runtimes, blackbox, limits, .. } = &app.settings;
-            let fields = ActionPut::parse(&body, Kinds { runtimes, blackbox: *blackbox }, limits)?;
+            let Settings { runtimes, images, limits, .. } = &app.settings;
+            let fields = ActionPut::parse(&body, Kinds { runtimes, images: images.as_ref() }, limits)?;
             let code = fields.exec.as_ref().map(|exec| (code::hash(&exec.code), exec.code.as_str().into()));
             Ok::<_, ApiError>(Self { fields, code })
         };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
+use triplane_model::image::ImageRules;
 use triplane_model::runtimes::Runtimes;
 use triplane_model::{NamespaceLimits, SystemLimits};
 
@@ -18,8 +19,8 @@ pub struct Settings {
     pub namespace_limits: NamespaceLimits,
     /// The kinds of action that the platform runs.
     pub runtimes: Runtimes,
-    /// Whether it runs images of users too.
-    pub blackbox: bool,
+    /// Which images of users it runs too; none where nothing runs them.
+    pub images: Option<ImageRules>,
     /// `build` of the info document: a date.
     pub build: String,
     /// `buildno` of the info document.
@@ -91,7 +92,7 @@ impl Default for Settings {
             limits: SystemLimits::default(),
             namespace_limits: NamespaceLimits::default(),
             runtimes: Runtimes::default(),
-            blackbox: false,
+            images: None,
             build: String::new(),
             build_number: String::new(),
             support_github: String::new(),

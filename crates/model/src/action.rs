@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::error::ApiError;
 use crate::id::{CodeHash, Revision, Version};
-use crate::image::ImageName;
+use crate::image::{ImageName, ImageRules};
 use crate::limits::{ActionLimits, LimitsPatch, SystemLimits};
 use crate::name::{EntityName, FullName};
 use crate::parameters::Parameters;
@@ -191,8 +191,8 @@ impl ExecPut {
         let Some(Value::String(kind)) = fields.remove("kind") else {
             return Err(ApiError::malformed_content("'kind' must be a string defined in 'exec'"));
         };
-        if kind.trim().eq_ignore_ascii_case(BLACKBOX) && (kinds.blackbox || names_skeleton(&fields)) {
-            return Self::parse_blackbox(fields);
+        if kind.trim().eq_ignore_ascii_case(BLACKBOX) && (kinds.images.is_some() || names_skeleton(&fields)) {
+            return Self::parse_blackbox(fields, kinds.images);
         }
         let runtime = kinds.runtimes.resolve(&kind)?;
         let kind = runtime.kind.clone();
@@ -208,13 +208,19 @@ impl ExecPut {
     }
 
     /// An image of the user's own; blank code is none.
-    fn parse_blackbox(mut fields: serde_json::Map<String, Value>) -> Result<Self, ApiError> {
+    fn parse_blackbox(
+        mut fields: serde_json::Map<String, Value>,
+        rules: Option<&ImageRules>,
+    ) -> Result<Self, ApiError> {
         let Some(Value::String(image)) = fields.remove("image") else {
             return Err(ApiError::malformed_content(
                 "'image' must be a string defined in 'exec' for 'blackbox' actions",
             ));
         };
-        ImageName::parse(&image)?;
+        let name = ImageName::parse(&image)?;
+        if let Some(rules) = rules {
+            rules.check(&name)?;
+        }
         let code = match fields.remove("code") {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(code)) if code.trim().is_empty() => String::new(),
@@ -510,7 +516,8 @@ mod tests {
     fn an_image_of_the_users_own_needs_no_code() {
         let (runtimes, limits) = (runtimes(), SystemLimits::default());
         let parse = |exec: Value| {
-            let kinds = Kinds { runtimes: &runtimes, blackbox: true };
+            let rules = ImageRules::new(&[], &["docker.io".to_owned()]).unwrap();
+            let kinds = Kinds { runtimes: &runtimes, images: Some(&rules) };
             ActionPut::parse(json!({ "exec": exec }).to_string().as_bytes(), kinds, &limits)
         };
         let name =
@@ -539,6 +546,11 @@ mod tests {
                 .ends_with("'image' must be a string defined in 'exec' for 'blackbox' actions")
         );
         assert!(text(json!({"kind": "blackbox", "image": "A:b:c"})).ends_with("could not parse image name"));
+        let elsewhere = text(json!({"kind": "blackbox", "image": "quay.io/a/b"}));
+        assert!(
+            elsewhere.starts_with("the image quay.io/a/b is not allowed on this platform"),
+            "{elsewhere}"
+        );
     }
 
     #[test]

@@ -51,10 +51,94 @@ impl<'a> ImageName<'a> {
         if is_good { Ok(Self { registry, name, tag, digest }) } else { Err(bad()) }
     }
 
+    /// The whole name without tag and digest, with all that Docker leaves out: `docker.io/library/busybox`.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let named = self.name.strip_prefix(self.registry).and_then(|rest| rest.strip_prefix('/'));
+        let path = named.unwrap_or(self.name);
+        let library = if self.registry == DOCKER_HUB && !path.contains('/') { "library/" } else { "" };
+        format!("{}/{library}{path}", self.registry)
+    }
+
     /// Whether the name may mean another image tomorrow, so that only a fresh pull will do: no tag, or `latest`.
     #[must_use]
     pub fn is_latest(&self) -> bool {
         self.digest.is_none() && self.tag.is_none_or(|tag| tag == "latest")
+    }
+}
+
+/// Which images of users a platform runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageRules {
+    /// Those that the operator vouches for, OpenWhisk's `blackboxes` (openwhisk-api.md 2.4): canonical, with a tag if
+    /// only that one is meant.
+    vouched_for: Vec<(String, Option<String>)>,
+    /// What the canonical names of others begin with; everything when there is nothing.
+    allowed: Vec<String>,
+}
+
+impl ImageRules {
+    /// Rules of images that are vouched for, and of registries and the paths in them that are allowed: `docker.io/me`,
+    /// `registry.example.org:5000`.
+    ///
+    /// # Errors
+    /// The entry that is neither.
+    pub fn new(vouched_for: &[String], allowed: &[String]) -> Result<Self, String> {
+        let image = |text: &String| {
+            let name = ImageName::parse(text).map_err(|_| format!("'{text}' is not the name of an image"))?;
+            Ok((name.canonical(), name.tag.map(str::to_owned)))
+        };
+        Ok(Self {
+            vouched_for: vouched_for.iter().map(image).collect::<Result<_, String>>()?,
+            allowed: allowed.iter().map(|text| prefix(text)).collect::<Result<_, String>>()?,
+        })
+    }
+
+    /// Whether the operator vouches for an image: it is used as it is here, and marks the end of its output.
+    #[must_use]
+    pub fn vouches_for(&self, image: &ImageName<'_>) -> bool {
+        let canonical = image.canonical();
+        self.vouched_for.iter().any(|(name, tag)| {
+            *name == canonical && tag.as_deref().is_none_or(|tag| tag == image.tag.unwrap_or("latest"))
+        })
+    }
+
+    /// Whether an image may be run.
+    ///
+    /// # Errors
+    /// 403 with what is allowed instead.
+    pub fn check(&self, image: &ImageName<'_>) -> Result<(), ApiError> {
+        let canonical = image.canonical();
+        let begins = |allowed: &String| {
+            canonical.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if self.allowed.is_empty() || self.allowed.iter().any(begins) || self.vouches_for(image) {
+            return Ok(());
+        }
+        let allowed = self.allowed.join(", ");
+        Err(ApiError::new(
+            403,
+            format!(
+                "the image {canonical} is not allowed on this platform: use one from {allowed}, or ask its operator \
+                 to allow more by docker.allowed"
+            ),
+        ))
+    }
+}
+
+/// A registry, or a path in one, as canonical names begin.
+fn prefix(text: &str) -> Result<String, String> {
+    let bad = || format!("'{text}' is neither a registry nor a path in one");
+    let trimmed = text.trim_end_matches('/');
+    let (first, path) = trimmed.split_once('/').map_or((trimmed, None), |(first, path)| (first, Some(path)));
+    let (registry, path) = match is_registry(first) {
+        true => (first, path),
+        false => (DOCKER_HUB, Some(trimmed)),
+    };
+    match path {
+        None => Ok(registry.to_owned()),
+        Some(path) if path.split('/').all(is_path_component) => Ok(format!("{registry}/{path}")),
+        Some(_) => Err(bad()),
     }
 }
 
@@ -162,6 +246,50 @@ mod tests {
             let error = ImageName::parse(text).unwrap_err();
             assert!(error.message.ends_with("could not parse image name"), "{text}: {}", error.message);
         }
+    }
+
+    #[test]
+    fn every_name_of_an_image_has_one_canonical_form() {
+        let canonical = |text| ImageName::parse(text).unwrap().canonical();
+        assert_eq!(canonical("busybox"), "docker.io/library/busybox");
+        assert_eq!(canonical("docker.io/busybox:1"), "docker.io/library/busybox");
+        assert_eq!(canonical("me/mine"), "docker.io/me/mine");
+        assert_eq!(canonical("registry:5000/mine:2"), "registry:5000/mine");
+    }
+
+    #[test]
+    fn images_are_allowed_by_whole_components_of_their_names() {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let rules =
+            |vouched_for: &[&str], allowed: &[&str]| ImageRules::new(&texts(vouched_for), &texts(allowed));
+        let some = rules(&["known/one", "known/two:1"], &["me", "registry.example.org:5000/team/"]).unwrap();
+        let is_allowed = |rules: &ImageRules, text| rules.check(&ImageName::parse(text).unwrap()).is_ok();
+        for text in [
+            "me/mine",
+            "docker.io/me/mine:1",
+            "registry.example.org:5000/team/a/b",
+            "known/one:7",
+            "known/two:1",
+        ] {
+            assert!(is_allowed(&some, text), "{text}");
+        }
+        for text in ["you/yours", "mean/image", "me2/mine", "registry.example.org:5000/teams/a", "known/two"]
+        {
+            assert!(!is_allowed(&some, text), "{text}");
+        }
+        assert!(is_allowed(&ImageRules::default(), "anything"));
+        let refused = some.check(&ImageName::parse("busybox").unwrap()).unwrap_err();
+        assert_eq!(refused.status, 403);
+        assert_eq!(
+            refused.message,
+            "the image docker.io/library/busybox is not allowed on this platform: use one from docker.io/me, \
+             registry.example.org:5000/team, or ask its operator to allow more by docker.allowed"
+        );
+        assert_eq!(
+            rules(&[], &["No Path"]).unwrap_err(),
+            "'No Path' is neither a registry nor a path in one"
+        );
+        assert_eq!(rules(&["No Image"], &[]).unwrap_err(), "'No Image' is not the name of an image");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
+use crate::image::ImageRules;
 
 /// The kind of actions that are images of their owner's.
 pub const BLACKBOX: &str = "blackbox";
@@ -16,13 +17,13 @@ pub const SKELETON: &str = "openwhisk/dockerskeleton";
 pub struct Kinds<'a> {
     /// The managed ones.
     pub runtimes: &'a Runtimes,
-    /// Whether images of users can be run too.
-    pub blackbox: bool,
+    /// Which images of users run too; none where nothing runs them.
+    pub images: Option<&'a ImageRules>,
 }
 
 impl<'a> From<&'a Runtimes> for Kinds<'a> {
     fn from(runtimes: &'a Runtimes) -> Self {
-        Self { runtimes, blackbox: false }
+        Self { runtimes, images: None }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Accept and drain, bodies and their limits, header rules: HTTP without knowledge of actions.
 
 mod body;
+mod forward;
 mod link;
 mod serve;
 mod shutdown;
 
 pub use body::{Body, BodyError, TooLarge, collect, empty, full};
+pub use forward::forward;
 pub use serve::{Options, URI_BYTES_MAX, serve};
 pub use shutdown::Shutdown;

@@ -4,16 +4,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rustix::pipe::PipeFlags;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
+use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::CodeHash;
@@ -124,26 +123,7 @@ struct Inner {
     code_root: PathBuf,
     spawner: Arc<SpawnerClient>,
     proxies: Arc<Shared>,
-    containers: papaya::HashMap<ContainerId, Arc<Held>>,
-    exits: watch::Sender<Option<mpsc::Sender<ContainerId>>>,
-}
-
-/// A container, from the request to start it until nothing of it is left.
-#[derive(Debug)]
-struct Held {
-    /// While it runs. Taken out at its end: the map lets go of what was removed from it only with many others, and a proxy
-    /// holds descriptors.
-    proxy: ArcSwapOption<Proxy>,
-    /// Whether its end was asked for, and so is no news.
-    stopping: AtomicBool,
-    phase: watch::Sender<Phase>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Starting,
-    Running,
-    Gone,
+    held: Arc<Held<Proxy>>,
 }
 
 impl Node {
@@ -167,6 +147,7 @@ impl Node {
         let spawner = SpawnerClient::start(options.spawner.clone(), config).await?;
         check_isolation(&spawner, &options).await?;
         let memory_mb = options.memory_mb.unwrap_or_else(memory_to_offer_mb);
+        let held = Held::new(options.node, |proxy: Arc<Proxy>| async move { proxy.stop().await }.boxed());
         let inner = Inner {
             offer: NodeOffer { node: options.node, memory_mb },
             options,
@@ -175,8 +156,7 @@ impl Node {
             code_root,
             spawner,
             proxies,
-            containers: papaya::HashMap::new(),
-            exits: watch::Sender::new(None),
+            held,
         };
         Ok(Arc::new(Self { inner: Arc::new(inner) }))
     }
@@ -184,8 +164,7 @@ impl Node {
     /// Runs a call on a container of this node. The run goes on when the future is dropped.
     #[must_use]
     pub fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
-        let containers = self.inner.containers.pin();
-        match containers.get(&request.target.container).and_then(|held| held.proxy.load_full()) {
+        match self.inner.held.proxy(request.target.container) {
             Some(proxy) => proxy.run(request),
             None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
         }
@@ -233,92 +212,48 @@ impl Driver for Node {
         node: NodeId,
         spec: Arc<ContainerSpec>,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
-        // held from here on, so that a stop waits for it
-        let held = match self.inner.hold(container, node) {
-            Ok(held) => held,
-            Err(error) => return std::future::ready(Err(error)).boxed(),
-        };
-        let (answer, started) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
-        // a task of its own: a start that nobody waits for any more must still be taken back
-        tokio::spawn(async move {
-            let result = inner.start(container, spec, held).await;
-            if let Err(Ok(_)) = answer.send(result) {
-                inner.stop(container).await;
-            }
-        });
-        let lost = |_| Err(StartError::Sandbox("the node is shutting down".to_owned()));
-        started.map(move |result| result.unwrap_or_else(lost)).boxed()
+        self.inner.held.start(container, node, async move { inner.start(container, spec).await })
     }
 
     fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
-        let containers = self.inner.containers.pin();
-        let closed = match containers.get(&container) {
-            Some(held) => held.proxy.load().as_ref().is_some_and(|proxy| proxy.close(idle_ms)),
-            None => true,
+        let held = &self.inner.held;
+        let closed = match held.proxy(container) {
+            Some(proxy) => proxy.close(idle_ms),
+            None => !held.has(container),
         };
         std::future::ready(closed).boxed()
     }
 
     fn stop(&self, container: ContainerId) -> BoxFuture<'static, ()> {
-        let inner = Arc::clone(&self.inner);
-        async move { inner.stop(container).await }.boxed()
+        let held = Arc::clone(&self.inner.held);
+        async move { held.stop(container).await }.boxed()
     }
 
     fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {
-        let containers = self.inner.containers.pin();
-        let running = containers.iter().filter(|(_, held)| held.proxy.load().is_some());
-        std::future::ready(running.map(|(id, _)| *id).collect()).boxed()
+        std::future::ready(self.inner.held.running()).boxed()
     }
 
     fn watch(&self, exits: mpsc::Sender<ContainerId>) {
-        self.inner.exits.send_replace(Some(exits));
+        self.inner.held.watch(exits);
     }
 }
 
 impl Inner {
-    fn hold(&self, container: ContainerId, node: NodeId) -> Result<Arc<Held>, StartError> {
-        if node != self.offer.node {
-            return Err(StartError::Sandbox(format!("node {} is not here", node.0)));
-        }
-        let held = Arc::new(Held {
-            proxy: ArcSwapOption::empty(),
-            stopping: AtomicBool::new(false),
-            phase: watch::Sender::new(Phase::Starting),
-        });
-        match self.containers.pin().try_insert(container, Arc::clone(&held)) {
-            Ok(_) => Ok(held),
-            Err(_) => Err(StartError::Sandbox(format!("container {container} is there already"))),
-        }
-    }
-
     async fn start(
-        self: &Arc<Self>,
+        &self,
         container: ContainerId,
         spec: Arc<ContainerSpec>,
-        held: Arc<Held>,
-    ) -> Result<Endpoint, StartError> {
+    ) -> Result<Started<Proxy>, StartError> {
         let secret = Secret(rand::random());
-        match self.bring_up(container, spec, secret).await {
-            Ok((proxy, held_for_it)) => {
-                let exited = proxy.exited();
-                held.proxy.store(Some(proxy));
-                held.phase.send_replace(Phase::Running);
-                let inner = Arc::clone(self);
-                tokio::spawn(async move {
-                    let exit = exited.await;
-                    tracing::debug!(%container, ?exit, "container ended");
-                    drop(held_for_it);
-                    inner.forget(container, &held).await;
-                });
-                Ok(Endpoint { address: "".into(), secret })
-            }
-            Err(error) => {
-                self.containers.pin().remove(&container);
-                held.phase.send_replace(Phase::Gone);
-                Err(error)
-            }
-        }
+        let (proxy, held_for_it) = self.bring_up(container, spec, secret).await?;
+        let exited = proxy.exited();
+        let ended = async move {
+            let exit = exited.await;
+            tracing::debug!(%container, ?exit, "container ended");
+            drop(held_for_it);
+        };
+        Ok(Started { proxy, endpoint: Endpoint { address: "".into(), secret }, ended: ended.boxed() })
     }
 
     /// Code, sandbox, runtime, proxy. On failure nothing is left.
@@ -378,41 +313,6 @@ impl Inner {
                 Ok((None, CodeMount { path: String::new(), archive: false, fault: Some(reason.to_string()) }))
             }
             Err(CodeError::Unavailable(reason)) => Err(StartError::Code { reason: reason.to_string() }),
-        }
-    }
-
-    async fn stop(&self, container: ContainerId) {
-        let Some(held) = self.containers.pin().get(&container).map(Arc::clone) else { return };
-        held.stopping.store(true, Ordering::SeqCst);
-        let mut phase = held.phase.subscribe();
-        // a start is bounded in time, and takes itself back when it fails
-        if phase.wait_for(|phase| *phase != Phase::Starting).await.is_err() {
-            return;
-        }
-        if let Some(proxy) = held.proxy.load_full() {
-            proxy.stop().await;
-        }
-        // the sender is in `held`, so this ends only with the phase
-        let _ = phase.wait_for(|phase| *phase == Phase::Gone).await;
-    }
-
-    /// A container ended: by itself, or because it was stopped.
-    async fn forget(&self, container: ContainerId, held: &Held) {
-        self.containers.pin().remove(&container);
-        held.proxy.store(None);
-        held.phase.send_replace(Phase::Gone);
-        if held.stopping.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut exits = self.exits.subscribe();
-        let sender = match exits.wait_for(Option::is_some).await {
-            Ok(sender) => sender.clone(),
-            Err(_) => None,
-        };
-        if let Some(sender) = sender
-            && sender.send(container).await.is_err()
-        {
-            tracing::debug!(%container, "nobody wants to know of containers' ends any more");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::http::exchange::Exchange;
 use crate::message::{Messages, RunFrame};
 use crate::outbox::{Outbox, Written};
 use crate::outcome::Outcome;
-use crate::runtime::{CodeMount, HttpCode};
+use crate::runtime::{CodeMount, HttpCode, HttpFault};
 
 /// The way to a runtime.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct Http {
     pub(crate) code: HttpCode,
 }
 
-/// Why no call can be run, known beforehand: the action's fault.
+/// Why no call can be run, known beforehand.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) outcome: Outcome,
@@ -62,7 +62,11 @@ impl Link {
                 Some(Fault { outcome, of_init: true })
             }
             Self::Http(Http { code, .. }) => {
-                Some(Fault { outcome: Outcome::developer_error(code.fault.as_ref()?), of_init: false })
+                let outcome = match code.fault.as_ref()? {
+                    HttpFault::Action(text) => Outcome::developer_error(text),
+                    HttpFault::Platform(text) => Outcome::whisk_error(text),
+                };
+                Some(Fault { outcome, of_init: false })
             }
         }
     }

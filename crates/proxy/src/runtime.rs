@@ -62,8 +62,17 @@ pub struct HttpCode {
     pub text: Option<Arc<str>>,
     /// Whether it is base64 of a binary.
     pub binary: bool,
-    /// Why there is no container that could run it: the action's fault, as its record is to say.
-    pub fault: Option<String>,
+    /// Why there is no container that could run it.
+    pub fault: Option<HttpFault>,
+}
+
+/// Why there is no container, as the record of a call is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpFault {
+    /// The action's fault.
+    Action(String),
+    /// The platform's: a later call may find one.
+    Platform(String),
 }
 
 /// Some bytes that a container wrote.

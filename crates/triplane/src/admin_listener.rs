@@ -7,13 +7,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use triplane_control::Handle;
 use triplane_management::Management;
 use triplane_net::{Body, Shutdown, full};
-use triplane_node::Node;
 use triplane_router::Router;
+
+use crate::fleet::{EngineStatus, Fleet};
 
 /// What the admin listener shows.
 #[derive(Clone)]
@@ -23,7 +24,7 @@ struct Shown {
     registry: Registry,
     management: Arc<Management>,
     router: Arc<Router>,
-    node: Arc<Node>,
+    fleet: Arc<Fleet>,
     control: Handle,
 }
 
@@ -33,10 +34,10 @@ impl AdminListener {
         registry: Registry,
         management: Arc<Management>,
         router: Arc<Router>,
-        node: Arc<Node>,
+        fleet: Arc<Fleet>,
         control: Handle,
     ) -> Self {
-        Self(Arc::new(Shown { registry, management, router, node, control }))
+        Self(Arc::new(Shown { registry, management, router, fleet, control }))
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
@@ -60,40 +61,45 @@ impl AdminListener {
         }
     }
 
-    /// OpenWhisk's pages about what runs actions (openwhisk-api.md 1.1): the node is the one invoker.
+    /// OpenWhisk's pages about what runs actions (openwhisk-api.md 1.1): the node is an invoker, and the engine another.
     fn invokers(&self, path: &str) -> Response<Body> {
-        let is_up = self.0.node.is_ready();
-        let healthy = u8::from(is_up);
+        let engine = self.0.fleet.engine().map(|engine| engine.lost.is_none());
+        let up: Vec<bool> = [self.0.fleet.node().is_ready()].into_iter().chain(engine).collect();
+        let healthy = up.iter().filter(|&&is_up| is_up).count();
         match path {
-            "/invokers" => {
-                json_answer(StatusCode::OK, &json!({"invoker0": if is_up { "up" } else { "down" }}))
-            }
+            "/invokers" => json_answer(StatusCode::OK, &invokers(&up)),
             "/invokers/healthy/count" => json_answer(StatusCode::OK, &json!(healthy)),
-            "/invokers/ready" if is_up => json_answer(StatusCode::OK, &json!({"healthy": "1/1"})),
-            "/invokers/ready" => json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"unhealthy": "1/1"})),
+            "/invokers/ready" if healthy > 0 => {
+                json_answer(StatusCode::OK, &json!({"healthy": format!("{healthy}/{}", up.len())}))
+            }
+            "/invokers/ready" => {
+                let unhealthy = json!({"unhealthy": format!("{0}/{0}", up.len())});
+                json_answer(StatusCode::INTERNAL_SERVER_ERROR, &unhealthy)
+            }
             _ => text(StatusCode::NOT_FOUND, "no such page"),
         }
     }
 
-    /// One entry for each role. Ready means: a call would be served.
+    /// One entry for each role. Ready means: a call would be served. That of an image is not while the engine is lost, but
+    /// all others are.
     fn readiness(&self) -> Response<Body> {
-        let node = self.0.node.is_ready();
-        let control = self.0.control.is_running();
-        let enforcement = self.0.node.enforcement();
-        let word = |enforced| if enforced { "enforced" } else { "not enforced" };
-        let isolation =
-            enforcement.entries().map(|(name, enforced)| (name.to_owned(), json!(word(enforced))));
-        let isolation: serde_json::Map<_, _> = isolation.into_iter().collect();
-        let ready = node && control;
-        let body = json!({
+        let node = self.0.fleet.node();
+        let (node_ready, control) = (node.is_ready(), self.0.control.is_running());
+        let enforcement = node.enforcement();
+        let isolation = words(enforcement.entries());
+        let ready = node_ready && control;
+        let mut body = json!({
             "ready": ready,
             "roles": {
                 "management": {"ready": true},
                 "control": {"ready": control},
                 "router": {"ready": true},
-                "node": {"ready": node, "memory": word(enforcement.memory), "isolation": isolation},
+                "node": {"ready": node_ready, "memory": word(enforcement.memory), "isolation": isolation},
             },
         });
+        if let Some(engine) = self.0.fleet.engine() {
+            body["roles"]["docker"] = engine_entry(engine);
+        }
         json_answer(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
     }
 
@@ -116,6 +122,31 @@ pub(crate) async fn serve(listener: TcpListener, shown: AdminListener, shutdown:
         ..triplane_net::Options::default()
     };
     triplane_net::serve(listener, shutdown, move |request| shown.clone().answer(request), options).await;
+}
+
+/// The state of each invoker, by its name.
+fn invokers(up: &[bool]) -> Value {
+    let word = |&is_up: &bool| json!(if is_up { "up" } else { "down" });
+    let named = up.iter().enumerate().map(|(number, is_up)| (format!("invoker{number}"), word(is_up)));
+    named.collect::<Map<_, _>>().into()
+}
+
+fn engine_entry(engine: EngineStatus) -> Value {
+    let EngineStatus { lost, version, enforced } = engine;
+    let mut entry = json!({"ready": lost.is_none(), "version": version, "isolation": words(enforced)});
+    if let Some(reason) = lost {
+        entry["reason"] = reason.into();
+    }
+    entry
+}
+
+/// What is enforced, by name.
+fn words(entries: impl IntoIterator<Item = (&'static str, bool)>) -> Map<String, Value> {
+    entries.into_iter().map(|(name, enforced)| (name.to_owned(), json!(word(enforced)))).collect()
+}
+
+fn word(enforced: bool) -> &'static str {
+    if enforced { "enforced" } else { "not enforced" }
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Body> {

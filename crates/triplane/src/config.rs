@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use triplane_core::egress::{Egress, Network};
+use triplane_model::image::ImageRules;
+use triplane_model::runtimes::SKELETON;
 use triplane_model::{NamespaceLimits, SystemLimits};
 
 use crate::cli::ServeOptions;
@@ -150,6 +152,12 @@ pub(crate) struct DockerConfig {
     pub(crate) pause_seconds: u64,
     /// How long the pull of an image may take, in seconds.
     pub(crate) pull_seconds: u64,
+    /// When images of users are pulled.
+    pub(crate) pull: DockerPull,
+    /// Registries and paths in them that images of users may be from; all when empty.
+    pub(crate) allowed: Vec<String>,
+    /// Images of users that the operator vouches for: used as they are here, and marking the end of their output.
+    pub(crate) blackboxes: Vec<String>,
     /// Images by kind, instead of OpenWhisk's published ones.
     pub(crate) images: BTreeMap<String, String>,
     /// Credentials by registry, such as `docker.io` or `registry.example.org:5000`.
@@ -164,6 +172,17 @@ pub(crate) enum DockerKinds {
     Missing,
     All,
     None,
+}
+
+/// When images of users are pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DockerPull {
+    /// For each new container.
+    Always,
+    /// When the engine has none.
+    Missing,
+    Never,
 }
 
 /// Who we are for a registry.
@@ -182,6 +201,14 @@ impl std::fmt::Debug for RegistryConfig {
     }
 }
 
+impl DockerConfig {
+    /// Which images of users run.
+    pub(crate) fn rules(&self) -> anyhow::Result<ImageRules> {
+        let rules = ImageRules::new(&self.blackboxes, &self.allowed).map_err(anyhow::Error::msg);
+        rules.context("docker.blackboxes or docker.allowed cannot be used")
+    }
+}
+
 impl Default for DockerConfig {
     fn default() -> Self {
         Self {
@@ -191,6 +218,9 @@ impl Default for DockerConfig {
             memory_mb: None,
             pause_seconds: 10,
             pull_seconds: 600,
+            pull: DockerPull::Always,
+            allowed: Vec::new(),
+            blackboxes: vec![SKELETON.to_owned()],
             images: BTreeMap::new(),
             registries: BTreeMap::new(),
         }
@@ -281,6 +311,7 @@ impl Config {
              a loopback address, or say --allow-well-known-credentials",
             self.listen
         );
+        self.docker.rules()?;
         Ok(self)
     }
 }
@@ -392,6 +423,15 @@ mod tests {
         assert_eq!(config.docker.registries["docker.io"].password, "secret");
         let printed = toml::to_string_pretty(&config).unwrap() + &format!("{config:?}");
         assert!(printed.contains("me") && !printed.contains("secret"), "{printed}");
+    }
+
+    #[test]
+    fn images_that_cannot_be_meant_are_refused_at_the_start() {
+        let file = "[docker]\nallowed = [\"docker.io/me\"]\npull = \"missing\"";
+        let config = merged(file, &[], &ServeOptions::default()).unwrap();
+        assert_eq!((config.docker.pull, config.docker.blackboxes.len()), (DockerPull::Missing, 1));
+        let refused = merged("[docker]\nallowed = [\"No Path\"]", &[], &ServeOptions::default()).unwrap_err();
+        assert!(format!("{refused:#}").contains("'No Path' is neither a registry"), "{refused:#}");
     }
 
     #[test]

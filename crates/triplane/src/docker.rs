@@ -1,12 +1,16 @@
 //! The Docker engine of standalone: what the configuration means for it, and which kinds it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use triplane_model::image::ImageRules;
 use triplane_model::runtimes::{BLACKBOX, Runtime, Runtimes};
 use triplane_proxy::Shared;
 use triplane_store::Stores;
 
+#[cfg(feature = "docker")]
+use crate::config::DockerPull;
 use crate::config::{Config, DockerKinds};
 use crate::fleet::Engine;
 
@@ -35,24 +39,25 @@ pub(crate) struct Share {
     pub(crate) runtimes: Runtimes,
     /// The images of the managed kinds that the engine runs.
     pub(crate) images: BTreeMap<String, String>,
-    /// Whether there is an engine, for images of users.
-    pub(crate) blackbox: bool,
+    /// Which images of users the engine runs; none without an engine.
+    pub(crate) rules: Option<ImageRules>,
 }
 
 impl Share {
     /// All kinds that only the engine runs.
     pub(crate) fn pinned(&self) -> BTreeSet<&str> {
         let images = self.images.keys().map(String::as_str);
-        images.chain(self.blackbox.then_some(BLACKBOX)).collect()
+        images.chain(self.rules.is_some().then_some(BLACKBOX)).collect()
     }
 }
 
 /// Divides the kinds between the node, which has some, and the engine, if there is one.
-pub(crate) fn share(config: &Config, node: Runtimes) -> Share {
+pub(crate) fn share(config: &Config, node: Runtimes) -> anyhow::Result<Share> {
     let docker = &config.docker;
-    let mut share = Share { runtimes: node, images: BTreeMap::new(), blackbox: docker.enabled };
+    let rules = docker.enabled.then(|| docker.rules()).transpose()?;
+    let mut share = Share { runtimes: node, images: BTreeMap::new(), rules };
     if !docker.enabled || docker.kinds == DockerKinds::None {
-        return share;
+        return Ok(share);
     }
     for (family, runtime) in manifest(config) {
         let is_nodes = share.runtimes.find(&runtime.kind).is_some();
@@ -74,7 +79,7 @@ pub(crate) fn share(config: &Config, node: Runtimes) -> Share {
             first.default = true;
         }
     }
-    share
+    Ok(share)
 }
 
 /// The published kinds, or those that the operator names instead.
@@ -107,25 +112,35 @@ pub(crate) async fn start(
     config: &Config,
     share: &Share,
     memory_mb: u64,
-    api_host: String,
+    listen: SocketAddr,
     stores: &Stores,
     proxies: &Arc<Shared>,
 ) -> anyhow::Result<Option<Arc<dyn Engine>>> {
     use anyhow::Context;
-    use triplane_driver_docker::{Docker, DockerOptions, Login};
+    use triplane_driver_docker::{Api, Docker, DockerOptions, Login, PullPolicy};
 
     let docker = &config.docker;
     if !docker.enabled {
         return Ok(None);
     }
     let data_dir = std::path::absolute(&config.data_dir)?;
-    let mut options = DockerOptions::new(crate::fleet::DOCKER, triplane_driver_docker::instance(&data_dir));
+    let api = config.api_host.clone().map_or(Api::Listener(listen), Api::Given);
+    let instance = triplane_driver_docker::instance(&data_dir);
+    let mut options = DockerOptions::new(crate::fleet::DOCKER, instance, api);
     options.host.clone_from(&docker.host);
     options.memory_mb = docker.memory_mb.unwrap_or(memory_mb / 2).min(memory_mb);
-    options.api_host = api_host;
     options.images.clone_from(&share.images);
     options.pause_after = std::time::Duration::from_secs(docker.pause_seconds);
     options.pull_within = std::time::Duration::from_secs(docker.pull_seconds);
+    options.rules = share.rules.clone().unwrap_or_default();
+    options.pull = match docker.pull {
+        DockerPull::Always => PullPolicy::Always,
+        DockerPull::Missing => PullPolicy::Missing,
+        DockerPull::Never => PullPolicy::Never,
+    };
+    options.egress.clone_from(&config.network.egress);
+    options.namespaces.clone_from(&config.network.namespaces);
+    options.require_isolation = config.node.require_isolation;
     let logins = docker.registries.iter().map(|(registry, login)| {
         let login = Login { username: login.username.clone(), password: login.password.clone() };
         (registry.clone(), login)
@@ -142,7 +157,7 @@ pub(crate) async fn start(
     config: &Config,
     _share: &Share,
     _memory_mb: u64,
-    _api_host: String,
+    _listen: SocketAddr,
     _stores: &Stores,
     _proxies: &Arc<Shared>,
 ) -> anyhow::Result<Option<Arc<dyn Engine>>> {
@@ -162,7 +177,7 @@ mod adapter {
     use triplane_model::CodeHash;
     use triplane_wire::run::{RunReply, RunRequest};
 
-    use crate::fleet::Engine;
+    use crate::fleet::{Engine, EngineStatus};
     use crate::ports::CodePort;
 
     impl Engine for Docker {
@@ -172,6 +187,11 @@ mod adapter {
 
         fn has(&self, container: ContainerId) -> bool {
             Self::has(self, container)
+        }
+
+        fn status(&self) -> EngineStatus {
+            let triplane_driver_docker::EngineStatus { lost, version, enforced } = Self::status(self);
+            EngineStatus { lost, version, enforced }
         }
 
         fn shut_down(&self) -> BoxFuture<'_, ()> {
@@ -203,7 +223,7 @@ mod tests {
             attached: true,
             require_main: false,
         };
-        share(&config, Runtimes([("nodejs".to_owned(), vec![node])].into()))
+        share(&config, Runtimes([("nodejs".to_owned(), vec![node])].into())).unwrap()
     }
 
     #[test]
@@ -228,7 +248,7 @@ mod tests {
 
     #[test]
     fn without_an_engine_nothing_changes() {
-        let share = share(&Config::default(), Runtimes::default());
-        assert_eq!((share.runtimes, share.images.len(), share.blackbox), (Runtimes::default(), 0, false));
+        let share = share(&Config::default(), Runtimes::default()).unwrap();
+        assert_eq!((share.runtimes, share.images.len(), share.rules), (Runtimes::default(), 0, None));
     }
 }

@@ -25,8 +25,21 @@ pub(crate) trait Engine: Driver {
     /// Whether a container is one of its own.
     fn has(&self, container: ContainerId) -> bool;
 
+    /// Whether it can be used, and what it enforces.
+    fn status(&self) -> EngineStatus;
+
     /// Removes all its containers.
     fn shut_down(&self) -> BoxFuture<'_, ()>;
+}
+
+/// How an engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EngineStatus {
+    /// Why it cannot be used; `None` when it can.
+    pub(crate) lost: Option<String>,
+    pub(crate) version: String,
+    /// What containers are held to, by name, and whether that is enforced.
+    pub(crate) enforced: Vec<(&'static str, bool)>,
 }
 
 /// See the module.
@@ -39,6 +52,16 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(node: Arc<Node>, engine: Option<Arc<dyn Engine>>) -> Arc<Self> {
         Arc::new(Self { node, engine })
+    }
+
+    /// The node.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// How the engine is, if there is one.
+    pub(crate) fn engine(&self) -> Option<EngineStatus> {
+        self.engine.as_ref().map(|engine| engine.status())
     }
 
     /// Kills all containers and waits until everything is gone.

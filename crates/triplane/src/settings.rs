@@ -41,7 +41,7 @@ pub(crate) fn management(config: &Config, share: Share, token: &str) -> triplane
     triplane_management::Settings {
         limits: config.limits.clone(),
         runtimes: share.runtimes,
-        blackbox: share.blackbox,
+        images: share.rules,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         build_number: env!("CARGO_PKG_VERSION").to_owned(),
         admin_token: AdminToken::new(token),

@@ -84,7 +84,7 @@ impl Platform {
         let networks = start_networks(config, listen).await;
         let proxies = triplane_proxy::Shared::new(settings::proxy(config, listen, &networks), spool.clone());
         let node = start_node(config, networks, &stores, &proxies).await?;
-        let share = docker::share(config, node.runtimes());
+        let share = docker::share(config, node.runtimes())?;
         let fleet = start_fleet(config, listen, &share, &node, &stores, &proxies).await?;
         let (control, handle) = Control::start(settings::control(config, &share), epoch, fleet.clone());
         let contact = Contact::write(data_dir, admin_address)?;
@@ -107,7 +107,7 @@ impl Platform {
         router.metrics().register(&mut registry);
         proxies.metrics().register(&mut registry);
         handle.register(&mut registry);
-        let shown = AdminListener::new(registry, management, router.clone(), node.clone(), handle);
+        let shown = AdminListener::new(registry, management, router.clone(), fleet.clone(), handle);
         background.push(tokio::spawn(admin_listener::serve(admin, shown, shutdown.clone())));
         let front = vec![
             spawn(&router, &shutdown, |router, shutdown| async move { router.serve(public, shutdown).await }),
@@ -212,8 +212,7 @@ async fn start_fleet(
     proxies: &Arc<Shared>,
 ) -> anyhow::Result<Arc<Fleet>> {
     let memory_mb = node.nodes().iter().map(|offer| offer.memory_mb).sum();
-    let api_host = settings::api_host(config, listen);
-    let engine = docker::start(config, share, memory_mb, api_host, stores, proxies).await?;
+    let engine = docker::start(config, share, memory_mb, listen, stores, proxies).await?;
     Ok(Fleet::new(node.clone(), engine))
 }
 

@@ -38,7 +38,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("zip", &["node", "management"]),
     ("tar", &["node"]),
     ("flate2", &["node"]),
-    ("rustix", &["node", "proxy", "triplane", "testkit", "bench"]),
+    ("rustix", &["net", "node", "proxy", "triplane", "testkit", "bench"]),
     ("hyper", &["net", "proxy", "router", "triplane", "testkit", "bench"]),
     ("hyper-util", &["net", "proxy", "triplane", "testkit", "bench"]),
     ("clap", &["triplane", "bench"]),

@@ -7,6 +7,9 @@ use tokio::sync::mpsc;
 use triplane_control::driver::Driver;
 use triplane_core::id::NodeId;
 
+use triplane_testkit::TempDir;
+use triplane_testkit::docker::{Cable, IMAGE};
+
 use crate::world::{NODE, World, soon, until, with_engine};
 
 #[test]
@@ -78,5 +81,67 @@ fn kinds_without_an_image_and_nodes_that_are_not_here_are_refused() {
         assert_eq!(world.docker.nodes()[0].node, NODE);
         assert_ne!(NODE, NodeId(0));
         assert!(world.networks().is_empty(), "nothing is left behind");
+    });
+}
+
+#[test]
+fn a_start_that_nobody_waits_for_is_taken_back() {
+    with_engine(|engine| async move {
+        let world = World::new(engine).await;
+        let (id, spec) = world.plan("code", |_| {});
+        drop(world.docker.start(id, NODE, spec));
+        assert!(world.docker.has(id));
+        soon(world.docker.stop(id)).await;
+        assert!(!world.docker.has(id) && world.containers().is_empty() && world.networks().is_empty());
+    });
+}
+
+#[test]
+fn a_lost_engine_is_seen_and_calls_say_so_until_it_is_back() {
+    with_engine(|engine| async move {
+        let directory = TempDir::new("cable");
+        let mut cable = Cable::lay(engine, directory.path());
+        let host = cable.host();
+        let world = World::with(engine, |options| options.host = host).await;
+        let container = world.start("code", |_| {}).await;
+        assert_eq!(container.call(&json!({"a": 1})).await.status(), "success");
+        let is_lost = || world.docker.status().lost.is_some();
+        assert!(!is_lost());
+
+        cable.cut();
+        until("lost", is_lost).await;
+        let ended = container.call(&json!({"a": 2})).await;
+        assert_eq!(ended.result(), json!({"a": 2}), "what runs goes on");
+        let refused = world.start("code", |_| {}).await.call(&json!({})).await;
+        assert_eq!(refused.status(), "whisk internal error");
+        let error = refused.error();
+        assert!(error.starts_with("the docker engine is lost: "), "{error}");
+        assert!(error.ends_with("the action did not run and may be invoked again"), "{error}");
+
+        cable.mend();
+        until("back", || !is_lost()).await;
+        let again = world.start("code", |_| {}).await;
+        assert_eq!(again.call(&json!({"a": 3})).await.result(), json!({"a": 3}));
+        world.stop().await;
+        assert!(world.containers().is_empty() && world.networks().is_empty());
+    });
+}
+
+#[test]
+fn what_nobody_holds_is_removed_when_the_engine_is_back() {
+    with_engine(|engine| async move {
+        let directory = TempDir::new("cable");
+        let mut cable = Cable::lay(engine, directory.path());
+        let host = cable.host();
+        let world = World::with(engine, |options| options.host = host).await;
+        let held = world.start("code", |_| {}).await;
+        let label = format!("triplane.instance={}", world.options.instance);
+        let left = engine.ask(&["create", "--label", &label, "--label", "triplane.container=7-999", IMAGE]);
+        cable.cut();
+        until("lost", || world.docker.status().lost.is_some()).await;
+        cable.mend();
+        until("back", || world.docker.status().lost.is_none()).await;
+        assert_eq!(world.containers(), [held.name()], "{left} is gone");
+        world.stop().await;
     });
 }

@@ -1,15 +1,19 @@
 //! A runtime for images of the tests: OpenWhisk's `/init` and `/run`, faithful unless it is told to misbehave. `/init`
-//! takes its orders from the code if that is a JSON object, `/run` from the parameters, the start from the arguments.
+//! takes its orders from the code if that is a JSON object, `/run` from the parameters, the start from the arguments. Two
+//! arguments make it one of OpenWhisk's published proxies instead.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test's program: it may end and wait as it likes"
 )]
 
+mod published;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use published::{ActionLoop, Proxy, Skeleton};
 use serde_json::{Value, json};
 
 const MARKER: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
@@ -21,6 +25,8 @@ fn main() {
         Some("deaf") => loop {
             std::thread::sleep(Duration::from_secs(60));
         },
+        Some("skeleton") => return serve(Skeleton::default()),
+        Some("loop") => return serve(ActionLoop::default()),
         Some("late") => std::thread::sleep(Duration::from_millis(400)),
         _ => {}
     }
@@ -46,6 +52,20 @@ fn main() {
             }
             _ => answer(&mut socket, 404, "{}"),
         }
+    }
+}
+
+/// Serves as a published proxy does, one request after the other.
+fn serve(mut proxy: impl Proxy) {
+    for socket in TcpListener::bind("0.0.0.0:8080").unwrap().incoming() {
+        let mut socket = socket.unwrap();
+        let Some((path, body)) = read(&mut socket) else { continue };
+        let (status, text) = match path.as_str() {
+            "/init" => proxy.init(&body["value"]),
+            "/run" => proxy.run(&body),
+            _ => (404, "{}".to_owned()),
+        };
+        answer(&mut socket, status, &text);
     }
 }
 

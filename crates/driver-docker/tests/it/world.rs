@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use triplane_control::driver::{Driver, StartError};
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
-use triplane_driver_docker::{CodeSource, Docker, DockerOptions};
+use triplane_driver_docker::{Api, CodeSource, Docker, DockerError, DockerOptions};
 use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
@@ -37,7 +37,7 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(&'static Eng
 
 /// Fails instead of hanging. Engines take their time on a busy machine.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(90), what).await.expect("this should not take so long")
+    tokio::time::timeout(Duration::from_secs(180), what).await.expect("this should not take so long")
 }
 
 /// Waits for a state of the engine, not for time.
@@ -47,7 +47,7 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(90), wait).await.unwrap_or_else(|_| panic!("never {what}"));
+    tokio::time::timeout(Duration::from_secs(180), wait).await.unwrap_or_else(|_| panic!("never {what}"));
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +94,13 @@ impl World {
     }
 
     pub(crate) async fn with(engine: &'static Engine, change: impl FnOnce(&mut DockerOptions)) -> Self {
+        Self::try_with(engine, change).await.unwrap()
+    }
+
+    pub(crate) async fn try_with(
+        engine: &'static Engine,
+        change: impl FnOnce(&mut DockerOptions),
+    ) -> Result<Self, DockerError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("triplane-docker-world-{}-{count}", std::process::id()));
@@ -102,13 +109,13 @@ impl World {
         let spool_options = SpoolOptions { gather_ms: 1, ..SpoolOptions::default() };
         let spool = Spool::open(dir.join("spool"), store.clone(), spool_options).await.unwrap();
         let proxies = Shared::new(Settings::default(), Arc::clone(&spool));
-        let mut options = DockerOptions::new(NODE, format!("test{count}"));
+        let api = Api::Given("http://platform:3233".to_owned());
+        let mut options = DockerOptions::new(NODE, format!("test{count}"), api);
         options.host = engine.host();
-        options.api_host = "http://platform:3233".to_owned();
         options.images = BTreeMap::from([(KIND.to_owned(), IMAGE.to_owned())]);
         change(&mut options);
-        let docker = Docker::start(options.clone(), codes.clone(), Arc::clone(&proxies)).await.unwrap();
-        Self { engine, docker, options, dir, store, spool, codes, proxies, count: AtomicU64::new(1) }
+        let docker = Docker::start(options.clone(), codes.clone(), Arc::clone(&proxies)).await?;
+        Ok(Self { engine, docker, options, dir, store, spool, codes, proxies, count: AtomicU64::new(1) })
     }
 
     /// Another driver for the same platform, as after a restart.
@@ -130,12 +137,21 @@ impl World {
         code: &str,
         change: impl FnOnce(&mut Action),
     ) -> Result<Started<'_>, StartError> {
-        let hash = CodeHash(code.into());
-        self.codes.0.lock().unwrap().insert(hash.clone(), code.into());
-        let spec = Arc::new(spec(hash, code.len() as u64, change));
-        let id = ContainerId { epoch: Epoch(7), number: self.next() };
+        let (id, spec) = self.plan(code, change);
         let endpoint = soon(self.docker.start(id, NODE, Arc::clone(&spec))).await?;
         Ok(Started { world: self, id, endpoint, spec })
+    }
+
+    /// What a container of `guest/hello` is to be.
+    pub(crate) fn plan(
+        &self,
+        code: &str,
+        change: impl FnOnce(&mut Action),
+    ) -> (ContainerId, Arc<ContainerSpec>) {
+        let hash = CodeHash(code.into());
+        self.codes.0.lock().unwrap().insert(hash.clone(), code.into());
+        let id = ContainerId { epoch: Epoch(7), number: self.next() };
+        (id, Arc::new(spec(hash, code.len() as u64, change)))
     }
 
     pub(crate) async fn stop(&self) {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use triplane_management::Settings;
+use triplane_model::image::ImageRules;
 
 use crate::platform::{Answer, Platform, node, settings};
 
@@ -220,7 +221,7 @@ async fn unsupported_kinds_are_400_and_name_those_that_are_valid() {
 
 #[tokio::test]
 async fn images_of_users_are_taken_where_something_runs_them() {
-    let platform = Platform::start_with(Settings { blackbox: true, ..settings() }).await;
+    let platform = Platform::start_with(Settings { images: Some(ImageRules::default()), ..settings() }).await;
     let created = put(&platform, json!({"exec": {"kind": "blackbox", "image": "me/mine:1"}})).await.ok();
     assert_eq!(created["exec"], json!({"kind": "blackbox", "image": "me/mine:1", "binary": false}));
     assert_eq!(platform.get(HELLO).await.ok()["exec"], created["exec"]);
@@ -238,6 +239,20 @@ async fn images_of_users_are_taken_where_something_runs_them() {
     for (exec, text) in malformed {
         update(&platform, json!({ "exec": exec })).await.malformed(text);
     }
+}
+
+#[tokio::test]
+async fn images_that_the_operator_does_not_allow_are_403() {
+    let rules = ImageRules::new(&["known/one".to_owned()], &["me".to_owned()]).unwrap();
+    let platform = Platform::start_with(Settings { images: Some(rules), ..settings() }).await;
+    for image in ["me/mine:1", "known/one"] {
+        let _ = update(&platform, json!({"exec": {"kind": "blackbox", "image": image}})).await.ok();
+    }
+    update(&platform, json!({"exec": {"kind": "blackbox", "image": "you/yours"}})).await.refused(
+        403,
+        "the image docker.io/you/yours is not allowed on this platform: use one from docker.io/me, or ask its \
+         operator to allow more by docker.allowed",
+    );
 }
 
 #[tokio::test]

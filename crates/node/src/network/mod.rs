@@ -3,7 +3,6 @@
 
 mod dns;
 mod firewall;
-mod forward;
 mod layout;
 pub(crate) mod netlink;
 mod pool;
@@ -299,17 +298,13 @@ impl Gateway {
 fn serve(
     listeners: Listeners,
     resolver: Arc<Resolver>,
-    api: SocketAddr,
+    to: SocketAddr,
 ) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let mut to = api;
-    if to.ip().is_unspecified() {
-        to.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
     let connections = tokio::net::TcpListener::from_std(listeners.dns_connections)?;
     let datagrams = tokio::net::UdpSocket::from_std(listeners.dns_datagrams)?;
     let api = tokio::net::TcpListener::from_std(listeners.api)?;
     Ok(vec![
-        tokio::spawn(forward::serve(api, to)),
+        tokio::spawn(triplane_net::forward(api, to)),
         tokio::spawn(resolver.clone().serve_connections(connections)),
         tokio::spawn(resolver.serve_datagrams(datagrams)),
     ])

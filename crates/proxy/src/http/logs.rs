@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::logs::{Collector, Output, Stamp};
 
-/// The line that ends the output of an activation.
+/// What ends the output of an activation, at the end of a line: output without an end of line comes right before it.
 const MARKER: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
 /// How long the markers may take after the answer; OpenWhisk waits as long.
 const MARKERS_WITHIN: Duration = Duration::from_secs(2);
@@ -21,8 +21,8 @@ pub(crate) struct Console {
     collector: Collector,
     /// What may be the start of a marker.
     held: [Vec<u8>; 2],
-    /// Whether what comes next begins a line.
-    line_began: [bool; 2],
+    /// Whether what was handed on last is a line without its end.
+    is_within_line: [bool; 2],
     /// Which streams came to the end of the activation.
     marked: [bool; 2],
     /// Whether the runtime writes markers: known beforehand, or seen.
@@ -34,42 +34,54 @@ impl Console {
         Self {
             collector,
             held: Default::default(),
-            line_began: [true; 2],
+            is_within_line: [false; 2],
             marked: [false; 2],
             writes_markers,
         }
     }
 
     /// Takes in what was written.
-    pub(crate) fn push(&mut self, output: Output, mut bytes: &[u8]) {
+    pub(crate) fn push(&mut self, output: Output, bytes: &[u8]) {
         let now = Stamp::now();
-        while !bytes.is_empty() {
-            let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
-            let (piece, rest) = bytes.split_at(end);
-            self.push_piece(output, piece, &now);
-            bytes = rest;
+        let held = std::mem::take(&mut self.held[output as usize]);
+        match held.is_empty() {
+            true => self.look(output, bytes, &now),
+            false => self.look(output, &[&held, bytes].concat(), &now),
         }
     }
 
-    /// A piece of one line, with its end if it has one.
-    fn push_piece(&mut self, output: Output, piece: &[u8], now: &Stamp) {
+    /// Hands on what is no marker, and holds what may become one.
+    fn look(&mut self, output: Output, mut bytes: &[u8], now: &Stamp) {
         let at = output as usize;
-        let ends = piece.ends_with(b"\n");
-        if !self.line_began[at] {
-            self.collector.push(output, piece, now);
-        } else {
-            self.held[at].extend_from_slice(piece);
-            let line = self.held[at].trim_ascii_end();
-            if ends && line == MARKER {
-                self.held[at].clear();
-                (self.marked[at], self.writes_markers) = (true, true);
-            } else if ends || !MARKER.starts_with(line) {
-                let held = std::mem::take(&mut self.held[at]);
-                self.collector.push(output, &held, now);
-                self.line_began[at] = false;
+        let mut from = 0;
+        while let Some(start) =
+            bytes[from..].iter().position(|byte| *byte == MARKER[0]).map(|found| from + found)
+        {
+            match marker(&bytes[start..]) {
+                Found::Whole(length) => {
+                    self.hand_on(output, &bytes[..start], now);
+                    if std::mem::take(&mut self.is_within_line[at]) {
+                        self.collector.push(output, b"\n", now);
+                    }
+                    (self.marked[at], self.writes_markers) = (true, true);
+                    (bytes, from) = (&bytes[start + length..], 0);
+                }
+                Found::Start => {
+                    self.hand_on(output, &bytes[..start], now);
+                    self.held[at] = bytes[start..].to_vec();
+                    return;
+                }
+                Found::Nothing => from = start + 1,
             }
         }
-        self.line_began[at] |= ends;
+        self.hand_on(output, bytes, now);
+    }
+
+    fn hand_on(&mut self, output: Output, bytes: &[u8], now: &Stamp) {
+        if let Some(last) = bytes.last() {
+            self.collector.push(output, bytes, now);
+            self.is_within_line[output as usize] = *last != b'\n';
+        }
     }
 
     /// Whether both streams came to the end of the activation.
@@ -103,10 +115,31 @@ impl Console {
         for output in [Output::Stdout, Output::Stderr] {
             let held = std::mem::take(&mut self.held[output as usize]);
             self.collector.push(output, &held, &Stamp::now());
-            self.line_began[output as usize] = true;
+            self.is_within_line[output as usize] = false;
         }
         self.forget_markers();
         std::mem::replace(&mut self.collector, fresh)
+    }
+}
+
+/// What some bytes begin with.
+enum Found {
+    /// A marker and the end of its line, of this length.
+    Whole(usize),
+    /// What may become one.
+    Start,
+    Nothing,
+}
+
+fn marker(bytes: &[u8]) -> Found {
+    let Some(rest) = bytes.strip_prefix(MARKER) else {
+        return if MARKER.starts_with(bytes) { Found::Start } else { Found::Nothing };
+    };
+    match rest {
+        [b'\n', ..] => Found::Whole(MARKER.len() + 1),
+        [b'\r', b'\n', ..] => Found::Whole(MARKER.len() + 2),
+        [] | [b'\r'] => Found::Start,
+        _ => Found::Nothing,
     }
 }
 
@@ -139,17 +172,26 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_within_a_line_is_text() {
+    fn output_without_an_end_of_line_comes_right_before_the_marker() {
+        let text = b"a XXX_\nbXXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\nc";
+        for size in 1..text.len() {
+            let mut console = Console::new(collector(), true);
+            text.chunks(size).for_each(|piece| console.push(Output::Stdout, piece));
+            assert!(console.marked[Output::Stdout as usize] && console.is_incomplete());
+            assert_eq!(taken(&mut console), ["stdout: a XXX_", "stdout: b", "stdout: c"]);
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_a_marker_is_text() {
         let mut console = Console::new(collector(), true);
-        console.push(Output::Stdout, b"a ");
-        console.push(Output::Stdout, b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\nb");
+        console.push(Output::Stdout, b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX and more\nXXXX");
+        console.push(Output::Stdout, b"XXXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n");
         console.push(Output::Stderr, b"XXX_THE");
-        assert!(console.is_incomplete());
+        assert_eq!(console.marked, [true, false]);
         let lines = taken(&mut console);
-        assert_eq!(
-            lines,
-            ["stdout: a XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX", "stdout: b", "stderr: XXX_THE"]
-        );
+        let first = "stdout: XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX and more";
+        assert_eq!(lines, [first, "stdout: XXXXX", "stderr: XXX_THE"]);
     }
 
     #[test]

@@ -1,220 +1,17 @@
-//! Containers that serve `/init` and `/run`: what the proxy sends, and what it makes of answers, silence and death. The
-//! other end is a real socket that the test moves.
+//! Containers that serve `/init` and `/run`: what the proxy sends, and what it makes of answers, silence and death.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use serde_json::json;
+use tokio::net::TcpListener;
 use triplane_model::activation::text;
 use triplane_model::{Action, Status};
-use triplane_proxy::runtime::{Exit, HttpCode, HttpRuntime, OutputPiece, Sandbox};
-use triplane_proxy::{Proxy, Shared};
-use triplane_wire::run::{Finished, NotStarted, RunReply};
+use triplane_proxy::runtime::{Exit, HttpFault, HttpRuntime};
+use triplane_wire::run::{NotStarted, RunReply};
 
-use crate::world::{CONTAINER, SECRET, World, annotation, call, done, error_of, soon, spec, until};
-
-const MARKER: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
-
-#[derive(Debug)]
-struct Container {
-    exit: watch::Sender<Option<Exit>>,
-    kills: AtomicUsize,
-    pauses: AtomicUsize,
-    resumes: AtomicUsize,
-    /// A resume never ends.
-    stuck: std::sync::atomic::AtomicBool,
-}
-
-impl Sandbox for Container {
-    fn kill(&self) {
-        self.kills.fetch_add(1, Ordering::SeqCst);
-        self.end(Exit::Signal(9));
-    }
-
-    fn exited(&self) -> BoxFuture<'static, Exit> {
-        let mut exit = self.exit.subscribe();
-        async move { exit.wait_for(Option::is_some).await.unwrap().unwrap() }.boxed()
-    }
-
-    fn pause(&self) -> BoxFuture<'static, bool> {
-        self.pauses.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(true).boxed()
-    }
-
-    fn resume(&self) -> BoxFuture<'static, bool> {
-        self.resumes.fetch_add(1, Ordering::SeqCst);
-        match self.stuck.load(Ordering::SeqCst) {
-            true => std::future::pending().boxed(),
-            false => std::future::ready(true).boxed(),
-        }
-    }
-}
-
-impl Container {
-    fn end(&self, exit: Exit) {
-        self.exit.send_if_modified(|ended| match ended {
-            Some(_) => false,
-            None => ended.replace(exit).is_none(),
-        });
-    }
-
-    fn is_killed(&self) -> bool {
-        self.kills.load(Ordering::SeqCst) > 0
-    }
-}
-
-/// A proxy and the test's end of its container.
-struct Started {
-    proxy: Arc<Proxy>,
-    listener: Option<TcpListener>,
-    output: mpsc::Sender<OutputPiece>,
-    container: Arc<Container>,
-}
-
-/// A request that waits for its answer.
-struct Request {
-    head: String,
-    body: Value,
-    socket: TcpStream,
-}
-
-impl Request {
-    async fn answer(self, status: u16, body: &str) {
-        self.raw(&format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
-    }
-
-    /// Writes this and closes.
-    async fn raw(mut self, bytes: &str) {
-        // the other end may have seen enough
-        self.socket.write_all(bytes.as_bytes()).await.ok();
-    }
-
-    fn path(&self) -> &str {
-        self.head.split(' ').nth(1).unwrap()
-    }
-}
-
-impl Started {
-    async fn next(&self) -> Request {
-        soon(async {
-            let (mut socket, _) = self.listener.as_ref().unwrap().accept().await.unwrap();
-            let mut bytes = Vec::new();
-            let at = loop {
-                if let Some(at) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
-                    break at + 4;
-                }
-                assert_ne!(socket.read_buf(&mut bytes).await.unwrap(), 0);
-            };
-            let head = String::from_utf8(bytes[..at].to_vec()).unwrap().to_lowercase();
-            let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
-            while bytes.len() < at + length.parse::<usize>().unwrap() {
-                assert_ne!(socket.read_buf(&mut bytes).await.unwrap(), 0);
-            }
-            Request { head, body: serde_json::from_slice(&bytes[at..]).unwrap(), socket }
-        })
-        .await
-    }
-
-    async fn initialise(&self) -> Request {
-        let init = self.next().await;
-        assert_eq!(init.path(), "/init");
-        let Request { head, body, socket } = init;
-        let (kept, body_kept) = (head.clone(), body.clone());
-        Request { head, body, socket }.answer(200, r#"{"ok":true}"#).await;
-        // what is looked at afterwards has no use for its socket
-        let (near, _far) = loopback().await;
-        Request { head: kept, body: body_kept, socket: near }
-    }
-
-    async fn print(&self, text: &str) {
-        self.write(false, text).await;
-    }
-
-    async fn write(&self, is_stderr: bool, text: &str) {
-        let bytes = Bytes::copy_from_slice(text.as_bytes());
-        self.output.send(OutputPiece { is_stderr, bytes }).await.unwrap();
-    }
-
-    async fn mark(&self) {
-        self.write(false, MARKER).await;
-        self.write(true, MARKER).await;
-    }
-
-    /// Runs call 1 cold; its run is answered like this.
-    async fn run_once(&self, status: u16, body: &str) -> Finished {
-        let reply = self.proxy.run(call(1, "{}"));
-        self.initialise().await;
-        let run = self.next().await;
-        assert_eq!(run.path(), "/run");
-        run.answer(status, body).await;
-        done(reply).await
-    }
-
-    /// The same with raw bytes.
-    async fn run_raw(&self, bytes: &str) -> Finished {
-        let reply = self.proxy.run(call(1, "{}"));
-        self.initialise().await;
-        self.next().await.raw(bytes).await;
-        done(reply).await
-    }
-}
-
-async fn loopback() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (near, listener.accept().await.unwrap().0)
-}
-
-async fn start(world: &World) -> Started {
-    start_with(world, |_| {}, |_| {}).await
-}
-
-async fn start_with(
-    world: &World,
-    action: impl FnOnce(&mut Action),
-    change: impl FnOnce(&mut HttpRuntime),
-) -> Started {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let started = start_at(world, listener.local_addr().unwrap(), action, change);
-    Started { listener: Some(listener), ..started }
-}
-
-fn start_at(
-    world: &World,
-    address: SocketAddr,
-    action: impl FnOnce(&mut Action),
-    change: impl FnOnce(&mut HttpRuntime),
-) -> Started {
-    let (sender, output) = mpsc::channel(16);
-    let container = Arc::new(Container {
-        exit: watch::Sender::new(None),
-        kills: AtomicUsize::new(0),
-        pauses: AtomicUsize::new(0),
-        resumes: AtomicUsize::new(0),
-        stuck: std::sync::atomic::AtomicBool::new(false),
-    });
-    let code = HttpCode { text: Some("the code".into()), binary: false, fault: None };
-    let mut runtime = HttpRuntime {
-        address,
-        output,
-        writes_markers: false,
-        pause_after: None,
-        sandbox: container.clone(),
-        code,
-    };
-    change(&mut runtime);
-    let shared = Shared::new(world.settings.clone(), Arc::clone(&world.spool));
-    let proxy = Proxy::start_http(CONTAINER, Arc::new(spec(action)), SECRET, runtime, shared);
-    Started { proxy, listener: None, output: sender, container }
-}
+use crate::container::{MARKER, start, start_at, start_with};
+use crate::world::{World, annotation, call, done, error_of, soon, until};
 
 #[tokio::test]
 async fn a_container_is_initialised_once_and_runs_calls_over_new_connections() {
@@ -543,12 +340,16 @@ async fn a_call_that_waits_for_a_container_that_ends_may_run_elsewhere() {
 
 #[tokio::test]
 async fn a_container_that_cannot_be_had_fails_its_call_with_the_reason() {
-    let world = World::new().await;
-    let fault = Some("Failed to pull container image 'a/b'.".to_owned());
-    let started = start_with(&world, |_| {}, |runtime| runtime.code.fault = fault).await;
-    let finished = done(started.proxy.run(call(1, "{}"))).await;
-    assert_eq!(finished.status, Status::DeveloperError);
-    assert_eq!(error_of(&finished), "Failed to pull container image 'a/b'.");
-    assert!(annotation(&world.record(1).await, "initTime").is_null());
-    assert!(started.container.is_killed());
+    let faults = [
+        (HttpFault::Action("no image".to_owned()), Status::DeveloperError, "no image"),
+        (HttpFault::Platform("no engine".to_owned()), Status::WhiskError, "no engine"),
+    ];
+    for (fault, status, error) in faults {
+        let world = World::new().await;
+        let started = start_with(&world, |_| {}, |runtime| runtime.code.fault = Some(fault)).await;
+        let finished = done(started.proxy.run(call(1, "{}"))).await;
+        assert_eq!((finished.status, &*error_of(&finished)), (status, error));
+        assert!(annotation(&world.record(1).await, "initTime").is_null());
+        assert!(started.container.is_killed());
+    }
 }

@@ -1,8 +1,10 @@
 //! Every language through the whole platform: the same cases, each with what its runtime says (openwhisk-api.md 11.6).
 
 use serde_json::{Value, json};
+use triplane_testkit::docker;
 use triplane_testkit::json::text;
 
+use crate::docker::with_platform;
 use crate::platform::{Guest, Platform};
 
 /// What an action of a language looks like for each case.
@@ -348,4 +350,35 @@ async fn every_language_conforms() {
         println!("{}", language.kind);
         Stage { platform: &platform, language }.conforms().await;
     }
+}
+
+/// The proxies of OpenWhisk's published images, in containers. Their markers do not tell overlapping calls' logs apart. `main`
+/// says that init takes longer: a container has to start.
+static IN_CONTAINERS: [Language; 3] = [
+    Language { kind: "nodejs:20", main: Some("main"), overlaps: None, ..NODEJS },
+    Language {
+        image: Some(docker::SKELETON),
+        main: Some("main"),
+        // it takes what cannot be executed, and finds out with the first call
+        damaged: ("not a program", NO_DICTIONARY),
+        ..SKELETON
+    },
+    Language { kind: "go:1.20", main: Some("main"), ..GO },
+];
+
+#[test]
+fn every_published_proxy_conforms_in_containers() {
+    let configuration = format!(
+        "kinds = \"all\"\nblackboxes = [\"{}\"]\nimages.\"nodejs:20\" = \"{}\"\nimages.\"go:1.20\" = \"{}\"",
+        docker::SKELETON,
+        docker::NODEJS,
+        docker::ACTION_LOOP
+    );
+    with_platform(&configuration, |engine, platform| async move {
+        engine.make_published();
+        for language in &IN_CONTAINERS {
+            println!("{} in a container", language.kind);
+            Stage { platform: &platform, language }.conforms().await;
+        }
+    });
 }
