@@ -2,7 +2,7 @@
 
 use triplane_model::runtimes::{BLACKBOX, Runtime};
 
-use super::runtime;
+use super::kind::runtime;
 use crate::native::{Mode, ROLE};
 
 /// Where the launcher is inside a sandbox.

@@ -1,12 +1,13 @@
 //! The languages that actions are written in: how their interpreters are found, what kinds they run, how they are started.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use triplane_model::runtimes::Runtime;
 
-use super::java::{FILES as JAVA_FILES, java_arguments, java_kinds, java_preparation};
-use super::probe::Found;
-use super::{LAUNCHERS, runtime};
+use super::found::Found;
+use super::java::{self, java_arguments, java_kinds, java_preparation};
+use super::kind::runtime;
+use super::launcher::{LAUNCHERS, file, text};
 
 /// A language whose launcher this platform brings along.
 #[derive(Debug)]
@@ -28,7 +29,12 @@ pub(crate) struct Language {
     kinds: fn(&Found) -> Vec<Runtime>,
     /// The commands that compile the launcher, to be run in its directory on the host.
     preparation: fn(&Found) -> Vec<Vec<String>>,
-    arguments: fn(&Found, u64) -> Vec<String>,
+    /// Files of the host that what they make depends on, besides the launcher and the interpreter.
+    pub(crate) prepared_with: &'static [&'static str],
+    /// Directories of the host that the interpreter has its settings in.
+    configuration: fn() -> Vec<PathBuf>,
+    /// The arguments of its launcher, given where the launchers are and the memory in MB.
+    arguments: fn(&Found, &Path, u64) -> Vec<String>,
 }
 
 /// How an interpreter says what it is.
@@ -40,14 +46,6 @@ pub(crate) enum Reading {
     Properties,
 }
 
-/// The text of a file in `runtimes/`.
-macro_rules! launcher {
-    ($path:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtimes/", $path))
-    };
-}
-pub(super) use launcher;
-
 /// All languages, in the order of the manifest.
 pub(crate) const LANGUAGES: [Language; 5] = [
     Language {
@@ -57,9 +55,11 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         answer: Reading::Lines,
         oldest: (NODEJS_MAJOR, 0),
         is_one_file: true,
-        files: &[("launcher.js", launcher!("nodejs/launcher.js"))],
+        files: &[("launcher.js", text!("nodejs/launcher.js")), ("loading.js", text!("nodejs/loading.js"))],
         kinds: nodejs_kinds,
         preparation: nothing,
+        prepared_with: &[],
+        configuration: Vec::new,
         arguments: nodejs_arguments,
     },
     Language {
@@ -73,9 +73,11 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         answer: Reading::Lines,
         oldest: (3, 9),
         is_one_file: false,
-        files: &[("launcher.py", launcher!("python/launcher.py"))],
+        files: &[("launcher.py", text!("python/launcher.py"))],
         kinds: own_version,
         preparation: python_preparation,
+        prepared_with: &[],
+        configuration: Vec::new,
         arguments: python_arguments,
     },
     Language {
@@ -89,9 +91,11 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         answer: Reading::Lines,
         oldest: (3, 0),
         is_one_file: false,
-        files: &[("launcher.rb", launcher!("ruby/launcher.rb"))],
+        files: &[("launcher.rb", text!("ruby/launcher.rb"))],
         kinds: own_version,
         preparation: nothing,
+        prepared_with: &[],
+        configuration: Vec::new,
         arguments: ruby_arguments,
     },
     Language {
@@ -107,9 +111,11 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         answer: Reading::Lines,
         oldest: (8, 1),
         is_one_file: false,
-        files: &[("launcher.php", launcher!("php/launcher.php"))],
+        files: &[("launcher.php", text!("php/launcher.php"))],
         kinds: own_version,
         preparation: nothing,
+        prepared_with: &[],
+        configuration: Vec::new,
         arguments: php_arguments,
     },
     Language {
@@ -119,9 +125,11 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         answer: Reading::Properties,
         oldest: (11, 0),
         is_one_file: false,
-        files: &JAVA_FILES,
+        files: &java::FILES,
         kinds: java_kinds,
         preparation: java_preparation,
+        prepared_with: &[java::GSON],
+        configuration: java::configuration,
         arguments: java_arguments,
     },
 ];
@@ -140,9 +148,14 @@ impl Language {
         (self.preparation)(found)
     }
 
-    /// The command of its launcher inside a sandbox with so much memory.
-    pub(crate) fn arguments(&self, found: &Found, memory_mb: u64) -> Vec<String> {
-        (self.arguments)(found, memory_mb)
+    /// The directories of the host that its interpreter has its settings in.
+    pub(crate) fn configuration(&self) -> Vec<PathBuf> {
+        (self.configuration)()
+    }
+
+    /// The arguments that make its interpreter the launcher, for the place where the launchers are and so much memory.
+    pub(crate) fn arguments(&self, found: &Found, launchers: &Path, memory_mb: u64) -> Vec<String> {
+        (self.arguments)(found, launchers, memory_mb)
     }
 }
 
@@ -166,10 +179,10 @@ fn own_version(found: &Found) -> Vec<Runtime> {
     vec![runtime(found.language, &format!("{major}.{minor}"), true)]
 }
 
-fn nodejs_arguments(_: &Found, memory_mb: u64) -> Vec<String> {
+fn nodejs_arguments(_: &Found, launchers: &Path, memory_mb: u64) -> Vec<String> {
     // V8 sizes its heap by the machine's memory unless told. With the whole limit it collects garbage in time, and
     // what really needs more meets the kernel's limit first, which is reported as what it is.
-    vec![format!("--max-old-space-size={memory_mb}"), inside("nodejs", "launcher.js")]
+    vec![format!("--max-old-space-size={memory_mb}"), file(launchers, "nodejs/launcher.js")]
 }
 
 fn nothing(_: &Found) -> Vec<Vec<String>> {
@@ -179,36 +192,26 @@ fn nothing(_: &Found) -> Vec<Vec<String>> {
 /// Python compiles a script at each start, which nearly doubles the time to its first word.
 fn python_preparation(found: &Found) -> Vec<Vec<String>> {
     let compile = "import py_compile, sys; py_compile.compile(*sys.argv[1:], doraise=True)";
-    let place = inside("python", "launcher.py");
-    vec![command(&found.path, &["-I", "-S", "-c", compile, "launcher.py", "launcher.pyc", &place])]
+    let (program, place) = (found.path.to_string_lossy(), file(LAUNCHERS.as_ref(), "python/launcher.py"));
+    let command = [&*program, "-I", "-S", "-c", compile, "launcher.py", "launcher.pyc", &place];
+    vec![command.map(str::to_owned).into()]
 }
 
-fn python_arguments(_: &Found, _: u64) -> Vec<String> {
+fn python_arguments(_: &Found, launchers: &Path, _: u64) -> Vec<String> {
     let mut arguments: Vec<String> = ["-I", "-S", "-B", "-X", "utf8"].map(str::to_owned).into();
-    arguments.push(inside("python", "launcher.pyc"));
+    arguments.push(file(launchers, "python/launcher.pyc"));
     arguments
 }
 
-fn ruby_arguments(_: &Found, _: u64) -> Vec<String> {
+fn ruby_arguments(_: &Found, launchers: &Path, _: u64) -> Vec<String> {
     let mut arguments: Vec<String> = ["--disable=gems", "-E", "UTF-8"].map(str::to_owned).into();
-    arguments.push(inside("ruby", "launcher.rb"));
+    arguments.push(file(launchers, "ruby/launcher.rb"));
     arguments
 }
 
-fn php_arguments(_: &Found, _: u64) -> Vec<String> {
+fn php_arguments(_: &Found, launchers: &Path, _: u64) -> Vec<String> {
     let flags = ["-n", "-d", "short_open_tag=0", "-d", "zend.assertions=-1"];
     let mut arguments: Vec<String> = flags.map(str::to_owned).into();
-    arguments.push(inside("php", "launcher.php"));
+    arguments.push(file(launchers, "php/launcher.php"));
     arguments
-}
-
-/// Where a file of a launcher is inside a sandbox.
-pub(super) fn inside(language: &str, file: &str) -> String {
-    format!("{LAUNCHERS}/{language}/{file}")
-}
-
-/// A command of the host.
-pub(super) fn command(program: &Path, arguments: &[&str]) -> Vec<String> {
-    let program = program.to_string_lossy().into_owned();
-    std::iter::once(program).chain(arguments.iter().map(ToString::to_string)).collect()
 }

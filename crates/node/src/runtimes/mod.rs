@@ -1,8 +1,11 @@
 //! The runtimes of this node: which interpreters the host has, which kinds of action they run, and how they are started.
 
 mod executable;
+mod found;
 mod java;
+mod kind;
 mod language;
+mod launcher;
 mod prepare;
 mod probe;
 
@@ -12,16 +15,16 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use triplane_model::runtimes::{Runtime, Runtimes};
+use triplane_model::runtimes::Runtimes;
 
 use crate::protocol::SandboxSpec;
+pub use found::Found;
 use language::{LANGUAGES, Language, language};
+use launcher::LAUNCHERS;
 use prepare::prepare;
 use probe::Memory;
-pub use probe::{Found, candidates};
+pub use probe::candidates;
 
-/// Where the launchers are inside a sandbox.
-const LAUNCHERS: &str = "/triplane";
 /// Where an interpreter is inside that is one file and not among the host's system files.
 const INTERPRETERS: &str = "/runtime";
 /// Where the action's code is inside.
@@ -56,13 +59,15 @@ impl Interpreters {
     /// # Errors
     /// When the launchers cannot be written.
     pub async fn find(data: &Path, candidates: &Candidates, native: PathBuf) -> io::Result<Self> {
+        // what sandboxes do not see: what is remembered of interpreters and compilers
+        let own = data.join("runtimes");
         // a directory of the name that it has inside, because Java's archives hold relative paths
-        let launchers = data.join("runtimes").join("triplane");
+        let launchers = own.join("triplane");
         let directory = launchers.clone();
         tokio::task::spawn_blocking(move || write_launchers(&directory))
             .await
             .map_err(io::Error::other)??;
-        let mut memory = Memory::open(&launchers);
+        let mut memory = Memory::open(&own);
         let mut found = Vec::new();
         for language in &LANGUAGES {
             let places = candidates.get(language.name).map_or(&[][..], Vec::as_slice);
@@ -70,7 +75,8 @@ impl Interpreters {
             if !interpreter.can_be_shown(data) {
                 continue;
             }
-            match prepare(language, &interpreter, &launchers.join(language.name)).await {
+            let stamp = own.join(format!("{}.prepared", language.name));
+            match prepare(language, &interpreter, &launchers.join(language.name), &stamp).await {
                 Ok(()) => found.push(interpreter),
                 Err(error) => {
                     let path = interpreter.path.display();
@@ -103,9 +109,8 @@ impl Interpreters {
             (self.native.clone(), executable::LAUNCHER.into()),
         ];
         binds.extend(self.found.iter().filter_map(Found::bind));
-        if self.found.iter().any(|found| found.language == "java") {
-            binds.extend(java::configuration().into_iter().map(|directory| (directory.clone(), directory)));
-        }
+        let needed = self.languages().flat_map(|(language, _)| language.configuration());
+        binds.extend(needed.map(|directory| (directory.clone(), directory)));
         binds
     }
 
@@ -121,12 +126,16 @@ impl Interpreters {
 
     /// The command of a kind that needs an interpreter.
     fn interpreted(&self, kind: &str, memory_mb: u64) -> Option<Vec<String>> {
+        let (language, found) = self.of_kind(kind)?;
+        let mut arguments = vec![found.inside().to_str()?.to_owned()];
+        arguments.extend(language.arguments(found, Path::new(LAUNCHERS), memory_mb));
+        Some(arguments)
+    }
+
+    fn of_kind(&self, kind: &str) -> Option<(&'static Language, &Found)> {
         let runs =
             |language: &Language, found| language.kinds(found).iter().any(|runtime| runtime.kind == kind);
-        let (language, found) = self.languages().find(|(language, found)| runs(language, found))?;
-        let mut arguments = vec![found.inside().to_str()?.to_owned()];
-        arguments.extend(language.arguments(found, memory_mb));
-        Some(arguments)
+        self.languages().find(|(language, found)| runs(language, found))
     }
 
     fn languages(&self) -> impl Iterator<Item = (&'static Language, &Found)> {
@@ -170,21 +179,11 @@ fn is_system(path: &Path) -> bool {
     SYSTEM.iter().any(|root| path.starts_with(root))
 }
 
-/// A kind as the manifest shows it.
-fn runtime(family: &str, version: &str, default: bool) -> Runtime {
-    Runtime {
-        kind: format!("{family}:{version}"),
-        image: format!("openwhisk/action-{family}-v{version}:nightly"),
-        deprecated: false,
-        default,
-        attached: true,
-        require_main: false,
-    }
-}
-
 /// Replaces each file of the launchers as a whole, so that no sandbox ever reads half of one.
 fn write_launchers(directory: &Path) -> io::Result<()> {
     make_directory(directory)?;
+    // where they work outside of a sandbox
+    make_directory(&directory.with_file_name("tmp"))?;
     for language in &LANGUAGES {
         let directory = directory.join(language.name);
         make_directory(&directory)?;
@@ -205,6 +204,8 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn found(language: &'static str, path: &str, version: (u32, u32), home: &str) -> Found {
@@ -260,6 +261,29 @@ mod tests {
         let python = interpreters(vec![found("python", "/opt/py/bin/python3", (3, 12), "/opt/py")]);
         assert_eq!(python.spec("python:3.12", 128, 64).unwrap().arguments[0], "/opt/py/bin/python3");
         assert_eq!(python.binds()[2], ("/opt/py".into(), "/opt/py".into()));
+    }
+
+    #[tokio::test]
+    async fn sandboxes_see_launchers_and_nothing_that_is_remembered() {
+        let data = std::env::temp_dir().join(format!("triplane-launchers-{}", std::process::id()));
+        // the only one whose launcher is compiled without a compiler of its own
+        let python = Candidates::from([("python", vec!["/usr/bin/python3".into()])]);
+        let found = Interpreters::find(&data, &python, "/bin/triplane".into()).await.unwrap();
+        let names = |directory: &Path| -> Vec<String> {
+            let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+            entries.map(|name| name.into_string().unwrap()).collect()
+        };
+        let (shown, inside) = found.binds()[0].clone();
+        assert_eq!(inside, Path::new(LAUNCHERS));
+        let languages = LANGUAGES.iter().map(|language| language.name.to_owned()).collect();
+        assert_eq!(BTreeSet::from_iter(names(&shown)), languages);
+        if !found.found().is_empty() {
+            let remembered = ["found.json", "python.prepared", "tmp", "triplane"].map(str::to_owned);
+            assert_eq!(BTreeSet::from_iter(names(&data.join("runtimes"))), remembered.into());
+            let launcher = ["launcher.py", "launcher.pyc"].map(str::to_owned);
+            assert_eq!(BTreeSet::from_iter(names(&shown.join("python"))), launcher.into());
+        }
+        fs::remove_dir_all(data).unwrap();
     }
 
     #[test]
