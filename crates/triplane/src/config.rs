@@ -100,19 +100,27 @@ pub(crate) struct NodeConfig {
     /// The `java` of a JDK, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) java: Option<PathBuf>,
+    /// The Deno, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deno: Option<PathBuf>,
+    /// The Bun, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bun: Option<PathBuf>,
     /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
     pub(crate) require_isolation: bool,
 }
 
 impl NodeConfig {
     /// The interpreters that are named, by language.
-    pub(crate) fn interpreters(&self) -> [(&'static str, Option<&PathBuf>); 5] {
+    pub(crate) fn interpreters(&self) -> [(&'static str, Option<&PathBuf>); 7] {
         [
             ("nodejs", self.nodejs.as_ref()),
             ("python", self.python.as_ref()),
             ("ruby", self.ruby.as_ref()),
             ("php", self.php.as_ref()),
             ("java", self.java.as_ref()),
+            ("deno", self.deno.as_ref()),
+            ("bun", self.bun.as_ref()),
         ]
     }
 }

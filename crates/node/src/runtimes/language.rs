@@ -35,6 +35,8 @@ pub(crate) struct Language {
     configuration: fn() -> Vec<PathBuf>,
     /// The arguments of its launcher, given where the launchers are and the memory in MB.
     arguments: fn(&Found, &Path, u64) -> Vec<String>,
+    /// Variables that it needs besides every sandbox's, given the memory in MB.
+    environment: fn(u64) -> Vec<String>,
 }
 
 /// How an interpreter says what it is.
@@ -47,7 +49,7 @@ pub(crate) enum Reading {
 }
 
 /// All languages, in the order of the manifest.
-pub(crate) const LANGUAGES: [Language; 5] = [
+pub(crate) const LANGUAGES: [Language; 7] = [
     Language {
         name: "nodejs",
         program: "node",
@@ -61,6 +63,7 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         prepared_with: &[],
         configuration: Vec::new,
         arguments: nodejs_arguments,
+        environment: no_variables,
     },
     Language {
         name: "python",
@@ -79,6 +82,7 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         prepared_with: &[],
         configuration: Vec::new,
         arguments: python_arguments,
+        environment: no_variables,
     },
     Language {
         name: "ruby",
@@ -97,6 +101,7 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         prepared_with: &[],
         configuration: Vec::new,
         arguments: ruby_arguments,
+        environment: no_variables,
     },
     Language {
         name: "php",
@@ -117,6 +122,7 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         prepared_with: &[],
         configuration: Vec::new,
         arguments: php_arguments,
+        environment: no_variables,
     },
     Language {
         name: "java",
@@ -131,6 +137,42 @@ pub(crate) const LANGUAGES: [Language; 5] = [
         prepared_with: &[java::GSON],
         configuration: java::configuration,
         arguments: java_arguments,
+        environment: no_variables,
+    },
+    Language {
+        name: "deno",
+        program: "deno",
+        question: &[
+            "eval",
+            "--no-config",
+            "--no-lock",
+            "console.log(`${Deno.execPath()}\\n${Deno.version.deno}`)",
+        ],
+        answer: Reading::Lines,
+        oldest: (2, 9),
+        is_one_file: true,
+        files: &[("launcher.cjs", text!("deno/launcher.cjs"))],
+        kinds: major_version,
+        preparation: nothing,
+        prepared_with: &[],
+        configuration: Vec::new,
+        arguments: deno_arguments,
+        environment: deno_environment,
+    },
+    Language {
+        name: "bun",
+        program: "bun",
+        question: &["-e", "console.log(`${process.execPath}\\n${Bun.version}`)"],
+        answer: Reading::Lines,
+        oldest: (1, 4),
+        is_one_file: true,
+        files: &[("launcher.js", text!("bun/launcher.js"))],
+        kinds: major_version,
+        preparation: nothing,
+        prepared_with: &[],
+        configuration: Vec::new,
+        arguments: bun_arguments,
+        environment: bun_environment,
     },
 ];
 
@@ -157,6 +199,11 @@ impl Language {
     pub(crate) fn arguments(&self, found: &Found, launchers: &Path, memory_mb: u64) -> Vec<String> {
         (self.arguments)(found, launchers, memory_mb)
     }
+
+    /// The variables that its interpreter needs besides those of every sandbox.
+    pub(crate) fn environment(&self, memory_mb: u64) -> Vec<String> {
+        (self.environment)(memory_mb)
+    }
 }
 
 /// The language of that name.
@@ -177,6 +224,11 @@ fn nodejs_kinds(found: &Found) -> Vec<Runtime> {
 fn own_version(found: &Found) -> Vec<Runtime> {
     let (major, minor) = found.version;
     vec![runtime(found.language, &format!("{major}.{minor}"), true)]
+}
+
+/// Deno and Bun promise that a new minor version runs what the ones before ran.
+fn major_version(found: &Found) -> Vec<Runtime> {
+    vec![runtime(found.language, &found.version.0.to_string(), true)]
 }
 
 fn nodejs_arguments(_: &Found, launchers: &Path, memory_mb: u64) -> Vec<String> {
@@ -214,4 +266,31 @@ fn php_arguments(_: &Found, launchers: &Path, _: u64) -> Vec<String> {
     let mut arguments: Vec<String> = flags.map(str::to_owned).into();
     arguments.push(file(launchers, "php/launcher.php"));
     arguments
+}
+
+/// Without its own permissions, since the sandbox is what holds an action, and without files that a project would have.
+fn deno_arguments(_: &Found, launchers: &Path, memory_mb: u64) -> Vec<String> {
+    let flags = ["run", "--quiet", "--allow-all", "--no-prompt", "--no-config", "--no-lock"];
+    let mut arguments: Vec<String> = flags.map(str::to_owned).into();
+    arguments.push(format!("--v8-flags=--max-old-space-size={memory_mb}"));
+    arguments.push(file(launchers, "deno/launcher.cjs"));
+    arguments
+}
+
+/// Nobody reads what it says about newer versions, and colours are nothing for logs.
+fn deno_environment(_: u64) -> Vec<String> {
+    ["DENO_NO_UPDATE_CHECK=1", "NO_COLOR=1"].map(str::to_owned).into()
+}
+
+fn bun_arguments(_: &Found, launchers: &Path, _: u64) -> Vec<String> {
+    vec!["--no-install".to_owned(), file(launchers, "bun/launcher.js")]
+}
+
+/// It collects garbage by the memory that it believes the machine to have.
+fn bun_environment(memory_mb: u64) -> Vec<String> {
+    vec![format!("BUN_JSC_forceRAMSize={}", memory_mb << 20), "NO_COLOR=1".to_owned()]
+}
+
+fn no_variables(_: u64) -> Vec<String> {
+    Vec::new()
 }

@@ -14,6 +14,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use triplane_model::runtimes::Runtimes;
 
@@ -116,20 +117,36 @@ impl Interpreters {
 
     /// The sandbox of an action; `None` when this node does not run its kind.
     pub(crate) fn spec(&self, kind: &str, memory_mb: u64, processes_max: u64) -> Option<SandboxSpec> {
-        let arguments = match executable::arguments(kind) {
-            Some(arguments) => arguments,
+        let (arguments, variables) = match executable::arguments(kind) {
+            Some(arguments) => (arguments, Vec::new()),
             None => self.interpreted(kind, memory_mb)?,
         };
-        let environment = ENVIRONMENT.iter().map(ToString::to_string).collect();
+        let environment = ENVIRONMENT.iter().map(ToString::to_string).chain(variables).collect();
         Some(SandboxSpec { arguments, environment, memory_mb, processes_max, code: None })
     }
 
-    /// The command of a kind that needs an interpreter.
-    fn interpreted(&self, kind: &str, memory_mb: u64) -> Option<Vec<String>> {
+    /// The command and the variables of a kind that needs an interpreter.
+    fn interpreted(&self, kind: &str, memory_mb: u64) -> Option<(Vec<String>, Vec<String>)> {
         let (language, found) = self.of_kind(kind)?;
         let mut arguments = vec![found.inside().to_str()?.to_owned()];
         arguments.extend(language.arguments(found, Path::new(LAUNCHERS), memory_mb));
-        Some(arguments)
+        Some((arguments, language.environment(memory_mb)))
+    }
+
+    /// How the launcher of a kind is started on the host itself, without a sandbox, for measurements.
+    #[must_use]
+    pub fn outside(&self, kind: &str, memory_mb: u64) -> Option<Command> {
+        let (language, found) = self.of_kind(kind)?;
+        let variables = language.environment(memory_mb);
+        let variables = ENVIRONMENT.iter().copied().chain(variables.iter().map(String::as_str));
+        let mut command = Command::new(&found.path);
+        command
+            .args(language.arguments(found, &self.launchers, memory_mb))
+            .env_clear()
+            .envs(variables.filter_map(|variable| variable.split_once('=')))
+            // beside the launchers, as `/tmp` is inside
+            .current_dir(self.launchers.with_file_name("tmp"));
+        Some(command)
     }
 
     fn of_kind(&self, kind: &str) -> Option<(&'static Language, &Found)> {
