@@ -1,216 +1,24 @@
 //! Every language through the whole platform: the same cases, each with what its runtime says (openwhisk-api.md 11.6).
 
+mod table;
+
 use serde_json::{Value, json};
-use triplane_testkit::json::text;
+use triplane_testkit::json::{at, text};
+use triplane_testkit::zip::base64_of_zip;
 
 use crate::platform::{Guest, Platform};
+use table::{BUN, DENO, GO, JAVA, Language, NATIVE, NODEJS, PHP, PYTHON, RUBY, SKELETON};
 
-/// What an action of a language looks like for each case.
-struct Language {
-    kind: &'static str,
-    /// The class, where a language has no function alone.
-    main: Option<&'static str>,
-    /// The image, where the kind is `blackbox`.
-    image: Option<&'static str>,
-    /// Answers its arguments.
-    echo: &'static str,
-    /// Answers `[1, "two", {"three": 3}]`.
-    array: &'static str,
-    /// Answers 42, and what the record says of that.
-    scalar: (&'static str, &'static str),
-    /// Fails with "broken", and what the record says.
-    raises: (&'static str, &'static str),
-    /// Cannot be loaded, and how the record begins.
-    damaged: (&'static str, &'static str),
-    /// Ends its process, and what the record says.
-    exits: (&'static str, &'static str),
-    /// Takes ten seconds.
-    sleeps: &'static str,
-    /// Writes `out` and `err` without an end of line.
-    writes: &'static str,
-    /// Answers the environment variables `__OW_ACTION_NAME` as `action`, `__OW_DEADLINE` as `deadline`, `GREETING` as
-    /// `greeting`.
-    environment: &'static str,
-    /// Writes its `n`, waits 50 ms, writes it again; for languages whose calls overlap.
-    overlaps: Option<&'static str>,
-}
-
-const EXITED: &str = "The action did not produce a valid response and exited unexpectedly.";
-const NO_BINARY: &str = "The action failed to generate or locate a binary. See logs for details.";
-const NO_DICTIONARY: &str = "The action did not return a dictionary or array.";
-
-const NODEJS: Language = Language {
-    kind: "nodejs:default",
-    main: None,
-    image: None,
-    echo: "function main(args) { return args }",
-    array: "function main() { return [1, 'two', {three: 3}] }",
-    scalar: ("function main() { return 42 }", "The action did not return a dictionary."),
-    raises: ("function main() { throw new Error('broken') }", "An error has occurred: Error: broken"),
-    damaged: ("function main( {", "Initialization has failed due to: "),
-    exits: ("function main() { process.exit(3) }", EXITED),
-    sleeps: "function main() { return new Promise((done) => setTimeout(done, 10000)) }",
-    writes: "function main() { process.stdout.write('out'); process.stderr.write('err'); return {} }",
-    environment: "function main() { const e = process.env; return {action: e.__OW_ACTION_NAME, deadline: e.__OW_DEADLINE, \
-                  greeting: e.GREETING} }",
-    overlaps: Some(
-        "function main({n}) { console.log('call', n); return new Promise((done) => setTimeout(() => { \
-         console.log('call', n); done({n}) }, 50)) }",
-    ),
-};
-
-const PYTHON: Language = Language {
-    kind: "python:default",
-    main: None,
-    image: None,
-    echo: "def main(args):\n    return args\n",
-    array: "def main(args):\n    return [1, 'two', {'three': 3}]\n",
-    scalar: ("def main(args):\n    return 42\n", NO_DICTIONARY),
-    raises: ("def main(args):\n    raise ValueError('broken')\n", "broken"),
-    damaged: ("def main(args:\n", "The action failed to generate or locate a binary. See logs for details."),
-    exits: ("import os\ndef main(args):\n    os._exit(3)\n", EXITED),
-    sleeps: "import time\ndef main(args):\n    time.sleep(10)\n    return {}\n",
-    writes: "import sys\ndef main(args):\n    sys.stdout.write('out')\n    sys.stderr.write('err')\n    return {}\n",
-    environment: "import os\ndef main(args):\n    e = os.environ\n    return {'action': e['__OW_ACTION_NAME'], \
-                  'deadline': e['__OW_DEADLINE'], 'greeting': e.get('GREETING')}\n",
-    overlaps: Some(
-        "import time\ndef main(args):\n    print('call', args['n'])\n    time.sleep(0.05)\n    print('call', args['n'])\n    \
-         return {'n': args['n']}\n",
-    ),
-};
-
-const RUBY: Language = Language {
-    kind: "ruby:default",
-    main: None,
-    image: None,
-    echo: "def main(args)\n  args\nend\n",
-    array: "def main(args)\n  [1, 'two', {three: 3}]\nend\n",
-    scalar: ("def main(args)\n  42\nend\n", NO_DICTIONARY),
-    raises: (
-        "def main(args)\n  raise 'broken'\nend\n",
-        "Invalid Action: An error occurred running the action",
-    ),
-    damaged: ("def main(args\n", "Invalid Ruby Code"),
-    exits: ("def main(args)\n  exit!(3)\nend\n", EXITED),
-    sleeps: "def main(args)\n  sleep 10\n  {}\nend\n",
-    writes: "def main(args)\n  $stdout.write('out')\n  $stderr.write('err')\n  {}\nend\n",
-    environment: "def main(args)\n  { action: ENV['__OW_ACTION_NAME'], deadline: ENV['__OW_DEADLINE'], \
-                  greeting: ENV['GREETING'] }\nend\n",
-    overlaps: None,
-};
-
-const PHP: Language = Language {
-    kind: "php:default",
-    main: None,
-    image: None,
-    echo: "<?php function main(array $args): array { return $args; }",
-    array: "<?php function main(array $args): array { return [1, 'two', ['three' => 3]]; }",
-    scalar: ("<?php function main(array $args) { return 42; }", NO_DICTIONARY),
-    raises: (
-        "<?php function main(array $args): array { throw new Exception('broken'); }",
-        "An error occurred running the action.",
-    ),
-    damaged: ("<?php function main(", "Cannot start action. Check logs for details."),
-    exits: ("<?php function main(array $args): array { exit(3); }", EXITED),
-    sleeps: "<?php function main(array $args): array { sleep(10); return []; }",
-    writes: "<?php function main(array $args): array { echo 'out'; fwrite(STDERR, 'err'); return []; }",
-    environment: "<?php function main(array $args): array { return ['action' => getenv('__OW_ACTION_NAME'), \
-                  'deadline' => getenv('__OW_DEADLINE'), 'greeting' => getenv('GREETING')]; }",
-    overlaps: None,
-};
-
-const JAVA: Language = Language {
-    kind: "java:default",
-    main: Some("A"),
-    image: None,
-    echo: "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
-           return args; } }",
-    array: "import java.util.*; public class A { public static List<Object> main(Map<String, Object> args) { \
-            return List.of(1, \"two\", Map.of(\"three\", 3)); } }",
-    scalar: (
-        "public class A { public static String main(String args) { return \"42\"; } }",
-        "The action did not produce a valid JSON or JSON Array response: 42",
-    ),
-    raises: (
-        "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
-         throw new IllegalStateException(\"broken\"); } }",
-        "An error has occurred while invoking the action (see logs for details): java.lang.IllegalStateException: broken",
-    ),
-    damaged: ("public class A {", "The action failed to generate or locate a binary. See logs for details."),
-    exits: (
-        "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
-            System.exit(3); return args; } }",
-        EXITED,
-    ),
-    sleeps: "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) \
-             throws Exception { Thread.sleep(10000); return args; } }",
-    writes: "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
-             System.out.print(\"out\"); System.err.print(\"err\"); return args; } }",
-    environment: "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) { \
-                  Map<String, Object> e = new HashMap<>(); e.put(\"action\", System.getenv(\"__OW_ACTION_NAME\")); \
-                  e.put(\"deadline\", System.getenv(\"__OW_DEADLINE\")); \
-                  e.put(\"greeting\", System.getenv(\"GREETING\")); return e; } }",
-    overlaps: Some(
-        "import java.util.*; public class A { public static Map<String, Object> main(Map<String, Object> args) throws \
-         Exception { System.out.println(\"call \" + args.get(\"n\")); Thread.sleep(50); \
-         System.out.println(\"call \" + args.get(\"n\")); return args; } }",
-    ),
-};
-
-/// Scripts that are started for each call.
-const NATIVE: Language = Language {
-    kind: "native:default",
-    main: None,
-    image: None,
-    echo: "#!/bin/sh\ncat\n",
-    array: "#!/bin/sh\necho '[1, \"two\", {\"three\": 3}]'\n",
-    scalar: ("#!/bin/sh\necho 42\n", NO_DICTIONARY),
-    raises: ("#!/bin/sh\necho '{\"error\": \"broken\"}'\n", "broken"),
-    damaged: ("not a program", NO_BINARY),
-    exits: ("#!/bin/sh\nexit 3\n", NO_DICTIONARY),
-    sleeps: "#!/bin/sh\nsleep 10\necho '{}'\n",
-    writes: "#!/bin/sh\necho out\nprintf err >&2\nprintf '{}'\n",
-    environment: "#!/bin/sh\nprintf '{\"action\":\"%s\",\"deadline\":\"%s\",\"greeting\":\"%s\"}' \
-                  \"$__OW_ACTION_NAME\" \"$__OW_DEADLINE\" \"$GREETING\"\n",
-    overlaps: None,
-};
-
-/// What `wsk action create --native` sends.
-const SKELETON: Language = Language { kind: "blackbox", image: Some("openwhisk/dockerskeleton"), ..NATIVE };
-
-/// A program that reads calls and writes results, with `body` to make `result` of `args`.
-macro_rules! action_loop {
-    ($body:literal) => {
-        concat!(
-            "#!/usr/bin/python3\nimport json, os, sys, time\nout = os.fdopen(3, 'wb')\n",
-            "out.write(b'{\"ok\":true}\\n')\nout.flush()\nfor line in sys.stdin:\n    call = json.loads(line)\n",
-            "    args = call['value']\n    ",
-            $body,
-            "\n    out.write(json.dumps(result).encode() + b'\\n')\n    out.flush()\n"
-        )
-    };
-}
-
-/// Programs that are started once.
-const GO: Language = Language {
-    kind: "go:default",
-    main: None,
-    image: None,
-    echo: action_loop!("result = args"),
-    array: action_loop!("result = [1, 'two', {'three': 3}]"),
-    scalar: (action_loop!("result = 42"), NO_DICTIONARY),
-    raises: (action_loop!("result = {'error': 'broken'}"), "broken"),
-    damaged: ("package main", NO_BINARY),
-    exits: (action_loop!("sys.exit(3)"), "command exited"),
-    sleeps: action_loop!("time.sleep(10); result = {}"),
-    writes: action_loop!(
-        "print('out', end='', flush=True); print('err', end='', file=sys.stderr, flush=True); result = {}"
-    ),
-    environment: action_loop!(
-        "result = {'action': os.environ['__OW_ACTION_NAME'], 'deadline': call['deadline'], 'greeting': os.environ['GREETING']}"
-    ),
-    overlaps: None,
-};
+/// The variables that every call has (openwhisk-api.md 11.2, 11.3); a key only when its action asks for one.
+const VARIABLES: [&str; 7] = [
+    "__OW_ACTION_NAME",
+    "__OW_ACTION_VERSION",
+    "__OW_ACTIVATION_ID",
+    "__OW_API_HOST",
+    "__OW_DEADLINE",
+    "__OW_NAMESPACE",
+    "__OW_TRANSACTION_ID",
+];
 
 /// One language on a platform with all; `./dev test` installs every language, so one that is missing is a failure.
 struct Stage<'a> {
@@ -225,6 +33,12 @@ impl Stage<'_> {
 
     /// Creates an action with limits and parameters, named after its case.
     async fn create(&self, name: &str, code: &str, limits: Value, parameters: Value) {
+        let body = json!({"exec": self.exec(code), "limits": limits, "parameters": parameters});
+        self.put(name, &body).await;
+    }
+
+    /// What is run, with the class where a language has no function alone.
+    fn exec(&self, code: &str) -> Value {
         let mut exec = json!({"kind": self.language.kind, "code": code});
         if let Some(image) = self.language.image {
             exec["image"] = json!(image);
@@ -232,9 +46,12 @@ impl Stage<'_> {
         if let Some(main) = self.language.main {
             exec["main"] = json!(main);
         }
-        let body = json!({"exec": exec, "limits": limits, "parameters": parameters});
+        exec
+    }
+
+    async fn put(&self, name: &str, body: &Value) {
         let path = format!("/api/v1/namespaces/_/actions/{name}?overwrite=true");
-        let _ = self.guest().0.put(&path, &body).await.expect(200);
+        let _ = self.guest().0.put(&path, body).await.expect(200);
     }
 
     async fn plain(&self, name: &str, code: &str) {
@@ -300,11 +117,41 @@ impl Stage<'_> {
         self.create("environment", self.language.environment, json!({}), init).await;
         let mut deadlines = Vec::new();
         for _ in 0..2 {
-            let seen = self.guest().result("environment", json!({})).await;
-            assert_eq!((&seen["action"], &seen["greeting"]), (&json!("/guest/environment"), &json!("hi")));
-            deadlines.push(seen["deadline"].as_str().unwrap().parse::<u64>().unwrap());
+            let record = self.guest().invoke("environment", json!({})).await.expect(200).json();
+            let seen = at(&record, "response.result").as_object().unwrap();
+            let names: Vec<&str> =
+                seen.keys().map(String::as_str).filter(|name| *name != "GREETING").collect();
+            assert_eq!(names, VARIABLES);
+            assert_eq!((&seen["GREETING"], &seen["__OW_NAMESPACE"]), (&json!("hi"), &json!("guest")));
+            assert_eq!(seen["__OW_ACTION_NAME"], "/guest/environment");
+            assert_eq!(seen["__OW_ACTION_VERSION"], record["version"]);
+            assert_eq!(seen["__OW_ACTIVATION_ID"], record["activationId"]);
+            deadlines.push(seen["__OW_DEADLINE"].as_str().unwrap().parse::<u64>().unwrap());
         }
         assert!(deadlines[1] >= deadlines[0], "{deadlines:?}");
+    }
+
+    async fn runs_the_function_that_is_named(&self) {
+        let Some((main, code)) = self.language.chosen else { return };
+        let mut exec = self.exec(code);
+        exec["main"] = json!(main);
+        self.put("chosen", &json!({"exec": exec})).await;
+        assert_eq!(self.guest().result("chosen", json!({})).await, json!({"chosen": true}));
+    }
+
+    async fn waits_for_what_is_asynchronous(&self) {
+        let Some(code) = self.language.awaits else { return };
+        self.plain("awaits", code).await;
+        assert_eq!(self.guest().result("awaits", json!({})).await, json!({"awaited": true}));
+    }
+
+    async fn runs_archives(&self) {
+        let mut exec = self.exec(&base64_of_zip(self.language.archive));
+        exec["binary"] = json!(true);
+        self.put("archive", &json!({"exec": exec})).await;
+        for _ in 0..2 {
+            assert_eq!(self.guest().result("archive", json!({})).await, json!({"part": "whole"}));
+        }
     }
 
     async fn runs_calls_side_by_side_and_keeps_their_logs_apart(&self) {
@@ -332,6 +179,9 @@ impl Stage<'_> {
         self.tells_what_went_wrong().await;
         self.keeps_output_without_an_end_of_line().await;
         self.sees_its_environment().await;
+        self.runs_the_function_that_is_named().await;
+        self.waits_for_what_is_asynchronous().await;
+        self.runs_archives().await;
         self.runs_calls_side_by_side_and_keeps_their_logs_apart().await;
         self.is_ended_when_it_takes_too_long().await;
     }
@@ -344,7 +194,7 @@ fn lines(record: &Value) -> Vec<String> {
 #[tokio::test]
 async fn every_language_conforms() {
     let platform = Platform::with_all_languages().await;
-    for language in [&NODEJS, &PYTHON, &RUBY, &PHP, &JAVA, &NATIVE, &SKELETON, &GO] {
+    for language in [&NODEJS, &PYTHON, &RUBY, &PHP, &JAVA, &DENO, &BUN, &NATIVE, &SKELETON, &GO] {
         println!("{}", language.kind);
         Stage { platform: &platform, language }.conforms().await;
     }
