@@ -1,5 +1,6 @@
 'use strict';
-// The launcher of the Node.js runtime: loads an action and runs it, as the framed protocol on file descriptor 3 asks.
+// The launcher of the Node.js runtime: loads an action and runs it, as the framed protocol on file descriptor 3 asks. Those
+// of Deno and Bun start it too, each with what is different there.
 //
 // Frames are specified in crates/wire/src/framed.rs; the behaviour towards actions is that of OpenWhisk's Node.js runtime
 // (openwhisk-api.md 11.2, 11.3, 11.6). See README.md for what follows from it and for where this launcher decides itself.
@@ -9,9 +10,21 @@
 
 const fs = require('fs');
 
-(() => {
+const SOCKET_FD = 3;
+
+/**
+ * Starts the launcher in an interpreter:
+ * - `takesTypes`: whether it reads TypeScript;
+ * - `write(bytes, count)` writes to the socket at once; it answers how many bytes it took, and throws if there is no socket;
+ * - `listen(buffer, onRead, onEnd)` opens the socket: `onRead(count, bytes)` says whether to read on, `onEnd` takes an error
+ *   or nothing; it answers how to `write(bytes, done)` what was not taken at once, and how to `resume()` reading;
+ * - `prepareOutput()` makes writes to stdout and stderr end before they return;
+ * - `captureConsole()` makes the console write to `process.stdout` and `process.stderr`;
+ * - `ownEnv()` is the process's environment, `showEnv(env)` makes an object that stands for it the one that actions see;
+ *   `keepEnv(env, last)`, which may be missing, is told of the variables of each call and of the one before.
+ */
+const launch = (interpreter) => {
   const PROTOCOL = 1;
-  const SOCKET_FD = 3;
   const HELLO = 0x01;
   const INIT_DONE = 0x02;
   const RESULT = 0x03;
@@ -56,9 +69,10 @@ const fs = require('fs');
   const { utf8Slice, utf8Write, copy, subarray } = Buffer.prototype;
   const { toUpperCase, charCodeAt, slice } = String.prototype;
   const { nextTick } = process;
-  const { writeSync, readFileSync, existsSync } = fs;
+  const { writeSync } = fs;
+  const { write: writeNow } = interpreter;
   const reallyExit = process.reallyExit ? process.reallyExit.bind(process) : process.exit.bind(process);
-  const consoleError = console.error.bind(console);
+  let consoleError = console.error.bind(console);
 
   const die = (code, text) => {
     if (text) {
@@ -76,19 +90,17 @@ const fs = require('fs');
   let queuedBytes = 0;
   let readingPaused = false;
   let socket;
-  let socketWrite;
-  let socketResume;
 
   const onSent = (count) => {
     queuedBytes -= count;
     if (!readingPaused || queuedBytes > QUEUED_BYTES_MAX) return;
     readingPaused = false;
-    apply(socketResume, socket, []);
+    socket.resume();
   };
 
   const queue = (bytes) => {
     queuedBytes += bytes.length;
-    apply(socketWrite, socket, [bytes, () => onSent(bytes.length)]);
+    socket.write(bytes, () => onSent(bytes.length));
   };
 
   // Sends bytes at once if the socket takes them; the rest, in order, when it does.
@@ -96,9 +108,9 @@ const fs = require('fs');
     let sent = 0;
     if (queuedBytes === 0) {
       try {
-        sent = writeSync(SOCKET_FD, bytes, 0, count);
-      } catch (error) {
-        if (error.code !== 'EAGAIN') die(EXIT_LOST);
+        sent = writeNow(bytes, count);
+      } catch {
+        die(EXIT_LOST);
       }
       if (sent === count) return;
     }
@@ -149,14 +161,10 @@ const fs = require('fs');
   // --- stdout and stderr --------------------------------------------------------------------------------------------
   let outputReady = false;
 
-  // Makes writes to a pipe end before `write` returns, however large they are: Node.js by itself queues what does not
-  // fit into the pipe, and it would come after the RESULT. (The handle of a file has no such mode and needs none.)
   const prepareOutput = () => {
     if (outputReady) return;
     outputReady = true;
-    for (const { _handle: handle } of [process.stdout, process.stderr]) {
-      if (handle && typeof handle.setBlocking === 'function') handle.setBlocking(true);
-    }
+    interpreter.prepareOutput();
   };
 
   const logError = (...values) => {
@@ -209,162 +217,10 @@ const fs = require('fs');
       run: (call, main, value) => apply(run, storage, [call, main, call, value]),
       current: () => apply(getStore, storage, []),
     };
+    interpreter.captureConsole();
+    consoleError = console.error.bind(console);
     captureOutput(process.stdout, STDOUT);
     captureOutput(process.stderr, STDERR);
-  };
-
-  // --- loading the action -------------------------------------------------------------------------------------------
-  const AWAIT_OUTSIDE = 'await is only valid in async functions and the top level bodies of modules';
-  const ESM_SYNTAX = [
-    'Cannot use import statement outside a module',
-    "Unexpected token 'export'",
-    "Cannot use 'import.meta' outside a module",
-    AWAIT_OUTSIDE,
-  ];
-
-  const isEsmSyntaxError = (error) =>
-    error instanceof SyntaxError && ESM_SYNTAX.some((text) => StringOf(error.message).includes(text));
-
-  const isEsmRequireError = (error) =>
-    error !== null && typeof error === 'object' &&
-    (error.code === 'ERR_REQUIRE_ESM' || error.code === 'ERR_REQUIRE_ASYNC_MODULE');
-
-  const importFile = (file) => import(require('url').pathToFileURL(file).href);
-
-  // `a.b.c` of an object, or nothing.
-  const member = (object, dotted) => {
-    let value = object;
-    for (const name of dotted.split('.')) {
-      if (value === undefined || value === null) return undefined;
-      value = value[name];
-    }
-    return value;
-  };
-
-  const mainOfExports = (exports, main) => {
-    for (const candidate of [member(exports, main), member(exports && exports.default, main)]) {
-      if (typeof candidate === 'function') return candidate;
-    }
-    if (main !== 'main') return undefined;
-    return [exports, exports && exports.default].find((candidate) => typeof candidate === 'function');
-  };
-
-  // Stands in for `throw undefined`, which must not be taken for this.
-  const MISSING = create(null);
-  // A dotted name, so that it can stand in source text.
-  const DOTTED_NAME = /^[\p{ID_Start}$_][\p{ID_Continue}$]*(\.[\p{ID_Start}$_][\p{ID_Continue}$]*)*$/u;
-  const SCOPE = ['exports', 'require', 'module', '__filename', '__dirname'];
-
-  // Node.js warns when a script first calls `import()` that the way in which we allow it is experimental, which is
-  // nothing for the log of an action.
-  const hushLoaderWarning = () => {
-    const { emitWarning } = process;
-    process.emitWarning = (warning, ...rest) => {
-      if (typeof warning === 'string' && warning.startsWith('vm.USE_MAIN_CONTEXT_DEFAULT_LOADER')) return;
-      apply(emitWarning, process, [warning, ...rest]);
-    };
-  };
-
-  let dynamicImport;
-
-  const compile = (code, file) => {
-    const vm = require('vm');
-    if (dynamicImport === undefined) {
-      dynamicImport = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER ?? ((specifier) => import(specifier));
-      hushLoaderWarning();
-    }
-    return vm.compileFunction(code, SCOPE, { filename: file, importModuleDynamically: dynamicImport });
-  };
-
-  // A script as a function, which returns what `main` is in the scope of the script, as OpenWhisk finds it.
-  const compileScript = (code, file, main) => {
-    if (!DOTTED_NAME.test(main)) return compile(code, file);
-    try {
-      return compile(`${code}\n;try { return ${main}; } catch (e) { if (e.name !== 'ReferenceError') throw e; }`, file);
-    } catch (error) {
-      // The fault may be in the code, and then the error must not show ours.
-      compile(code, file);
-      throw error;
-    }
-  };
-
-  const runScript = (script, file, main) => {
-    const module = { exports: {}, id: file, filename: file, loaded: false, children: [], paths: [] };
-    const requireOfCode = require('module').createRequire(file);
-    const directory = require('path').dirname(file);
-    const found = apply(script, module.exports, [module.exports, requireOfCode, module, file, directory]);
-    module.loaded = true;
-    return typeof found === 'function' ? found : mainOfExports(module.exports, main);
-  };
-
-  const readScript = (file) => {
-    let code = apply(utf8Slice, readFileSync(file), []);
-    if (code.charCodeAt(0) === 0xfeff) code = code.slice(1);
-    return code.startsWith('#!') ? `//${code}` : code;
-  };
-
-  const loadScript = (file, main) => {
-    const code = readScript(file);
-    if (code === '') throw MISSING;
-    let script;
-    try {
-      script = compileScript(code, file, main);
-    } catch (error) {
-      if (isEsmSyntaxError(error)) return loadModuleText(code, main, error);
-      throw error;
-    }
-    return runScript(script, file, main);
-  };
-
-  // Only a name that ends in .mjs makes Node.js read a file as a module, and the code's own directory is read-only.
-  const loadModuleText = async (code, main, scriptError) => {
-    const path = require('path');
-    const directory = fs.mkdtempSync(path.join(require('os').tmpdir(), 'action-'));
-    const file = path.join(directory, 'action.mjs');
-    fs.writeFileSync(file, code);
-    try {
-      return mainOfExports(await importFile(file), main);
-    } catch (error) {
-      // `await` in a function that is not async: no module either, and the first error says it better.
-      throw error instanceof SyntaxError && scriptError.message === AWAIT_OUTSIDE ? scriptError : error;
-    }
-  };
-
-  // `function`, or `module.function` where the module is a path inside the archive that has no dot.
-  const splitMain = (main) => {
-    const match = /^(?:([^.]+)\.)?(.+)$/.exec(main);
-    if (match === null) throw 'Name of main function is not valid.';
-    return { index: match[1], name: match[2] };
-  };
-
-  const loadArchive = async (directory, main) => {
-    const path = require('path');
-    const { index, name } = splitMain(main);
-    process.chdir(directory);
-    const roots = ['package.json', 'index.js', 'index.mjs'];
-    if (index === undefined && !roots.some((file) => existsSync(path.join(directory, file)))) {
-      throw 'Zipped actions must contain either package.json or index.js at the root.';
-    }
-    const requireOfCode = require('module').createRequire(path.join(directory, 'package.json'));
-    const entry = resolveEntry(requireOfCode, directory, index);
-    try {
-      return mainOfExports(requireOfCode(entry), name);
-    } catch (error) {
-      if (!isEsmRequireError(error)) throw error;
-      return mainOfExports(await importFile(entry), name);
-    }
-  };
-
-  // `require` looks for no .mjs by itself.
-  const resolveEntry = (requireOfCode, directory, index) => {
-    const wanted = require('path').join(directory, index || '');
-    try {
-      return requireOfCode.resolve(wanted);
-    } catch (error) {
-      const module = index === undefined ? require('path').join(directory, 'index.mjs') : `${wanted}.mjs`;
-      if (existsSync(module)) return module;
-      throw error;
-    }
   };
 
   // --- the life of the action ---------------------------------------------------------------------------------------
@@ -391,12 +247,17 @@ const fs = require('fs');
     for (const name of keys(env)) process.env[name] = env[name];
   };
 
+  // Not before HELLO: it is a file of its own.
+  let loading;
+  const loader = () => (loading ??= require('./loading.js')(interpreter));
+
   const load = (init) => {
-    if (!init.main || typeof init.main !== 'string' || !init.path || typeof init.path !== 'string') throw MISSING;
+    if (!init.main || typeof init.main !== 'string' || !init.path || typeof init.path !== 'string') throw loader().MISSING;
     setEnv(init.env);
     prepareOutput();
     concurrent = init.concurrency > 1;
     if (concurrent && calls === undefined) captureConsole();
+    const { loadArchive, loadScript } = loader();
     return init.archive ? loadArchive(init.path, init.main) : loadScript(init.path, init.main);
   };
 
@@ -413,8 +274,9 @@ const fs = require('fs');
       status = READY;
       return sendText(INIT_DONE, 0, STATUS_OK, '{}');
     } catch (error) {
-      status = error === MISSING ? READY : STOPPED;
-      if (error === MISSING) return initFailed('Missing main/no code to execute.');
+      const isMissing = error === loader().MISSING;
+      status = isMissing ? READY : STOPPED;
+      if (isMissing) return initFailed('Missing main/no code to execute.');
       logError('Error during initialization:', error);
       return initFailed(`Initialization has failed due to: ${textOf(error, 'stack')}`);
     }
@@ -438,12 +300,12 @@ const fs = require('fs');
 
   const showCallEnv = () => {
     const has = (name) => typeof name === 'string' && envOfCall()[name] !== undefined;
-    process.env = new Proxy(process.env, {
+    interpreter.showEnv(new Proxy(interpreter.ownEnv(), {
       get: (own, name) => (has(name) ? envOfCall()[name] : own[name]),
       has: (own, name) => has(name) || name in own,
       set: (own, name, value) => {
         if (has(name)) envOfCall()[name] = StringOf(value);
-        else own[name] = value;
+        else own[name] = StringOf(value);
         return true;
       },
       deleteProperty: (own, name) => {
@@ -461,7 +323,7 @@ const fs = require('fs');
       getOwnPropertyDescriptor: (own, name) => (has(name)
         ? { value: envOfCall()[name], writable: true, enumerable: true, configurable: true }
         : getOwnPropertyDescriptor(own, name)),
-    });
+    }));
   };
 
   // The variables of a call, which hide those of init.
@@ -472,6 +334,7 @@ const fs = require('fs');
       const name = names[i];
       if (name !== 'value' && typeof body[name] === 'string') env[envName(name)] = body[name];
     }
+    if (interpreter.keepEnv !== undefined) interpreter.keepEnv(env, lastEnv);
     lastEnv = env;
     return env;
   };
@@ -623,16 +486,6 @@ const fs = require('fs');
   };
 
   // --- start --------------------------------------------------------------------------------------------------------
-  const listen = () => {
-    const net = require('net');
-    socket = new net.Socket({ fd: SOCKET_FD, onread: { buffer: readBuffer, callback: onRead } });
-    socketWrite = socket.write;
-    socketResume = socket.resume;
-    socket.on('end', () => die(EXIT_CLOSED));
-    socket.on('close', () => die(EXIT_CLOSED));
-    socket.on('error', () => die(EXIT_LOST));
-  };
-
   // Walks the way of a first action, which is then neither loaded nor compiled any more, while no one waits for it.
   const warmUp = async () => {
     if (status !== READY || userMain !== undefined) return;
@@ -640,9 +493,7 @@ const fs = require('fs');
     // A frame that is passed over.
     writeHead(scratch, CANCEL, 0, 0);
     onRead(HEADER_BYTES, scratch);
-    readScript(__filename);
-    const file = '/warm/up.js';
-    const main = runScript(compileScript('function main(value) { return value; }', file, 'main'), file, 'main');
+    const main = loader().rehearse();
     const body = parse('{"value":{"a":"b"},"warm":"up"}');
     setCallEnv(body);
     setCallEnv({});
@@ -653,6 +504,66 @@ const fs = require('fs');
 
   // HELLO goes first: what the proxy sends waits in the socket, and its work and ours overlap.
   sendHello();
-  listen();
+  socket = interpreter.listen(readBuffer, onRead, (error) => die(error === undefined ? EXIT_CLOSED : EXIT_LOST));
   setImmediate(warmUp);
-})();
+};
+
+// --- Node.js ----------------------------------------------------------------------------------------------------------
+const { apply } = Reflect;
+const { writeSync } = fs;
+
+/** What Node.js and those that are like it have in common. */
+const common = {
+  takesTypes: false,
+  write: (bytes, count) => {
+    try {
+      return writeSync(SOCKET_FD, bytes, 0, count);
+    } catch (error) {
+      if (error.code === 'EAGAIN') return 0;
+      throw error;
+    }
+  },
+  listen: (buffer, onRead, onEnd) => {
+    const net = require('net');
+    const socket = new net.Socket({ fd: SOCKET_FD, onread: { buffer, callback: onRead } });
+    const { write, resume } = socket;
+    socket.on('end', () => onEnd());
+    socket.on('close', () => onEnd());
+    socket.on('error', onEnd);
+    return {
+      write: (bytes, done) => apply(write, socket, [bytes, done]),
+      resume: () => apply(resume, socket, []),
+    };
+  },
+  prepareOutput: () => {},
+  captureConsole: () => {},
+  ownEnv: () => process.env,
+  showEnv: (env) => {
+    process.env = env;
+  },
+  keepEnv: undefined,
+};
+
+const nodejs = {
+  ...common,
+  // Node.js by itself queues what does not fit into a pipe, and it would come after the RESULT. (The handle of a file has
+  // no such mode and needs none.)
+  prepareOutput: () => {
+    for (const { _handle: handle } of [process.stdout, process.stderr]) {
+      if (handle && typeof handle.setBlocking === 'function') handle.setBlocking(true);
+    }
+  },
+};
+
+if (require.main === module) launch(nodejs);
+
+/** `captureConsole` where the console writes to the descriptors themselves. */
+const replaceConsole = () => {
+  const { Console } = require('console');
+  const own = new Console({ stdout: process.stdout, stderr: process.stderr });
+  for (const name of Object.keys(own)) {
+    if (typeof own[name] === 'function') console[name] = own[name].bind(own);
+  }
+};
+
+module.exports = { SOCKET_FD, common, launch, replaceConsole };

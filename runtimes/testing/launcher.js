@@ -90,7 +90,8 @@ class Launcher {
     this.child = spawn(command[0], command.slice(1), {
       stdio: ['ignore', this.stdout.writer, this.stderr.writer, 'pipe'],
       cwd: directory,
-      env: { PATH: process.env.PATH, TMPDIR: directory },
+      // As in a sandbox, whose /tmp is both.
+      env: { PATH: process.env.PATH, HOME: directory, TMPDIR: directory },
     });
     this.stdout.closeWriter();
     this.stderr.closeWriter();

@@ -25,7 +25,7 @@ use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
 use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
 use crate::network::{Networks, SandboxNetwork};
 use crate::protocol::{Config, Defence, Enforcement};
-use crate::runtimes::{ACTION, Candidates, Interpreters, usual_places};
+use crate::runtimes::{ACTION, Candidates, Interpreters, View, usual_places};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
 
 /// Left to the system and the server, of the memory of the machine, in MB.
@@ -265,12 +265,10 @@ impl Inner {
     ) -> Result<(Arc<Proxy>, (Option<CodeUse>, SandboxNetwork)), StartError> {
         let exec = &spec.action.exec;
         let memory_mb = spec.action.limits.memory_mb;
-        let sandbox = self.interpreters.spec(&exec.kind, memory_mb, self.options.processes_max);
-        let mut sandbox = sandbox.ok_or_else(|| StartError::UnknownKind(exec.kind.clone()))?;
         let has_root = self.spawner.enforcement().namespaces;
-        if !has_root {
-            sandbox.arguments = self.interpreters.outside(&sandbox.arguments);
-        }
+        let view = if has_root { View::Sandbox } else { View::Host };
+        let sandbox = self.interpreters.spec(&exec.kind, memory_mb, self.options.processes_max, view);
+        let mut sandbox = sandbox.ok_or_else(|| StartError::UnknownKind(exec.kind.clone()))?;
         let (code, mount) = self.code(&exec.code, exec.binary, has_root).await?;
         sandbox.code = code.as_ref().map(|code| code.name().to_owned());
         let failed = |error: io::Error| StartError::Sandbox(error.to_string());

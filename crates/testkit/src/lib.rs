@@ -12,6 +12,7 @@ pub mod process;
 pub mod server;
 pub mod temp;
 pub mod wait;
+pub mod zip;
 
 pub use client::{Answer, Client};
 pub use port::free_port;

@@ -29,9 +29,15 @@ pub struct ServerSettings {
     pub environment: Vec<(String, String)>,
 }
 
-/// What names the interpreters of languages other than JavaScript.
-const OTHER_LANGUAGES: [&str; 4] =
-    ["TRIPLANE__NODE__PYTHON", "TRIPLANE__NODE__RUBY", "TRIPLANE__NODE__PHP", "TRIPLANE__NODE__JAVA"];
+/// What names the interpreters other than Node.js.
+const OTHER_LANGUAGES: [&str; 6] = [
+    "TRIPLANE__NODE__PYTHON",
+    "TRIPLANE__NODE__RUBY",
+    "TRIPLANE__NODE__PHP",
+    "TRIPLANE__NODE__JAVA",
+    "TRIPLANE__NODE__DENO",
+    "TRIPLANE__NODE__BUN",
+];
 
 impl ServerSettings {
     /// Free ports, and Node.js as the only language: the launchers of others are compiled at the first start in a directory,

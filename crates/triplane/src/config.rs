@@ -102,6 +102,12 @@ pub(crate) struct NodeConfig {
     /// The `java` of a JDK, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) java: Option<PathBuf>,
+    /// The Deno, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deno: Option<PathBuf>,
+    /// The Bun, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bun: Option<PathBuf>,
     /// How many sandboxes are built ahead and wait for a start.
     pub(crate) prebuilt: u32,
     /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
@@ -116,6 +122,8 @@ impl Default for NodeConfig {
             ruby: None,
             php: None,
             java: None,
+            deno: None,
+            bun: None,
             prebuilt: 2,
             require_isolation: false,
         }
@@ -124,13 +132,15 @@ impl Default for NodeConfig {
 
 impl NodeConfig {
     /// The interpreters that are named, by language.
-    pub(crate) fn interpreters(&self) -> [(&'static str, Option<&PathBuf>); 5] {
+    pub(crate) fn interpreters(&self) -> [(&'static str, Option<&PathBuf>); 7] {
         [
             ("nodejs", self.nodejs.as_ref()),
             ("python", self.python.as_ref()),
             ("ruby", self.ruby.as_ref()),
             ("php", self.php.as_ref()),
             ("java", self.java.as_ref()),
+            ("deno", self.deno.as_ref()),
+            ("bun", self.bun.as_ref()),
         ]
     }
 }

@@ -24,14 +24,6 @@ const failedInit = async (t, files, options) => {
 
 const failedAction = (t, { main, files }, options) => failedInit(t, files(), { main, ...options });
 
-suite('hello', () => {
-  test('names the protocol', async (t) => {
-    const launcher = await start(t);
-    assert.deepEqual(JSON.parse(launcher.hello.payload.toString()), { protocol: 1 });
-    assert.equal(launcher.hello.stream, 0);
-  });
-});
-
 suite('an archive', () => {
   const hello = mapAction('return Map.of("hello", args.get("name"));');
   const others = plain.action(`
@@ -220,13 +212,6 @@ suite('init fails', () => {
     const path = `${launcher.directory}/gone`;
     const init = await launcher.initPath({ path, main: 'Hello' });
     assert.equal(init.body.error, `${FAILED}java.nio.file.NoSuchFileException: ${path}`);
-  });
-
-  test('the second time', async (t) => {
-    const launcher = await startAction(t, good);
-    const again = await launcher.init(good.files(), { main: good.main });
-    assert.deepEqual([again.failed, again.body], [true, { error: 'Cannot initialize the action more than once.' }]);
-    assert.equal((await launcher.run()).failed, false);
   });
 
   test('and may be tried again', async (t) => {

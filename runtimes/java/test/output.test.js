@@ -42,12 +42,6 @@ suite('what a call writes, when calls do not overlap,', () => {
     assert.equal((await launcher.run()).stdout, '');
   });
 
-  test('is there even if it is larger than a pipe', async (t) => {
-    const launcher = await begin(t);
-    const answer = await launcher.run({ how: 'large' });
-    assert.deepEqual([answer.stdout.length, answer.stderr.length], [4 * MEGABYTE + 1, 4 * MEGABYTE + 1]);
-  });
-
   test('may go around System.out', async (t) => {
     const launcher = await begin(t);
     assert.equal((await launcher.run({ how: 'around' })).stdout, `ab${'c'.repeat(300_000)}`);
@@ -62,13 +56,6 @@ suite('what a call writes, when calls do not overlap,', () => {
   test('may be nothing any more: broken, missing and closed streams harm no call', async (t) => {
     const launcher = await begin(t);
     for (const how of ['close', 'broken', 'nothing']) assert.equal((await launcher.run({ how })).failed, false, how);
-  });
-
-  test('while it was loaded comes with init', async (t) => {
-    const launcher = await start(t);
-    const init = await launcher.init(writer.files(), { main: writer.main });
-    assert.equal(init.stdout, 'loading\n');
-    assert.equal((await launcher.run({ how: 'lines' })).stdout, 'out ä\n');
   });
 });
 

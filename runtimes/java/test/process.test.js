@@ -18,15 +18,6 @@ suite('frames', () => {
   const large = mapAction(`FileOutputStream raw = new FileOutputStream(FileDescriptor.err); raw.write('.');
     return Map.of("n", args.get("n"), "text", "x".repeat(1 << 20));`);
 
-  test('may come byte by byte, with the largest number of a stream', async (t) => {
-    const running = await startAction(t, echo);
-    for (const byte of frame(RUN, 0xffffffff, '{"value":{"slow":1}}')) {
-      running.socket.write(Buffer.of(byte));
-      await new Promise(setImmediate);
-    }
-    assert.deepEqual((await running.answerOf(0xffffffff)).body, { slow: 1 });
-  });
-
   test('may come many at once, whether calls overlap or not', async (t) => {
     for (const concurrency of [1, 16]) {
       const running = await startAction(t, echo, { concurrency });
@@ -34,14 +25,6 @@ suite('frames', () => {
       const frames = streams.map((i) => frame(RUN, i, JSON.stringify({ value: { i, pad: 'x'.repeat(i % 100) } })));
       running.socket.write(Buffer.concat(frames));
       for (const i of streams) assert.equal((await running.answerOf(i)).body.i, i);
-    }
-  });
-
-  test('of any size are read whole', async (t) => {
-    const running = await startAction(t, echo);
-    for (const bytes of [8150, 8192, 8193, 16_384, 100_000, 3 * MEGABYTE]) {
-      const body = { text: 'ä'.repeat(bytes / 2) };
-      assert.deepEqual((await running.run(body)).body, body);
     }
   });
 
@@ -67,25 +50,12 @@ suite('frames', () => {
       assert.deepEqual([body.n, body.text.length], [n, MEGABYTE]);
     }
   });
-
-  test('of cancels and chunks are passed over', async (t) => {
-    const running = await startAction(t, echo);
-    running.send(CANCEL, 1, '');
-    running.send(CHUNK, 1, 'piece');
-    assert.deepEqual((await running.run({ a: 1 })).body, { a: 1 });
-  });
 });
 
 suite('the launcher exits', () => {
   const sleeper = mapAction('System.out.println("begun"); Thread.sleep(60_000); return args;',
     `static { Runtime.getRuntime().addShutdownHook(new Thread(() -> { for (;;) {
       try { Thread.sleep(60_000); } catch (InterruptedException e) { } } })); }`);
-
-  test('when the proxy closes the socket', async (t) => {
-    const running = await start(t);
-    running.socket.end();
-    assert.equal((await running.exit()).code, 0);
-  });
 
   test('when the proxy closes the socket in the middle of calls, however many overlap', async (t) => {
     for (const concurrency of [1, 2]) {
@@ -97,23 +67,6 @@ suite('the launcher exits', () => {
       assert.equal((await running.exit()).code, 0);
     }
   });
-
-  const bad = {
-    'a frame of unknown type': [frame(0x77, 0, '{}'), 'launcher: frame type 119 is unknown\n'],
-    'a frame that only it may send': [frame(HELLO, 0, '{}'), 'launcher: frame type 1 is unknown\n'],
-    'a frame that is too short':
-      [Buffer.from([4, 0, 0, 0, RUN, 0, 0, 0, 0]), 'launcher: frame length 4 is out of range\n'],
-    'a frame that is too long, before it comes':
-      [Buffer.from([0, 0, 0, 0xff, RUN, 0, 0, 0, 0]), 'launcher: frame length 4278190080 is out of range\n'],
-    'an init that is not JSON': [frame(INIT, 0, '{"main":'), 'launcher: a frame is not a JSON object\n'],
-  };
-  for (const [name, [bytes, stderr]] of Object.entries(bad)) {
-    test(`on ${name}`, async (t) => {
-      const running = await start(t);
-      running.socket.write(bytes);
-      assert.deepEqual(await running.exit(), { code: 70, signal: null, stdout: '', stderr });
-    });
-  }
 
   const echo = mapAction('return args;');
   for (const payload of ['{"value":', '5', '{"value":{"a":01}} x']) {

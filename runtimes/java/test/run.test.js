@@ -196,11 +196,6 @@ suite('a call fails', () => {
     const { stderr } = await running.run({ how: 'checked' });
     assert.match(stderr, /^java\.lang\.Exception: broken\n\tat a\d+\.Action\.main/);
   });
-
-  test('before init', async (t) => {
-    const answer = await (await start(t)).run({});
-    assert.deepEqual([answer.failed, answer.body], [true, { error: 'Cannot invoke an uninitialized action.' }]);
-  });
 });
 
 suite('the environment of a call', () => {
@@ -213,32 +208,6 @@ suite('the environment of a call', () => {
     }
     if (!Objects.equals(System.getenv("__OW_NAMESPACE"), seen.get("__OW_NAMESPACE"))) seen.put("differs", true);
     return seen;`);
-
-  test('has all that came beside the value', async (t) => {
-    const running = await startAction(t, show);
-    const answer = await running.run({ value: 1 }, {
-      namespace: 'guest', action_name: '/guest/hello', action_version: '0.0.1', activation_id: 'a1',
-      transaction_id: 't1', deadline: '1700000000000', api_key: 'u:k', traceparent: '00-1-2-01', not_text: 5,
-    });
-    assert.deepEqual(answer.body, {
-      __OW_NAMESPACE: 'guest', __OW_ACTION_NAME: '/guest/hello', __OW_ACTION_VERSION: '0.0.1',
-      __OW_ACTIVATION_ID: 'a1', __OW_TRANSACTION_ID: 't1', __OW_DEADLINE: '1700000000000', __OW_API_KEY: 'u:k',
-      __OW_TRACEPARENT: '00-1-2-01',
-    });
-  });
-
-  test('changes with the call, and loses what the next one does not have', async (t) => {
-    const running = await startAction(t, show);
-    await running.run({}, { namespace: 'guest', activation_id: 'a1', api_key: 'u:k' });
-    const answer = await running.run({}, { namespace: 'guest', activation_id: 'a2' });
-    assert.deepEqual(answer.body, { __OW_NAMESPACE: 'guest', __OW_ACTIVATION_ID: 'a2' });
-  });
-
-  test('keeps what init set', async (t) => {
-    const running = await startAction(t, show, { env: { __OW_API_HOST: 'http://host', __OW_ACTIVATION_ID: 'a0' } });
-    const answer = await running.run({}, { activation_id: 'a1' });
-    assert.deepEqual(answer.body, { __OW_API_HOST: 'http://host', __OW_ACTIVATION_ID: 'a1' });
-  });
 
   test('is what a child process gets that is given an environment', async (t) => {
     const running = await startAction(t, show);

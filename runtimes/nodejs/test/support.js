@@ -2,8 +2,9 @@
 // The Node.js launcher under test.
 
 const path = require('node:path');
+const { describe, test } = require('node:test');
 const { driver, ...protocol } = require('../../testing/launcher.js');
 
 const LAUNCHER = path.join(__dirname, '..', 'launcher.js');
 
-module.exports = { LAUNCHER, ...protocol, ...driver([process.execPath, LAUNCHER]) };
+module.exports = { LAUNCHER, describe, test, ...protocol, ...driver([process.execPath, LAUNCHER]) };

@@ -18,12 +18,6 @@ const initFailure = async (t, code, options) => {
   return init;
 };
 
-test('hello names the protocol', async (t) => {
-  const launcher = await start(t);
-  assert.deepEqual(JSON.parse(launcher.hello.payload.toString()), { protocol: 1 });
-  assert.equal(launcher.hello.stream, 0);
-});
-
 describe('a script', () => {
   test('runs its function main', async (t) => {
     const code = '<?php function main(array $args): array { return ["hello" => $args["name"]]; }';
@@ -210,13 +204,6 @@ describe('init fails', () => {
     const init = await launcher.initPath({ path: `${launcher.directory}/gone` });
     assert.deepEqual(init.body, { error: CANNOT_START });
     assert.match(init.stderr, /No such file or directory/);
-  });
-
-  test('the second time', async (t) => {
-    const launcher = await startAction(t, '<?php function main() { return ["first" => true]; }');
-    const again = await launcher.init('<?php function other() {}', { main: 'other' });
-    assert.deepEqual([again.failed, again.body], [true, { error: 'Cannot initialize the action more than once.' }]);
-    assert.deepEqual((await launcher.run()).body, { first: true });
   });
 
   test('after it failed', async (t) => {

@@ -1,9 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
-const { describe, start, startAction, test } = require('./support.js');
-
-const MEGABYTE = 1024 * 1024;
+const { describe, startAction, test } = require('./support.js');
 
 const outputOf = async (t, code, value) => {
   const answer = await (await startAction(t, code)).run(value);
@@ -44,14 +42,6 @@ describe('what a call writes', () => {
     '<?php function main() { passthru("echo out; echo err >&2"); system("echo more"); }',
     { stdout: 'out\nmore\n', stderr: 'err\n' });
 
-  test('is there even if it is larger than a pipe', async (t) => {
-    const code = `<?php function main($args) {
-      echo str_repeat("x", $args["size"]); fwrite(STDERR, str_repeat("y", $args["size"]));
-    }`;
-    const { stdout, stderr } = await outputOf(t, code, { size: 4 * MEGABYTE });
-    assert.deepEqual([stdout.length, stderr.length], [4 * MEGABYTE, 4 * MEGABYTE]);
-  });
-
   test('is in order, line by line', async (t) => {
     const { stdout } = await outputOf(t, '<?php function main() { for ($i = 0; $i < 20000; $i++) { echo $i, "\n"; } }');
     assert.equal(stdout, Array.from({ length: 20_000 }, (_, i) => `${i}\n`).join(''));
@@ -79,13 +69,6 @@ describe('what a call writes', () => {
 });
 
 describe('an action', () => {
-  test('that writes while it is loaded has that with init', async (t) => {
-    const launcher = await start(t);
-    const init = await launcher.init('<?php ob_start(); echo "loading"; function main() { echo "running"; }');
-    assert.equal(init.stdout, 'loading');
-    assert.equal((await launcher.run()).stdout, 'running');
-  });
-
   test('whose buffer throws still answers', async (t) => {
     const code = `<?php function main() {
       ob_start(function () { throw new Exception("full"); }); echo "lost"; return ["a" => 1];

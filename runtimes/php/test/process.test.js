@@ -1,74 +1,12 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
-const { CANCEL, CHUNK, FLAGS, HELLO, LAUNCHER, PHP, RESULT, RUN } = require('./support.js');
-const { describe, frame, start, startAction, test } = require('./support.js');
+const { FLAGS, LAUNCHER, PHP, RESULT } = require('./support.js');
+const { describe, start, startAction, test } = require('./support.js');
 
 const MEGABYTE = 1024 * 1024;
-const ECHO = '<?php function main(array $args) { return $args; }';
 
 describe('frames', () => {
-  test('may come byte by byte', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    for (const byte of frame(RUN, 9, '{"value":{"slow":1}}')) {
-      launcher.socket.write(Buffer.of(byte));
-      await new Promise(setImmediate);
-    }
-    assert.deepEqual((await launcher.answerOf(9)).body, { slow: 1 });
-  });
-
-  test('may come many at once', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    const streams = Array.from({ length: 5000 }, (_, i) => i + 1);
-    const pad = 'x'.repeat(50);
-    launcher.socket.write(Buffer.concat(streams.map((i) => frame(RUN, i, JSON.stringify({ value: { i, pad } })))));
-    for (const i of streams) assert.deepEqual((await launcher.answerOf(i)).body, { i, pad });
-  });
-
-  test('may be of any length', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    for (const length of [1, 65_000, 65_500, 65_512, 65_513, 65_514, 65_536, 131_072, 1_000_000]) {
-      const text = 'x'.repeat(length);
-      assert.equal((await launcher.run({ text })).body.text, text);
-    }
-  });
-
-  test('keep their stream number up to the largest', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    launcher.send(RUN, 0xffffffff, '{"value":{"a":1}}');
-    assert.deepEqual((await launcher.answerOf(0xffffffff)).body, { a: 1 });
-  });
-
-  test('may be 48 MB in both directions', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    const text = 'x'.repeat(48 * MEGABYTE);
-    const answer = await launcher.run({ text });
-    assert.equal(answer.body.text, text);
-  });
-
-  test('of results that are not read hold up further calls, and none is lost', async (t) => {
-    const code = `<?php function main($args) {
-      fwrite(STDERR, "."); return ["n" => $args["n"], "x" => str_repeat("x", 1 << 20)];
-    }`;
-    const launcher = await startAction(t, code);
-    launcher.socket.pause();
-    const streams = Array.from({ length: 20 }, (_, n) => launcher.startRun({ n, pad: 'y'.repeat(20_000) }));
-    const dots = await launcher.stderrOf(1);
-    assert.ok(dots < 10, `${dots} calls ran`);
-    launcher.socket.resume();
-    for (const [n, stream] of streams.entries()) {
-      const { body } = await launcher.answerOf(stream);
-      assert.deepEqual([body.n, body.x.length], [n, MEGABYTE]);
-    }
-  });
-
-  test('of cancels and chunks are passed over', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    launcher.send(CANCEL, 1, '');
-    launcher.send(CHUNK, 1, 'piece');
-    assert.deepEqual((await launcher.run({ a: 1 })).body, { a: 1 });
-  });
-
   test('are not lost for a signal', async (t) => {
     const code = `<?php pcntl_async_signals(true); pcntl_signal(SIGUSR1, fn () => $GLOBALS["n"]++, false); $n = 0;
       function main($args) { return ["n" => $GLOBALS["n"], "text" => $args["text"]]; }`;
@@ -87,32 +25,12 @@ describe('frames', () => {
 });
 
 describe('the launcher exits', () => {
-  const exitAfter = async (t, bytes) => {
-    const launcher = await start(t);
-    launcher.socket.write(bytes);
-    return launcher.exit();
-  };
-
-  test('when the proxy closes the socket', async (t) => {
-    const launcher = await start(t);
-    launcher.socket.end();
-    assert.deepEqual(await launcher.exit(), { code: 0, signal: null, stdout: '', stderr: '' });
-  });
-
   test('at once then, whatever the action registered for its end', async (t) => {
     const code = `<?php register_shutdown_function(function () { for (;;) { sleep(1); } });
       class A { function __destruct() { for (;;) { sleep(1); } } } $a = new A(); function main() {}`;
     const launcher = await startAction(t, code);
     launcher.socket.end();
     assert.equal((await launcher.exit()).code, 0);
-  });
-
-  test('when the proxy is gone as it answers', async (t) => {
-    const launcher = await startAction(t, '<?php function main() { fwrite(STDERR, "."); usleep(100000); return []; }');
-    launcher.startRun();
-    await launcher.stderrOf(1);
-    launcher.socket.destroy();
-    assert.equal((await launcher.exit()).code, 71);
   });
 
   test('when there is no socket', () => {
@@ -123,33 +41,6 @@ describe('the launcher exits', () => {
     const { status, stdout, stderr } = spawnSync(PHP, [...FLAGS, '-d', 'extension_dir=/nowhere', LAUNCHER]);
     assert.deepEqual([status, String(stdout), String(stderr)],
       [71, '', "launcher: PHP's extension FFI is not installed\n"]);
-  });
-
-  test('on a frame of unknown type', async (t) => {
-    assert.deepEqual(await exitAfter(t, frame(0x77, 0, '{}')),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: frame type 119 is unknown\n' });
-  });
-
-  test('on a frame that only it may send', async (t) => {
-    assert.equal((await exitAfter(t, frame(HELLO, 0, '{}'))).code, 70);
-  });
-
-  test('on a frame that is too short', async (t) => {
-    assert.equal((await exitAfter(t, Buffer.from([4, 0, 0, 0, RUN, 0, 0, 0, 0]))).code, 70);
-  });
-
-  test('on a frame that is too long, before it comes', async (t) => {
-    assert.equal((await exitAfter(t, Buffer.from([0, 0, 0, 0xff, RUN, 0, 0, 0, 0]))).code, 70);
-  });
-
-  test('on a frame that is not JSON', async (t) => {
-    assert.deepEqual(await exitAfter(t, frame(RUN, 1, '{"value":')),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: a frame is not JSON\n' });
-  });
-
-  test('on a frame that is no object', async (t) => {
-    assert.deepEqual(await exitAfter(t, frame(RUN, 1, '5')),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: a frame is not an object\n' });
   });
 });
 

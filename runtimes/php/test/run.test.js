@@ -125,11 +125,6 @@ describe('a call fails', () => {
     assert.deepEqual((await launcher.run({})).body, { good: 1 });
   });
 
-  test('before init', async (t) => {
-    const answer = await (await start(t)).run({});
-    assert.deepEqual([answer.failed, answer.body], [true, { error: 'no action defined yet' }]);
-  });
-
   test('after a failed init', async (t) => {
     const launcher = await start(t);
     await launcher.init('<?php throw new Exception();');
@@ -170,26 +165,6 @@ describe('the environment of a call', () => {
     return body.env;
   };
 
-  test('has all that came beside the value', async (t) => {
-    const launcher = await startAction(t, SHOW);
-    const env = await shown(launcher, {
-      namespace: 'guest', action_name: '/guest/hello', action_version: '0.0.1', activation_id: 'a1',
-      transaction_id: 't1', deadline: '1700000000000', api_key: 'u:k', traceparent: '00-1-2-01', not_text: 5,
-    });
-    assert.deepEqual(env, {
-      __OW_NAMESPACE: 'guest', __OW_ACTION_NAME: '/guest/hello', __OW_ACTION_VERSION: '0.0.1',
-      __OW_ACTIVATION_ID: 'a1', __OW_TRANSACTION_ID: 't1', __OW_DEADLINE: '1700000000000', __OW_API_KEY: 'u:k',
-      __OW_TRACEPARENT: '00-1-2-01',
-    });
-  });
-
-  test('changes with the call', async (t) => {
-    const launcher = await startAction(t, SHOW);
-    await launcher.run({}, { namespace: 'guest', activation_id: 'a1' });
-    const env = await shown(launcher, { namespace: 'guest', activation_id: 'a2' });
-    assert.deepEqual(env, { __OW_NAMESPACE: 'guest', __OW_ACTIVATION_ID: 'a2' });
-  });
-
   test('may have values of any length', async (t) => {
     const launcher = await startAction(t, SHOW);
     for (const length of [0, 1, 63, 64, 65, 10_000, 3, 50_000, 0, 64]) {
@@ -206,12 +181,6 @@ describe('the environment of a call', () => {
       assert.deepEqual(await shown(launcher, { namespace: 'guest', api_key: 5 }), { __OW_NAMESPACE: 'guest' });
       assert.deepEqual(await shown(launcher, {}), {});
     }
-  });
-
-  test('keeps what init set', async (t) => {
-    const launcher = await startAction(t, SHOW, { env: { __OW_API_HOST: 'http://host', __OW_ACTIVATION_ID: 'a0' } });
-    const expected = { __OW_API_HOST: 'http://host', __OW_ACTIVATION_ID: 'a1' };
-    assert.deepEqual(await shown(launcher, { activation_id: 'a1' }), expected);
   });
 
   test('takes no memory that it does not give back', async (t) => {

@@ -24,12 +24,6 @@ const failure = async (t, code, options) => {
   return { error: init.body.error, log: init.stderr };
 };
 
-test('hello names the protocol', async (t) => {
-  const launcher = await start(t);
-  assert.deepEqual(JSON.parse(launcher.hello.payload.toString()), { protocol: 1 });
-  assert.equal(launcher.hello.stream, 0);
-});
-
 test('the launcher may be compiled', async (t) => {
   const compiled = `${(await start(t)).directory}/launcher.pyc`;
   const compile = 'import py_compile, sys; py_compile.compile(*sys.argv[1:], doraise=True)';
@@ -339,13 +333,6 @@ describe('init fails', () => {
     const init = await launcher.initPath({ path: `${launcher.directory}/gone` });
     assert.equal(init.body.error, NOT_BUILT);
     assert.match(init.stderr, /FileNotFoundError: .*gone/);
-  });
-
-  test('the second time', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    const again = await launcher.init(ECHO);
-    assert.deepEqual([again.failed, again.body], [true, { error: 'Cannot initialize the action more than once.' }]);
-    assert.equal((await launcher.run()).failed, false);
   });
 
   test('and may be tried again', async (t) => {

@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
-const { CANCEL, CHUNK, HELLO, RESULT, RUN, describe, frame, start, startAction, test } = require('./support.js');
+const { RESULT, RUN, describe, frame, start, startAction, test } = require('./support.js');
 
 const MEGABYTE = 1024 * 1024;
 const ECHO = 'def main(args): return args';
@@ -17,35 +17,6 @@ describe('frames', () => {
       assert.deepEqual((await launcher.answerOf(9)).body, { slow: 1 });
     });
   }
-
-  test('may come many at once', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    const streams = Array.from({ length: 5000 }, (_, i) => i + 1);
-    launcher.socket.write(Buffer.concat(streams.map((i) => frame(RUN, i, JSON.stringify({ value: { i } })))));
-    for (const i of streams) assert.deepEqual((await launcher.answerOf(i)).body, { i });
-  });
-
-  test('keep their stream number up to the largest', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    launcher.send(RUN, 0xffffffff, '{"value":{"a":1}}');
-    assert.deepEqual((await launcher.answerOf(0xffffffff)).body, { a: 1 });
-  });
-
-  test('may be of any size about that of a buffer', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    for (let size = 65_500; size < 65_540; size += 1) {
-      const text = 'x'.repeat(size);
-      assert.equal((await launcher.run({ text })).body.text.length, size);
-    }
-  });
-
-  test('may be 48 MB in both directions', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    const text = 'x'.repeat(48 * MEGABYTE);
-    const answer = await launcher.run({ text });
-    assert.equal(answer.body.text, text);
-    assert.deepEqual((await launcher.run({ a: 1 })).body, { a: 1 });
-  });
 
   for (const kind of ['def', 'async def']) {
     test(`of results that are not read hold up further calls of ${kind}, and none is lost`, async (t) => {
@@ -64,14 +35,6 @@ describe('frames', () => {
       }
     });
   }
-
-  test('of cancels and chunks are passed over', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    launcher.send(CANCEL, 1, '');
-    launcher.send(CHUNK, 1, 'piece');
-    launcher.send(CHUNK, 1, 'p'.repeat(200_000));
-    assert.deepEqual((await launcher.run({ a: 1 })).body, { a: 1 });
-  });
 
   test('come through signals', async (t) => {
     const code = `import signal
@@ -98,18 +61,6 @@ describe('the launcher exits', () => {
     launcher.socket.write(bytes);
     return launcher.exit();
   };
-
-  test('when the proxy closes the socket', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    launcher.socket.end();
-    assert.equal((await launcher.exit()).code, 0);
-  });
-
-  test('when the proxy closes the socket before init', async (t) => {
-    const launcher = await start(t);
-    launcher.socket.end();
-    assert.equal((await launcher.exit()).code, 0);
-  });
 
   test('when the proxy closes the socket in the middle of a frame', async (t) => {
     const launcher = await startAction(t, ECHO);
@@ -146,35 +97,12 @@ def main(args):
     assert.equal((await launcher.exit()).code, 71);
   });
 
-  test('on a frame of unknown type', async (t) => {
-    assert.deepEqual(await exitAfter(t, frame(0x77, 0, '{}')),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: frame type 119 is unknown\n' });
-  });
-
-  test('on a frame that only it may send', async (t) => {
-    assert.equal((await exitAfter(t, frame(HELLO, 0, '{}'))).code, 70);
-  });
-
-  test('on a frame that is too short', async (t) => {
-    assert.deepEqual(await exitAfter(t, Buffer.from([4, 0, 0, 0, RUN, 0, 0, 0, 0])),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: frame length -1 is out of range\n' });
-  });
-
-  test('on a frame that is too long, before it comes', async (t) => {
-    assert.equal((await exitAfter(t, Buffer.from([0, 0, 0, 0xff, RUN, 0, 0, 0, 0]))).code, 70);
-  });
-
   for (const text of ['{"value":', '', '{"value":{}}{}', '{"value":\xff}', "{'value':1}", '{"a":"\n"}']) {
     test(`on a frame that is not JSON: ${JSON.stringify(text)}`, async (t) => {
       assert.deepEqual(await exitAfter(t, frame(RUN, 1, Buffer.from(text, 'latin1'))),
         { code: 70, signal: null, stdout: '', stderr: 'launcher: a frame is not JSON\n' });
     });
   }
-
-  test('on a frame that is no object', async (t) => {
-    assert.deepEqual(await exitAfter(t, frame(RUN, 1, '5')),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: a frame is not an object\n' });
-  });
 });
 
 describe('an action that ends the process', () => {

@@ -232,11 +232,6 @@ def main(args):
     assert.equal(answer.stderr, 'TypeError: Object of type set is not JSON serializable\n');
   });
 
-  test('before init', async (t) => {
-    const answer = await (await start(t)).run({});
-    assert.deepEqual([answer.failed, answer.body], [true, { error: 'no action defined yet' }]);
-  });
-
   test('after a failed init', async (t) => {
     const launcher = await start(t);
     await launcher.init('raise ValueError');
@@ -299,36 +294,10 @@ describe('the environment of a call', () => {
   const SHOW = `import os
 def main(args): return {name: os.environ[name] for name in os.environ if name.startswith("__OW_")}`;
 
-  test('has all that came beside the value', async (t) => {
-    const launcher = await startAction(t, SHOW);
-    const answer = await launcher.run({ value: 1 }, {
-      namespace: 'guest', action_name: '/guest/hello', action_version: '0.0.1', activation_id: 'a1',
-      transaction_id: 't1', deadline: '1700000000000', api_key: 'u:k', traceparent: '00-1-2-01', not_text: 5,
-    });
-    assert.deepEqual(answer.body, {
-      __OW_NAMESPACE: 'guest', __OW_ACTION_NAME: '/guest/hello', __OW_ACTION_VERSION: '0.0.1',
-      __OW_ACTIVATION_ID: 'a1', __OW_TRANSACTION_ID: 't1', __OW_DEADLINE: '1700000000000', __OW_API_KEY: 'u:k',
-      __OW_TRACEPARENT: '00-1-2-01',
-    });
-  });
-
-  test('changes with the call', async (t) => {
-    const launcher = await startAction(t, SHOW);
-    await launcher.run({}, { namespace: 'guest', activation_id: 'a1' });
-    const answer = await launcher.run({}, { namespace: 'guest', activation_id: 'a2' });
-    assert.deepEqual(answer.body, { __OW_NAMESPACE: 'guest', __OW_ACTIVATION_ID: 'a2' });
-  });
-
   test('loses what the next call does not have', async (t) => {
     const launcher = await startAction(t, SHOW);
     await launcher.run({}, { namespace: 'guest', api_key: 'u:k' });
     assert.deepEqual((await launcher.run({}, { namespace: 'guest' })).body, { __OW_NAMESPACE: 'guest' });
-  });
-
-  test('keeps what init set', async (t) => {
-    const launcher = await startAction(t, SHOW, { env: { __OW_API_HOST: 'http://host', __OW_ACTIVATION_ID: 'a0' } });
-    const answer = await launcher.run({}, { activation_id: 'a1' });
-    assert.deepEqual(answer.body, { __OW_API_HOST: 'http://host', __OW_ACTIVATION_ID: 'a1' });
   });
 
   test('may be changed by the action', async (t) => {

@@ -19,12 +19,6 @@ const initFailure = async (t, code, options) => {
   return init;
 };
 
-test('hello names the protocol', async (t) => {
-  const launcher = await start(t);
-  assert.deepEqual(JSON.parse(launcher.hello.payload.toString()), { protocol: 1 });
-  assert.equal(launcher.hello.stream, 0);
-});
-
 describe('a script', () => {
   test('runs its method main', async (t) => {
     const code = 'def main(args)\n  { "hello" => args["name"] }\nend';
@@ -254,13 +248,6 @@ describe('init fails', () => {
     const launcher = await start(t);
     const init = await launcher.initPath({ path: `${launcher.directory}/gone` });
     assert.match(init.body.error, /cannot load such file/);
-  });
-
-  test('the second time', async (t) => {
-    const launcher = await startAction(t, 'def main(args) = { first: true }');
-    const again = await launcher.init('def other(args) = {}', { main: 'other' });
-    assert.deepEqual([again.failed, again.body], [true, { error: 'Cannot initialize the action more than once.' }]);
-    assert.deepEqual((await launcher.run()).body, { first: true });
   });
 
   test('after it failed', async (t) => {

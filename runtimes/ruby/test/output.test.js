@@ -1,9 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
-const { describe, start, startAction, test } = require('./support.js');
-
-const MEGABYTE = 1024 * 1024;
+const { describe, startAction, test } = require('./support.js');
 
 const outputOf = async (t, code, value) => {
   const answer = await (await startAction(t, code)).run(value);
@@ -41,12 +39,6 @@ describe('what a call writes', () => {
   writes('by a thread that it waits for is there', 'Thread.new { puts "thread" }.join', { stdout: 'thread\n' });
   writes('by a fork is there', 'Process.wait(fork { puts "child" })', { stdout: 'child\n' });
 
-  test('is there even if it is larger than a pipe', async (t) => {
-    const code = 'def main(args)\n  print "x" * args["size"]; $stderr.print "y" * args["size"]\n  {}\nend';
-    const { stdout, stderr } = await outputOf(t, code, { size: 4 * MEGABYTE });
-    assert.deepEqual([stdout.length, stderr.length], [4 * MEGABYTE, 4 * MEGABYTE]);
-  });
-
   test('is in order, line by line', async (t) => {
     const { stdout } = await outputOf(t, 'def main(args)\n  20000.times { |i| puts i }\n  {}\nend');
     assert.equal(stdout, Array.from({ length: 20_000 }, (_, i) => `${i}\n`).join(''));
@@ -72,13 +64,6 @@ describe('what a call writes', () => {
 });
 
 describe('an action', () => {
-  test('that writes while it is loaded has that with init', async (t) => {
-    const launcher = await start(t);
-    const init = await launcher.init('$stdout.sync = false\nprint "loading"\ndef main(args) = (print("running"); {})');
-    assert.equal(init.stdout, 'loading');
-    assert.equal((await launcher.run()).stdout, 'running');
-  });
-
   const answersStill = (name, body) => test(name, async (t) => {
     const launcher = await startAction(t, `def main(args)\n  ${body}\n  { a: 1 }\nend`);
     assert.deepEqual((await launcher.run()).body, { a: 1 });

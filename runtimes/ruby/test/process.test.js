@@ -1,72 +1,12 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
-const { CANCEL, CHUNK, FLAGS, HELLO, LAUNCHER, RESULT, RUBY, RUN } = require('./support.js');
-const { describe, frame, start, startAction, test } = require('./support.js');
+const { FLAGS, LAUNCHER, RESULT, RUBY } = require('./support.js');
+const { describe, start, startAction, test } = require('./support.js');
 
 const MEGABYTE = 1024 * 1024;
-const ECHO = 'def main(args) = args';
 
 describe('frames', () => {
-  test('may come byte by byte', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    for (const byte of frame(RUN, 9, '{"value":{"slow":1}}')) {
-      launcher.socket.write(Buffer.of(byte));
-      await new Promise(setImmediate);
-    }
-    assert.deepEqual((await launcher.answerOf(9)).body, { slow: 1 });
-  });
-
-  test('may come many at once', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    const streams = Array.from({ length: 5000 }, (_, i) => i + 1);
-    const pad = 'ä'.repeat(50);
-    launcher.socket.write(Buffer.concat(streams.map((i) => frame(RUN, i, JSON.stringify({ value: { i, pad } })))));
-    for (const i of streams) assert.deepEqual((await launcher.answerOf(i)).body, { i, pad });
-  });
-
-  test('may be of any length', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    for (const length of [1, 65_000, 65_500, 65_512, 65_513, 65_514, 65_536, 131_072, 1_000_000]) {
-      const text = 'x'.repeat(length);
-      assert.equal((await launcher.run({ text })).body.text, text);
-    }
-  });
-
-  test('keep their stream number up to the largest', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    launcher.send(RUN, 0xffffffff, '{"value":{"a":1}}');
-    assert.deepEqual((await launcher.answerOf(0xffffffff)).body, { a: 1 });
-  });
-
-  test('may be 48 MB in both directions', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    const text = 'x'.repeat(48 * MEGABYTE);
-    const answer = await launcher.run({ text });
-    assert.equal(answer.body.text, text);
-  });
-
-  test('of results that are not read hold up further calls, and none is lost', async (t) => {
-    const code = 'def main(args)\n  $stderr.print "."\n  { n: args["n"], x: "x" * (1 << 20) }\nend';
-    const launcher = await startAction(t, code);
-    launcher.socket.pause();
-    const streams = Array.from({ length: 20 }, (_, n) => launcher.startRun({ n, pad: 'y'.repeat(20_000) }));
-    const dots = await launcher.stderrOf(1);
-    assert.ok(dots < 10, `${dots} calls ran`);
-    launcher.socket.resume();
-    for (const [n, stream] of streams.entries()) {
-      const { body } = await launcher.answerOf(stream);
-      assert.deepEqual([body.n, body.x.length], [n, MEGABYTE]);
-    }
-  });
-
-  test('of cancels and chunks are passed over', async (t) => {
-    const launcher = await startAction(t, ECHO);
-    launcher.send(CANCEL, 1, '');
-    launcher.send(CHUNK, 1, 'piece');
-    assert.deepEqual((await launcher.run({ a: 1 })).body, { a: 1 });
-  });
-
   test('are not lost for a signal', async (t) => {
     const code = '$n = 0\ntrap("USR1") { $n += 1 }\ndef main(args) = { n: $n, text: args["text"] }';
     const launcher = await startAction(t, code);
@@ -84,61 +24,14 @@ describe('frames', () => {
 });
 
 describe('the launcher exits', () => {
-  const exitAfter = async (t, bytes) => {
-    const launcher = await start(t);
-    launcher.socket.write(bytes);
-    return launcher.exit();
-  };
-
-  test('when the proxy closes the socket', async (t) => {
-    const launcher = await start(t);
-    launcher.socket.end();
-    assert.deepEqual(await launcher.exit(), { code: 0, signal: null, stdout: '', stderr: '' });
-  });
-
   test('at once then, whatever the action registered for its end', async (t) => {
     const launcher = await startAction(t, 'at_exit { sleep }\nThread.new { sleep }\ndef main(args) = {}');
     launcher.socket.end();
     assert.equal((await launcher.exit()).code, 0);
   });
 
-  test('when the proxy is gone as it answers', async (t) => {
-    const launcher = await startAction(t, 'def main(args)\n  $stderr.print "."\n  sleep 0.1\n  {}\nend');
-    launcher.startRun();
-    await launcher.stderrOf(1);
-    launcher.socket.destroy();
-    assert.equal((await launcher.exit()).code, 71);
-  });
-
   test('when there is no socket', () => {
     assert.equal(spawnSync(RUBY, [...FLAGS, LAUNCHER]).status, 71);
-  });
-
-  test('on a frame of unknown type', async (t) => {
-    assert.deepEqual(await exitAfter(t, frame(0x77, 0, '{}')),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: frame type 119 is unknown\n' });
-  });
-
-  test('on a frame that only it may send', async (t) => {
-    assert.equal((await exitAfter(t, frame(HELLO, 0, '{}'))).code, 70);
-  });
-
-  test('on a frame that is too short', async (t) => {
-    assert.equal((await exitAfter(t, Buffer.from([4, 0, 0, 0, RUN, 0, 0, 0, 0]))).code, 70);
-  });
-
-  test('on a frame that is too long, before it comes', async (t) => {
-    assert.equal((await exitAfter(t, Buffer.from([0, 0, 0, 0xff, RUN, 0, 0, 0, 0]))).code, 70);
-  });
-
-  test('on a frame that is not JSON', async (t) => {
-    assert.deepEqual(await exitAfter(t, frame(RUN, 1, '{"value":')),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: a frame is not JSON\n' });
-  });
-
-  test('on a frame that is no object', async (t) => {
-    assert.deepEqual(await exitAfter(t, frame(RUN, 1, '5')),
-      { code: 70, signal: null, stdout: '', stderr: 'launcher: a frame is not an object\n' });
   });
 });
 

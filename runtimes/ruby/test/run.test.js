@@ -117,11 +117,6 @@ describe('a call fails', () => {
     assert.deepEqual((await launcher.run({})).body, { good: 1 });
   });
 
-  test('before init', async (t) => {
-    const answer = await (await start(t)).run({});
-    assert.deepEqual([answer.failed, answer.body], [true, { error: 'Invalid Action: no action file found' }]);
-  });
-
   test('after a failed init', async (t) => {
     const launcher = await start(t);
     await launcher.init('raise');

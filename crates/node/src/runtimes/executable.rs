@@ -1,8 +1,10 @@
 //! The kinds of action that need no interpreter: their launcher is this program in another role.
 
+use std::path::Path;
+
 use triplane_model::runtimes::{BLACKBOX, Runtime};
 
-use super::runtime;
+use super::kind::runtime;
 use crate::native::{Mode, ROLE};
 
 /// Where the launcher is inside a sandbox.
@@ -18,11 +20,11 @@ pub(super) fn families() -> impl Iterator<Item = (String, Vec<Runtime>)> {
     KINDS.iter().map(|(family, version, _)| ((*family).to_owned(), vec![runtime(family, version, true)]))
 }
 
-/// The command of a kind's launcher inside a sandbox; nothing for other kinds. An image that the node is asked to run is the
+/// The command of a kind's launcher, given where that is; nothing for other kinds. An image that the node is asked to run is the
 /// one that stands for executables (`wsk action create --native`): others are an engine's.
-pub(super) fn arguments(kind: &str) -> Option<Vec<String>> {
+pub(super) fn arguments(kind: &str, launcher: &Path) -> Option<Vec<String>> {
     let mode = if kind == BLACKBOX { Mode::Skeleton } else { mode(kind)? };
-    Some([LAUNCHER, ROLE, mode.name()].map(str::to_owned).into())
+    Some([launcher.to_str()?, ROLE, mode.name()].map(str::to_owned).into())
 }
 
 fn mode(kind: &str) -> Option<Mode> {

@@ -5,30 +5,30 @@ use std::path::{Path, PathBuf};
 
 use triplane_model::runtimes::Runtime;
 
-use super::language::{command, inside, launcher};
-use super::probe::Found;
-use super::runtime;
+use super::found::Found;
+use super::kind::runtime;
+use super::launcher::{file, text};
 
 /// The sources.
 pub(super) const FILES: [(&str, &str); 16] = [
-    ("Action.java", launcher!("java/Action.java")),
-    ("ActionException.java", launcher!("java/ActionException.java")),
-    ("ActionLoader.java", launcher!("java/ActionLoader.java")),
-    ("Bytes.java", launcher!("java/Bytes.java")),
-    ("CallLogs.java", launcher!("java/CallLogs.java")),
-    ("Entry.java", launcher!("java/Entry.java")),
-    ("Environment.java", launcher!("java/Environment.java")),
-    ("Exit.java", launcher!("java/Exit.java")),
-    ("Frame.java", launcher!("java/Frame.java")),
-    ("Init.java", launcher!("java/Init.java")),
-    ("JsonReader.java", launcher!("java/JsonReader.java")),
-    ("JsonWriter.java", launcher!("java/JsonWriter.java")),
-    ("Launcher.java", launcher!("java/Launcher.java")),
-    ("Rehearsal.java", launcher!("java/Rehearsal.java")),
-    ("Socket.java", launcher!("java/Socket.java")),
-    ("Sources.java", launcher!("java/Sources.java")),
+    ("Action.java", text!("java/Action.java")),
+    ("ActionException.java", text!("java/ActionException.java")),
+    ("ActionLoader.java", text!("java/ActionLoader.java")),
+    ("Bytes.java", text!("java/Bytes.java")),
+    ("CallLogs.java", text!("java/CallLogs.java")),
+    ("Entry.java", text!("java/Entry.java")),
+    ("Environment.java", text!("java/Environment.java")),
+    ("Exit.java", text!("java/Exit.java")),
+    ("Frame.java", text!("java/Frame.java")),
+    ("Init.java", text!("java/Init.java")),
+    ("JsonReader.java", text!("java/JsonReader.java")),
+    ("JsonWriter.java", text!("java/JsonWriter.java")),
+    ("Launcher.java", text!("java/Launcher.java")),
+    ("Rehearsal.java", text!("java/Rehearsal.java")),
+    ("Socket.java", text!("java/Socket.java")),
+    ("Sources.java", text!("java/Sources.java")),
 ];
-/// Debian's gson, which may be missing; [`FLAGS`] names it too.
+/// Debian's gson, which may be missing; [`FLAGS`] names it too. Java ignores an archive that was made beside another one.
 pub(super) const GSON: &str = "/usr/share/java/gson.jar";
 const FLAGS: [&str; 14] = [
     "-XX:+IgnoreUnrecognizedVMOptions",
@@ -57,33 +57,42 @@ pub(super) fn java_kinds(found: &Found) -> Vec<Runtime> {
     vec![kind("8", true), kind(&found.version.0.to_string(), false)]
 }
 
-/// Compiles the classes, packs them, and lets Java keep them in the form in which it maps them into memory.
+/// The commands that compile the classes, pack them, and let Java keep them in the form in which it maps them into memory.
 pub(super) fn java_preparation(found: &Found) -> Vec<Vec<String>> {
-    let tool = |name: &str| found.path.with_file_name(name);
-    let sources = FILES.map(|(name, _)| name);
-    let mut compile = command(
-        &tool("javac"),
-        &["-XDstringConcat=inline", "-encoding", "UTF-8", "--release", "11", "-d", "classes"],
-    );
-    compile.extend(sources.map(str::to_owned));
-    let pack = command(&tool("jar"), &["--create", "--file", "launcher.jar", "-C", "classes", "."]);
-    let mut commands = vec![compile, pack];
+    let tool = |name: &str| found.path.with_file_name(name).to_string_lossy().into_owned();
+    let compiler = tool("javac");
+    let mut compile =
+        vec![&*compiler, "-XDstringConcat=inline", "-encoding", "UTF-8", "--release", "11", "-d", "classes"];
+    compile.extend(FILES.map(|(name, _)| name));
+    let packer = tool("jar");
+    let pack = [&*packer, "--create", "--file", "launcher.jar", "-C", "classes", "."];
+    let mut commands = vec![owned(&compile), owned(&pack)];
     if found.version.0 >= ARCHIVES_SINCE {
-        let (make_room, flags) = (command(Path::new("mkdir"), &["-p", "../../tmp"]), FLAGS.join(" "));
-        let archive = format!(
-            "cd ../../tmp && exec {} -XX:ArchiveClassesAtExit={ARCHIVE} {flags} triplane.Launcher rehearse",
-            found.path.display()
-        );
-        commands.extend([make_room, command(Path::new("/bin/sh"), &["-c", &archive])]);
+        commands.push(archive_command(found));
     }
     commands
 }
 
-pub(super) fn java_arguments(found: &Found, memory_mb: u64) -> Vec<String> {
+/// Makes the archive, in a directory from which the launcher is where it is from `/tmp` inside.
+fn archive_command(found: &Found) -> Vec<String> {
+    // what is executed comes as arguments, since the shell would take a path apart
+    let mut command = owned(&["/bin/sh", "-c", "cd ../../tmp && exec \"$@\"", "sh"]);
+    command.push(found.path.to_string_lossy().into_owned());
+    command.push(format!("-XX:ArchiveClassesAtExit={ARCHIVE}"));
+    command.extend(owned(&FLAGS));
+    command.extend(owned(&["triplane.Launcher", "rehearse"]));
+    command
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+pub(super) fn java_arguments(found: &Found, launchers: &Path, memory_mb: u64) -> Vec<String> {
     let heap_mb = (memory_mb / 2).max(memory_mb.saturating_sub((memory_mb / 8).max(64)));
     let mut arguments = vec![format!("-Xms{}m", memory_mb / 8), format!("-Xmx{heap_mb}m")];
     if found.version.0 >= ARCHIVES_SINCE {
-        arguments.push(format!("-XX:SharedArchiveFile={}", inside("java", "launcher.jsa")));
+        arguments.push(format!("-XX:SharedArchiveFile={}", file(launchers, "java/launcher.jsa")));
     }
     arguments.extend(FLAGS.map(str::to_owned));
     arguments.push("triplane.Launcher".to_owned());
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_heap_leaves_room_for_the_rest_of_java() {
-        let heap = |memory_mb| java_arguments(&java(17), memory_mb)[1].clone();
+        let heap = |memory_mb| java_arguments(&java(17), Path::new("/triplane"), memory_mb)[1].clone();
         assert_eq!(heap(128), "-Xmx64m");
         assert_eq!(heap(256), "-Xmx192m");
         assert_eq!(heap(1024), "-Xmx896m");
@@ -127,7 +136,11 @@ mod tests {
     #[test]
     fn only_a_java_that_makes_archives_gets_one() {
         assert_eq!(java_preparation(&java(11)).len(), 2);
-        assert_eq!(java_preparation(&java(17)).len(), 4);
-        assert!(!java_arguments(&java(11), 128).iter().any(|argument| argument.contains("SharedArchive")));
+        assert_eq!(java_preparation(&java(17)).len(), 3);
+        assert!(
+            !java_arguments(&java(11), Path::new("/triplane"), 128)
+                .iter()
+                .any(|argument| argument.contains("SharedArchive"))
+        );
     }
 }

@@ -1,8 +1,11 @@
 //! The runtimes of this node: which interpreters the host has, which kinds of action they run, and how they are started.
 
 mod executable;
+mod found;
 mod java;
+mod kind;
 mod language;
+mod launcher;
 mod prepare;
 mod probe;
 
@@ -11,17 +14,18 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use triplane_model::runtimes::{Runtime, Runtimes};
+use triplane_model::runtimes::Runtimes;
 
 use crate::protocol::SandboxSpec;
+pub use found::Found;
 use language::{LANGUAGES, Language, language};
+use launcher::LAUNCHERS;
 use prepare::prepare;
 use probe::Memory;
-pub use probe::{Found, candidates};
+pub use probe::candidates;
 
-/// Where the launchers are inside a sandbox.
-const LAUNCHERS: &str = "/triplane";
 /// Where an interpreter is inside that is one file and not among the host's system files.
 const INTERPRETERS: &str = "/runtime";
 /// Where the action's code is inside.
@@ -40,6 +44,15 @@ pub fn usual_places(path: Option<&std::ffi::OsStr>) -> Candidates {
     LANGUAGES.iter().map(|language| (language.name, candidates(language.program, path))).collect()
 }
 
+/// From where a launcher sees its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// A sandbox with a root of its own.
+    Sandbox,
+    /// The host, also for sandboxes that have no such root.
+    Host,
+}
+
 /// The interpreters that were found, each with its launcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interpreters {
@@ -56,13 +69,15 @@ impl Interpreters {
     /// # Errors
     /// When the launchers cannot be written.
     pub async fn find(data: &Path, candidates: &Candidates, native: PathBuf) -> io::Result<Self> {
+        // what sandboxes do not see: what is remembered of interpreters and compilers
+        let own = data.join("runtimes");
         // a directory of the name that it has inside, because Java's archives hold relative paths
-        let launchers = data.join("runtimes").join("triplane");
+        let launchers = own.join("triplane");
         let directory = launchers.clone();
         tokio::task::spawn_blocking(move || write_launchers(&directory))
             .await
             .map_err(io::Error::other)??;
-        let mut memory = Memory::open(&launchers);
+        let mut memory = Memory::open(&own);
         let mut found = Vec::new();
         for language in &LANGUAGES {
             let places = candidates.get(language.name).map_or(&[][..], Vec::as_slice);
@@ -70,7 +85,8 @@ impl Interpreters {
             if !interpreter.can_be_shown(data) {
                 continue;
             }
-            match prepare(language, &interpreter, &launchers.join(language.name)).await {
+            let stamp = own.join(format!("{}.prepared", language.name));
+            match prepare(language, &interpreter, &launchers.join(language.name), &stamp).await {
                 Ok(()) => found.push(interpreter),
                 Err(error) => {
                     let path = interpreter.path.display();
@@ -104,40 +120,57 @@ impl Interpreters {
             (self.native.clone(), executable::LAUNCHER.into()),
         ];
         binds.extend(self.found.iter().filter_map(Found::bind));
-        if self.found.iter().any(|found| found.language == "java") {
-            binds.extend(java::configuration().into_iter().map(|directory| (directory.clone(), directory)));
-        }
+        let needed = self.languages().flat_map(|(language, _)| language.configuration());
+        binds.extend(needed.map(|directory| (directory.clone(), directory)));
         binds
     }
 
     /// The sandbox of an action; `None` when this node does not run its kind.
     #[must_use]
-    pub fn spec(&self, kind: &str, memory_mb: u64, processes_max: u64) -> Option<SandboxSpec> {
-        let arguments = match executable::arguments(kind) {
-            Some(arguments) => arguments,
-            None => self.interpreted(kind, memory_mb)?,
+    pub fn spec(&self, kind: &str, memory_mb: u64, processes_max: u64, view: View) -> Option<SandboxSpec> {
+        let native = match view {
+            View::Sandbox => Path::new(executable::LAUNCHER),
+            View::Host => &self.native,
         };
-        let environment = ENVIRONMENT.iter().map(ToString::to_string).collect();
+        let (arguments, variables) = match executable::arguments(kind, native) {
+            Some(arguments) => (arguments, Vec::new()),
+            None => self.interpreted(kind, memory_mb, view)?,
+        };
+        let environment = ENVIRONMENT.iter().map(ToString::to_string).chain(variables).collect();
         Some(SandboxSpec { arguments, environment, memory_mb, processes_max, code: None })
     }
 
-    /// A command of [`Interpreters::spec`] as it is where there is no root of a sandbox's own: with the host's paths.
-    #[must_use]
-    pub fn outside(&self, arguments: &[String]) -> Vec<String> {
-        let mut binds = self.binds();
-        // the innermost first
-        binds.sort_by_key(|(_, target)| std::cmp::Reverse(target.components().count()));
-        arguments.iter().map(|argument| outside(argument, &binds)).collect()
+    /// The command and the variables of a kind that needs an interpreter.
+    fn interpreted(&self, kind: &str, memory_mb: u64, view: View) -> Option<(Vec<String>, Vec<String>)> {
+        let (language, found) = self.of_kind(kind)?;
+        let (program, launchers) = match view {
+            View::Sandbox => (found.inside(), Path::new(LAUNCHERS)),
+            View::Host => (found.path.clone(), &*self.launchers),
+        };
+        let mut arguments = vec![program.to_str()?.to_owned()];
+        arguments.extend(language.arguments(found, launchers, memory_mb));
+        Some((arguments, language.environment(memory_mb)))
     }
 
-    /// The command of a kind that needs an interpreter.
-    fn interpreted(&self, kind: &str, memory_mb: u64) -> Option<Vec<String>> {
+    /// How the launcher of a kind is started on the host itself, without a sandbox, for measurements.
+    #[must_use]
+    pub fn outside(&self, kind: &str, memory_mb: u64) -> Option<Command> {
+        let spec = self.spec(kind, memory_mb, 0, View::Host)?;
+        let (program, arguments) = spec.arguments.split_first()?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(spec.environment.iter().filter_map(|variable| variable.split_once('=')))
+            // beside the launchers, as `/tmp` is inside
+            .current_dir(self.launchers.with_file_name("tmp"));
+        Some(command)
+    }
+
+    fn of_kind(&self, kind: &str) -> Option<(&'static Language, &Found)> {
         let runs =
             |language: &Language, found| language.kinds(found).iter().any(|runtime| runtime.kind == kind);
-        let (language, found) = self.languages().find(|(language, found)| runs(language, found))?;
-        let mut arguments = vec![found.inside().to_str()?.to_owned()];
-        arguments.extend(language.arguments(found, memory_mb));
-        Some(arguments)
+        self.languages().find(|(language, found)| runs(language, found))
     }
 
     fn languages(&self) -> impl Iterator<Item = (&'static Language, &Found)> {
@@ -177,39 +210,15 @@ impl Found {
     }
 }
 
-/// An argument whose paths, alone, after `=` or in a list, are the host's.
-fn outside(argument: &str, binds: &[(PathBuf, PathBuf)]) -> String {
-    let host = |piece: &str| {
-        let path = piece.trim_end_matches(['=', ':']);
-        let end = &piece[path.len()..];
-        let found = binds.iter().find_map(|(source, target)| {
-            let rest = Path::new(path).strip_prefix(target).ok()?;
-            Some(if rest.as_os_str().is_empty() { source.clone() } else { source.join(rest) })
-        });
-        found.map_or_else(|| piece.to_owned(), |found| format!("{}{end}", found.display()))
-    };
-    argument.split_inclusive(['=', ':']).map(host).collect()
-}
-
 fn is_system(path: &Path) -> bool {
     SYSTEM.iter().any(|root| path.starts_with(root))
-}
-
-/// A kind as the manifest shows it.
-fn runtime(family: &str, version: &str, default: bool) -> Runtime {
-    Runtime {
-        kind: format!("{family}:{version}"),
-        image: format!("openwhisk/action-{family}-v{version}:nightly"),
-        deprecated: false,
-        default,
-        attached: true,
-        require_main: false,
-    }
 }
 
 /// Replaces each file of the launchers as a whole, so that no sandbox ever reads half of one.
 fn write_launchers(directory: &Path) -> io::Result<()> {
     make_directory(directory)?;
+    // where they work outside of a sandbox
+    make_directory(&directory.with_file_name("tmp"))?;
     for language in &LANGUAGES {
         let directory = directory.join(language.name);
         make_directory(&directory)?;
@@ -230,6 +239,8 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn found(language: &'static str, path: &str, version: (u32, u32), home: &str) -> Found {
@@ -259,50 +270,64 @@ mod tests {
     fn other_languages_have_the_version_of_the_host() {
         let python = interpreters(vec![found("python", "/usr/bin/python3.11", (3, 11), "/usr")]);
         assert_eq!(python.manifest().resolve("python:default").unwrap().kind, "python:3.11");
-        assert_eq!(python.spec("python:3.11", 128, 64).unwrap().arguments[0], "/usr/bin/python3.11");
-        assert!(python.spec("python:3.10", 128, 64).is_none());
-        assert!(python.spec("nodejs:20", 128, 64).is_none());
+        assert_eq!(python.spec("python:3.11", 128, 64, View::Sandbox).unwrap().arguments[0], "/usr/bin/python3.11");
+        assert!(python.spec("python:3.10", 128, 64, View::Sandbox).is_none());
+        assert!(python.spec("nodejs:20", 128, 64, View::Sandbox).is_none());
     }
 
     #[test]
     fn a_host_without_interpreters_runs_executables_only() {
         let none = interpreters(Vec::new());
         assert_eq!(none.manifest().0.into_keys().collect::<Vec<_>>(), ["go", "native", "rust"]);
-        assert!(none.spec("nodejs:20", 128, 64).is_none());
-        let go = none.spec("go:1.20", 128, 64).unwrap();
+        assert!(none.spec("nodejs:20", 128, 64, View::Sandbox).is_none());
+        let go = none.spec("go:1.20", 128, 64, View::Sandbox).unwrap();
         assert_eq!(go.arguments, ["/runtime/triplane", "native-launcher", "loop"]);
     }
 
     #[test]
     fn an_interpreter_outside_the_system_is_shown_alone_or_with_its_directory() {
         let system = nodejs("/usr/bin/node", 20);
-        assert_eq!(system.spec("nodejs:20", 128, 64).unwrap().arguments[0], "/usr/bin/node");
+        assert_eq!(system.spec("nodejs:20", 128, 64, View::Sandbox).unwrap().arguments[0], "/usr/bin/node");
         assert_eq!(system.binds()[0], ("/data/runtimes".into(), "/triplane".into()));
         assert_eq!(system.binds().len(), 2, "and the launcher of executables");
         let cached = nodejs("/root/.cache/node/bin/node", 20);
-        assert_eq!(cached.spec("nodejs:20", 128, 64).unwrap().arguments[0], "/runtime/node");
+        assert_eq!(cached.spec("nodejs:20", 128, 64, View::Sandbox).unwrap().arguments[0], "/runtime/node");
         assert_eq!(cached.binds()[2], ("/root/.cache/node/bin/node".into(), "/runtime/node".into()));
         let python = interpreters(vec![found("python", "/opt/py/bin/python3", (3, 12), "/opt/py")]);
-        assert_eq!(python.spec("python:3.12", 128, 64).unwrap().arguments[0], "/opt/py/bin/python3");
+        assert_eq!(python.spec("python:3.12", 128, 64, View::Sandbox).unwrap().arguments[0], "/opt/py/bin/python3");
         assert_eq!(python.binds()[2], ("/opt/py".into(), "/opt/py".into()));
+    }
+
+    #[tokio::test]
+    async fn sandboxes_see_launchers_and_nothing_that_is_remembered() {
+        let data = std::env::temp_dir().join(format!("triplane-launchers-{}", std::process::id()));
+        // the only one whose launcher is compiled without a compiler of its own
+        let python = Candidates::from([("python", vec!["/usr/bin/python3".into()])]);
+        let found = Interpreters::find(&data, &python, "/bin/triplane".into()).await.unwrap();
+        let names = |directory: &Path| -> Vec<String> {
+            let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+            entries.map(|name| name.into_string().unwrap()).collect()
+        };
+        let (shown, inside) = found.binds()[0].clone();
+        assert_eq!(inside, Path::new(LAUNCHERS));
+        let languages = LANGUAGES.iter().map(|language| language.name.to_owned()).collect();
+        assert_eq!(BTreeSet::from_iter(names(&shown)), languages);
+        if !found.found().is_empty() {
+            let remembered = ["found.json", "python.prepared", "tmp", "triplane"].map(str::to_owned);
+            assert_eq!(BTreeSet::from_iter(names(&data.join("runtimes"))), remembered.into());
+            let launcher = ["launcher.py", "launcher.pyc"].map(str::to_owned);
+            assert_eq!(BTreeSet::from_iter(names(&shown.join("python"))), launcher.into());
+        }
+        fs::remove_dir_all(data).unwrap();
     }
 
     #[test]
     fn a_command_has_the_hosts_paths_where_there_is_no_root() {
         let cached = nodejs("/root/.cache/node/bin/node", 20);
-        let arguments = ["/runtime/node", "-X=/triplane/a", "-cp", "/triplane/a:/usr/b:/triplanes", "x=1:2"];
-        assert_eq!(
-            cached.outside(&arguments.map(str::to_owned)),
-            [
-                "/root/.cache/node/bin/node",
-                "-X=/data/runtimes/a",
-                "-cp",
-                "/data/runtimes/a:/usr/b:/triplanes",
-                "x=1:2"
-            ]
-        );
-        let native = ["/runtime/triplane", "native-launcher", "loop"].map(str::to_owned);
-        assert_eq!(cached.outside(&native), ["/bin/triplane", "native-launcher", "loop"]);
+        let arguments = |kind| cached.spec(kind, 128, 64, View::Host).unwrap().arguments;
+        assert_eq!(arguments("nodejs:20")[0], "/root/.cache/node/bin/node");
+        assert_eq!(arguments("nodejs:20").last().unwrap(), "/data/runtimes/nodejs/launcher.js");
+        assert_eq!(arguments("go:1.20"), ["/bin/triplane", "native-launcher", "loop"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::found::Found;
 use super::language::{Language, Reading};
 
 /// How long an interpreter may take to say what it is.
@@ -20,19 +21,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const MEMORY: &str = "found.json";
 /// More answers than any host has interpreters.
 const REMEMBERED_MAX: usize = 64;
-
-/// An interpreter of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The name of its language.
-    pub language: &'static str,
-    /// The binary itself, behind all links and scripts.
-    pub path: PathBuf,
-    /// Its version: major, minor.
-    pub version: (u32, u32),
-    /// The directory that it needs beside itself.
-    pub home: PathBuf,
-}
 
 /// What an interpreter said, with what its file was then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

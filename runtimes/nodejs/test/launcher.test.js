@@ -1,0 +1,4 @@
+'use strict';
+const { run } = require('../../testing/javascript');
+
+run(require('./support.js'));
