@@ -1,19 +1,15 @@
 //! Keeps containers away from this machine's own ports, but for the platform's API: rules for all bridges of this platform
 //! that come before the engine's and are loaded once.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
+use triplane_net::nft;
 
 use crate::networks::OPEN;
 use crate::options::Api;
 
-/// Where `nft` is.
-const DIRECTORIES: [&str; 6] =
-    ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/local/bin"];
 /// How long `nft` may take.
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -27,9 +23,7 @@ pub(crate) struct Fence {
 impl Fence {
     /// Puts the rules in force, in place of those that a platform left that was killed.
     pub(crate) async fn put_up(instance: &str, bridges: &str, api: &Api) -> Result<Self, String> {
-        let nft = DIRECTORIES.iter().map(|directory| Path::new(directory).join("nft"));
-        let nft = nft.into_iter().find(|path| path.is_file());
-        let nft = nft.ok_or("there is no nft on this machine; install nftables")?;
+        let nft = nft::find().ok_or("nft is not installed (Debian package nftables)")?;
         let table = format!("triplane_docker_{instance}");
         run(nft.clone(), rules(&table, bridges, api)).await?;
         Ok(Self { nft, table })
@@ -84,32 +78,12 @@ fn to_api(api: &Api) -> Option<String> {
 
 /// Has `nft` carry out commands: all of them, or none.
 async fn run(nft: PathBuf, commands: String) -> Result<(), String> {
-    let work = tokio::task::spawn_blocking(move || feed(&nft, &commands));
+    let work = tokio::task::spawn_blocking(move || nft::run(&nft, &commands));
     match tokio::time::timeout(WITHIN, work).await {
-        Ok(Ok(result)) => result,
+        Ok(Ok(result)) => result.map_err(|error| error.to_string()),
         Ok(Err(_)) => Err("nft was not run".to_owned()),
         Err(_) => Err(format!("nft took longer than {} s", WITHIN.as_secs())),
     }
-}
-
-fn feed(nft: &Path, commands: &str) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("nft cannot be run: {error}");
-    let mut child = Command::new(nft)
-        .args(["-f", "-"])
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(commands.as_bytes()));
-    let output = child.wait_with_output().map_err(failed)?;
-    if output.status.success() {
-        return written.map_err(failed);
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(format!("nft refuses: {}", text.lines().next().unwrap_or("it says nothing")))
 }
 
 #[cfg(test)]

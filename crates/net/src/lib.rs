@@ -1,8 +1,10 @@
-//! Accept and drain, bodies and their limits, header rules: HTTP without knowledge of actions.
+//! Accept and drain, bodies and their limits, header rules: HTTP without knowledge of actions. Also what gateways of actions
+//! need: carrying connections on, and firewall rules.
 
 mod body;
 mod forward;
 mod link;
+pub mod nft;
 mod serve;
 mod shutdown;
 

@@ -1,16 +1,16 @@
 //! Runs `nft`, and keeps account of what names have opened to which sandbox.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::thread::LinkNameSpaceType;
 use tokio::sync::oneshot;
+use triplane_net::nft;
 
 use super::rules::Opening;
 
@@ -20,45 +20,6 @@ const CHANGES_MAX: usize = 256;
 const OPENINGS_MAX: usize = 1024;
 /// How long a change may take.
 const CHANGE_WITHIN: Duration = Duration::from_secs(3);
-/// Where `nft` is.
-const DIRECTORIES: [&str; 6] =
-    ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/local/bin"];
-
-/// The program, if it is installed.
-pub(crate) fn find_nft() -> Option<PathBuf> {
-    DIRECTORIES.iter().map(|directory| Path::new(directory).join("nft")).find(|path| path.is_file())
-}
-
-/// Has `nft` carry out commands in the network namespace of this thread: all of them, or none.
-///
-/// # Errors
-/// What it says.
-pub(crate) fn nft(program: &Path, commands: &str) -> io::Result<()> {
-    let mut child = Command::new(program)
-        .args(["-f", "-"])
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(commands.as_bytes()));
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return written;
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("nft refuses: {}", text.lines().next().unwrap_or("it says nothing"))))
-}
-
-/// What `nft` prints.
-///
-/// # Errors
-/// When it cannot be run.
-pub(crate) fn nft_list(program: &Path, what: &[&str]) -> io::Result<String> {
-    let output = Command::new(program).args(what).env_clear().current_dir("/").output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
 
 /// The gateway's firewall.
 #[derive(Debug)]
@@ -151,7 +112,7 @@ impl Firewall {
 
 fn carry_out(program: &Path, changes: &mpsc::Receiver<Change>) {
     while let Ok(change) = changes.recv() {
-        let done = nft(program, &change.commands);
+        let done = nft::run(program, &change.commands);
         if let Err(error) = &done {
             tracing::warn!(%error, "the firewall cannot be changed");
         }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::LinkNameSpaceType;
 use triplane_core::egress::{Egress, Network};
+use triplane_net::nft;
 
-use super::firewall::{find_nft, nft, nft_list};
 use super::layout::{Layout, WIRES};
 use super::netlink::{Batch, End, LOOPBACK, Netlink};
 use super::rules::{self, UPLINK};
@@ -79,7 +79,7 @@ impl Workshop {
         if !rustix::process::geteuid().is_root() {
             return Err("the server does not run as root".to_owned());
         }
-        let nft = find_nft().ok_or("nft is not installed (Debian package nftables)")?;
+        let nft = nft::find().ok_or("nft is not installed (Debian package nftables)")?;
         let layout = choose_range(range, policies.len())?;
         let (number, claim) = claim().ok_or("too many servers on this host")?;
         remove_leftovers(&nft, number);
@@ -116,7 +116,7 @@ impl Workshop {
         batch.address(index, wire.host, 30);
         batch.up_named(&self.link);
         self.host.run(&batch)?;
-        nft(&self.nft, &rules::host(&self.link, &self.link, wire))?;
+        nft::run(&self.nft, &rules::host(&self.link, &self.link, wire))?;
         forward_on_this_host()?;
         self.enter(&self.namespace)?;
         let index = link_index(UPLINK)?;
@@ -127,7 +127,7 @@ impl Workshop {
         batch.up(index);
         batch.default_route(index, wire.host);
         self.gateway.run(&batch)?;
-        nft(&self.nft, &rules::gateway(&self.layout, policies, api_port))?;
+        nft::run(&self.nft, &rules::gateway(&self.layout, policies, api_port))?;
         self.listen(api_port)
     }
 
@@ -248,7 +248,7 @@ fn claim_number(number: u32) -> Option<UnixDatagram> {
 
 /// Removes what servers left that were killed: their tables, and links that the kernel should have removed itself.
 fn remove_leftovers(program: &Path, own: u32) {
-    let tables = nft_list(program, &["list", "tables", "ip"]).unwrap_or_default();
+    let tables = nft::list(program, &["list", "tables", "ip"]).unwrap_or_default();
     let tables = tables.lines().filter_map(|line| line.strip_prefix("table ip triplane")?.parse().ok());
     let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
     let links = links.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok());
@@ -270,7 +270,7 @@ fn remove_leftovers(program: &Path, own: u32) {
 }
 
 fn drop_table(program: &Path, name: &str) -> io::Result<()> {
-    nft(program, &format!("add table ip {name}\ndelete table ip {name}\n"))
+    nft::run(program, &format!("add table ip {name}\ndelete table ip {name}\n"))
 }
 
 /// The range that was set, or the first that nothing on this host uses.
