@@ -125,9 +125,9 @@ impl Spawner {
             }
         };
         let bare = (privilege == Privilege::Bare).then(|| Bare::start(&config)).transpose()?;
-        let prepared = Prepared::new(&config, privilege, cgroups.enforcement())?;
         // not allowed without privileges, and only a matter of speed
-        let _ = rustix::process::setpriority_process(None, -5);
+        let may_raise = rustix::process::setpriority_process(None, -5).is_ok();
+        let prepared = Prepared::new(&config, privilege, cgroups.enforcement(), may_raise)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &control, EventData::new_u64(CONTROL), EventFlags::IN)?;
         let slots = vec![false; usize::try_from(config.sandboxes_max).unwrap_or(usize::MAX)];
