@@ -1,4 +1,4 @@
-//! The Node.js launcher without a sandbox, and a blocking client of its framed protocol.
+//! Launchers without a sandbox, and a blocking client of their framed protocol.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -43,31 +43,37 @@ impl Slot {
 /// A launcher; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Launcher {
-    child: Child,
+    // the field that is dropped first: whoever keeps the process ends it then
+    _process: Box<dyn std::any::Any + Send>,
     socket: UnixStream,
     buffer: Vec<u8>,
 }
 
+/// A process without a sandbox, killed when dropped.
+#[derive(Debug)]
+struct Bare(Child);
+
 impl Launcher {
     /// Starts a launcher, with the arguments and a bare environment as the platform's node driver gives it.
     pub(crate) fn start(node: &Path, launcher: &Path, slot: &Slot) -> anyhow::Result<Self> {
-        let (socket, far) = UnixStream::pair()?;
-        socket.set_read_timeout(Some(ANSWER_MAX))?;
-        let mut command = Command::new(node);
+        let arguments = ["--max-old-space-size=128".as_ref(), launcher.as_os_str()];
         // A developer's environment may make Node.js slower or faster (NODE_OPTIONS, NODE_EXTRA_CA_CERTS).
-        command.env_clear().envs([
-            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-            ("HOME", "/tmp"),
-            ("LANG", "C.UTF-8"),
-        ]);
-        command
-            .arg("--max-old-space-size=128")
-            .arg(launcher)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = slot.spawn(&mut command, &far).context("cannot start the launcher")?;
-        Ok(Self { child, socket, buffer: vec![0; 64 << 10] })
+        let environment = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8")];
+        Self::spawn(Command::new(node).args(arguments).env_clear().envs(environment), slot)
+    }
+
+    /// Starts a launcher by a command.
+    pub(crate) fn spawn(command: &mut Command, slot: &Slot) -> anyhow::Result<Self> {
+        let (socket, far) = UnixStream::pair()?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = slot.spawn(command, &far).context("cannot start the launcher")?;
+        Self::attach(Box::new(Bare(child)), socket)
+    }
+
+    /// Speaks to a launcher at the other end of a socket; the process ends when this is dropped.
+    pub(crate) fn attach(process: Box<dyn std::any::Any + Send>, socket: UnixStream) -> anyhow::Result<Self> {
+        socket.set_read_timeout(Some(ANSWER_MAX))?;
+        Ok(Self { _process: process, socket, buffer: vec![0; 64 << 10] })
     }
 
     /// Waits for `HELLO`, then initialises it with the code in a file.
@@ -134,11 +140,11 @@ impl Launcher {
     }
 }
 
-impl Drop for Launcher {
+impl Drop for Bare {
     fn drop(&mut self) {
         // An error means that it ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

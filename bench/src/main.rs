@@ -15,6 +15,7 @@ mod latency;
 mod launcher;
 mod relay;
 mod report;
+mod sandbox;
 mod usage;
 mod warm;
 mod wrk;
@@ -90,6 +91,8 @@ enum Name {
     Cold,
     /// Memory and start-up time of an idle server.
     Idle,
+    /// Starts in a sandbox, built for the start or ahead, beside the same launcher without one.
+    Sandbox,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -113,6 +116,7 @@ fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             Name::Warm => ("warm", warm::run(&context)?),
             Name::Cold => ("cold", cold::run(&context)?),
             Name::Idle => ("idle", idle::run(&context)?),
+            Name::Sandbox => ("sandbox", sandbox::run(&context)?),
         };
         missed += report::publish(&options.results, name, &measurements)?;
     }

@@ -354,9 +354,9 @@ impl Connection {
 
     fn handle(&self, reply: Reply, mut descriptors: Vec<OwnedFd>) {
         match reply {
-            Reply::Started { id, pid, is_ahead } => {
+            Reply::Started { id, pid, is_ahead, waiting } => {
                 tracing::debug!(sandbox = id, pid, is_ahead, "sandbox started");
-                self.taken(is_ahead);
+                self.waiting.send_replace(waiting);
                 let mut table = self.lock();
                 let (Some(entry), Some(pidfd)) = (table.get_mut(&id), descriptors.pop()) else { return };
                 let pidfd = Arc::new(pidfd);
@@ -371,8 +371,8 @@ impl Connection {
             Reply::Stock { waiting } => {
                 self.waiting.send_replace(waiting);
             }
-            Reply::Failed { id, reason, is_ahead } => {
-                self.taken(is_ahead);
+            Reply::Failed { id, reason, waiting } => {
+                self.waiting.send_replace(waiting);
                 let entry = self.lock().remove(&id);
                 if let Some(started) = entry.and_then(|entry| entry.started) {
                     // when nobody waits any more, nobody is to be told
@@ -387,14 +387,6 @@ impl Connection {
             }
             Reply::Ready(_) | Reply::Unusable { .. } => tracing::warn!("the spawner repeats itself"),
         }
-    }
-
-    /// A sandbox that waited, if it did, does not any more.
-    fn taken(&self, is_ahead: bool) {
-        self.waiting.send_if_modified(|waiting| {
-            *waiting -= usize::from(is_ahead).min(*waiting);
-            is_ahead
-        });
     }
 
     /// After the spawner's death: kills what may have survived it, and reports everything as lost.

@@ -52,7 +52,7 @@ pub struct NodeOptions {
     pub uid_base: u32,
     /// The most sandboxes at once.
     pub sandboxes_max: u32,
-    /// How many sandboxes are built ahead and kept waiting; each takes about half a megabyte.
+    /// How many sandboxes are built ahead and kept waiting; each is a process of 1.6 MB, most of them shared.
     pub prebuilt: u32,
     /// The most processes and threads in a sandbox; Node.js takes a dozen.
     pub processes_max: u64,

@@ -60,6 +60,8 @@ pub(crate) enum Reply {
         pid: i32,
         /// Whether it was built ahead of its order.
         is_ahead: bool,
+        /// How many others wait for an order.
+        waiting: usize,
     },
     /// Sandboxes that were built ahead have become ready, or died.
     Stock {
@@ -72,8 +74,8 @@ pub(crate) enum Reply {
         id: u64,
         /// Why.
         reason: String,
-        /// Whether it was built ahead of its order.
-        is_ahead: bool,
+        /// How many others wait for an order.
+        waiting: usize,
     },
     /// It ended; nothing of it is left.
     Exited {

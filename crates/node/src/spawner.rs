@@ -125,9 +125,9 @@ impl Spawner {
             }
         };
         let bare = (privilege == Privilege::Bare).then(|| Bare::start(&config)).transpose()?;
-        let prepared = Prepared::new(&config, privilege, cgroups.enforcement())?;
         // not allowed without privileges, and only a matter of speed
-        let _ = rustix::process::setpriority_process(None, -5);
+        let may_raise = rustix::process::setpriority_process(None, -5).is_ok();
+        let prepared = Prepared::new(&config, privilege, cgroups.enforcement(), may_raise)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &control, EventData::new_u64(CONTROL), EventFlags::IN)?;
         let slots = vec![false; usize::try_from(config.sandboxes_max).unwrap_or(usize::MAX)];
@@ -226,7 +226,7 @@ impl Spawner {
                 (Request::Start { id, spec, network }, descriptors) => {
                     if let Err(reason) = self.start_sandbox(id, &spec, network, descriptors) {
                         let reason = reason.to_string();
-                        self.tell(&Reply::Failed { id, reason, is_ahead: false }, None)?;
+                        self.tell(&Reply::Failed { id, reason, waiting: self.stock.waiting() }, None)?;
                     }
                     self.stock.started(self.now());
                 }
@@ -262,7 +262,8 @@ impl Spawner {
         sandbox.channel = None;
         let (Some(Ordered { id, is_ahead }), None) = (sandbox.order, &sandbox.failure) else { return Ok(()) };
         let (pid, pidfd) = (sandbox.pid, sandbox.pidfd.try_clone()?);
-        self.tell(&Reply::Started { id, pid, is_ahead }, Some(&pidfd))
+        let waiting = self.stock.waiting();
+        self.tell(&Reply::Started { id, pid, is_ahead, waiting }, Some(&pidfd))
     }
 
     /// Ends and removes what the end of a sandbox's first process leaves where it has no namespaces.
@@ -286,7 +287,7 @@ impl Spawner {
         }
         self.slots[sandbox.slot] = false;
         drop(sandbox.pidfd);
-        let Some(Ordered { id, is_ahead }) = sandbox.order else {
+        let Some(Ordered { id, .. }) = sandbox.order else {
             let reason = sandbox.failure.unwrap_or_else(|| format!("{exit:?}"));
             eprintln!("triplane spawner: a sandbox without an order ended: {reason}");
             self.stock.lost(Some(number), self.now());
@@ -295,7 +296,7 @@ impl Spawner {
         self.ordered.remove(&id);
         // told last: then nothing of it is held here any more
         match sandbox.failure {
-            Some(reason) => self.tell(&Reply::Failed { id, reason, is_ahead }, None),
+            Some(reason) => self.tell(&Reply::Failed { id, reason, waiting: self.stock.waiting() }, None),
             None if out_of_memory => self.tell(&Reply::Exited { id, exit: SandboxExit::OutOfMemory }, None),
             None => self.tell(&Reply::Exited { id, exit }, None),
         }

@@ -15,6 +15,8 @@ use crate::cli::ServeOptions;
 
 /// What the environment variables start with that set a key of the configuration.
 const PREFIX: &str = "TRIPLANE__";
+/// The most sandboxes that are kept waiting: a machine that starts more within a moment is busy with other things.
+const PREBUILT_MAX: u32 = 256;
 
 /// The effective configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -322,6 +324,11 @@ impl Config {
             self.listen
         );
         self.docker.rules()?;
+        anyhow::ensure!(
+            self.node.prebuilt <= PREBUILT_MAX,
+            "node.prebuilt is {}, and at most {PREBUILT_MAX}: each is a process",
+            self.node.prebuilt
+        );
         Ok(self)
     }
 }
@@ -424,6 +431,16 @@ mod tests {
         assert!(refused.to_string().contains("--allow-well-known-credentials"), "{refused}");
         let told = ServeOptions { listen, allow_well_known_credentials: true, ..ServeOptions::default() };
         assert!(merged("", &[], &told).is_ok());
+    }
+
+    #[test]
+    fn the_number_of_prebuilt_sandboxes_has_a_limit() {
+        let prebuilt =
+            |number| merged(&format!("[node]\nprebuilt = {number}"), &[], &ServeOptions::default());
+        assert_eq!(prebuilt(PREBUILT_MAX).unwrap().node.prebuilt, PREBUILT_MAX);
+        let refused = prebuilt(PREBUILT_MAX + 1).unwrap_err().to_string();
+        assert!(refused.contains("node.prebuilt is 257, and at most 256"), "{refused}");
+        assert_eq!(merged("", &[], &ServeOptions::default()).unwrap().node.prebuilt, 2);
     }
 
     #[test]

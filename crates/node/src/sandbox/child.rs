@@ -28,8 +28,10 @@ const CHANNEL: i32 = 4;
 const INNER_ID: u32 = 1000;
 /// Sandboxes go before anything else of the machine when memory is short.
 const OOM_SCORE: &[u8] = b"500";
-/// The priority at which sandboxes are built ahead: the lowest.
+/// The priority at which sandboxes are built ahead: the lowest, where they can leave it again.
 const LAST: i32 = 19;
+/// What no file system of a sandbox's own has.
+const QUIET: u64 = libc::MS_NOSUID | libc::MS_NODEV;
 /// The sizes with which the file systems in memory are mounted before the order: those of the smallest sandbox.
 const SMALLEST_MB: u64 = 0;
 
@@ -75,24 +77,26 @@ impl Child<'_> {
 
     /// Becomes the runtime that it is ordered to; for a cloned child. Where that fails it says so and ends.
     pub(crate) fn run(&self, proof: &SingleThreaded) -> ! {
-        let Err(failure) = self.prepare().and_then(|waiting| self.carry_out(proof, waiting));
-        let message = report::failed(failure);
-        // whichever of the two is still open; when neither is, the exit code is all that can be said
-        if rustix::io::write(&self.channel, &message).is_err() {
-            let _ = rustix::io::write(sys::placed(CHANNEL), &message);
-        }
+        // from then on its other number may be anything's
+        let (channel, failure) = match self.place_channel() {
+            Err(error) => (self.channel.as_fd(), (Step::Descriptors, error)),
+            Ok(()) => {
+                let Err(failure) = self.prepare().and_then(|waiting| self.carry_out(proof, waiting));
+                (sys::placed(CHANNEL), failure)
+            }
+        };
+        // when nobody reads it, the exit code is all that can be said
+        let _ = rustix::io::write(channel, &report::failed(failure));
         sys::exit_now(127)
     }
 
     /// Everything that needs no order.
     fn prepare(&self) -> Result<Waiting, Failure> {
         die_with_the_spawner().map_err(at(Step::SpawnerGone))?;
-        if self.is_ahead && self.prepared.privilege == Privilege::Root {
-            // others could not get back up again
+        if self.is_ahead && self.prepared.may_raise_priority {
             rustix::process::setpriority_process(None, LAST).map_err(at(Step::Limits))?;
         }
         self.join.iter().try_for_each(|file| write_file(file, b"0")).map_err(at(Step::Cgroups))?;
-        self.place_channel().map_err(at(Step::Descriptors))?;
         start_session().map_err(at(Step::Session))?;
         let sizes = Sizes::new(SMALLEST_MB).map_err(at(Step::Tmp))?;
         match &self.home {
@@ -249,9 +253,6 @@ impl Child<'_> {
         Ok(())
     }
 }
-
-/// What no file system in a sandbox has.
-const QUIET: u64 = libc::MS_NOSUID | libc::MS_NODEV;
 
 /// Works in its directory, and takes in whatever of its descendants loses its parent, so that this ends with it.
 fn settle(home: &Path) -> io::Result<()> {

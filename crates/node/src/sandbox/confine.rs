@@ -71,6 +71,8 @@ pub(crate) struct Prepared {
     landlock: u32,
     /// Whether a cgroup holds sandboxes to their memory.
     memory: bool,
+    /// Whether a process of the spawner's may raise its priority.
+    pub(crate) may_raise_priority: bool,
 }
 
 impl Prepared {
@@ -78,7 +80,12 @@ impl Prepared {
     ///
     /// # Errors
     /// When the filter cannot be built, which would be a mistake of ours.
-    pub(crate) fn new(config: &Config, privilege: Privilege, cgroups: Enforcement) -> io::Result<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        privilege: Privilege,
+        cgroups: Enforcement,
+        may_raise_priority: bool,
+    ) -> io::Result<Self> {
         let filters = config.has(Defence::SystemCalls) && sys::system_call_filters_exist();
         Ok(Self {
             privilege,
@@ -90,6 +97,7 @@ impl Prepared {
             devices: template::harmless_devices().collect(),
             landlock: if config.has(Defence::FileRules) { sys::landlock_version() } else { 0 },
             memory: cgroups.memory,
+            may_raise_priority,
         })
     }
 

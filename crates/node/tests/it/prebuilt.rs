@@ -79,6 +79,8 @@ async fn an_order_that_cannot_be_carried_out_says_why() {
     let spawner = Spawner::start().await;
     let mut absent = spec("");
     absent.arguments = vec!["/no/such/program".into()];
+    fs::create_dir(spawner.scratch.join("code/abc")).unwrap();
+    absent.code = Some("abc".into());
     spawner.ahead.until_prebuilt(1).await.unwrap();
     let refused = crate::support::start(&spawner.ahead, absent, &SandboxNetwork::host()).await.unwrap_err();
     assert_eq!(refused, "cannot execute the runtime: No such file or directory (os error 2)");
