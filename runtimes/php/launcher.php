@@ -18,7 +18,7 @@ use stdClass;
 use Throwable;
 
 // What each call uses. A function that is not imported is looked for in the namespace first.
-use function count, getmypid, is_array, is_object, is_string, json_decode, json_encode, ob_get_level, pack, strlen;
+use function count, is_array, is_object, is_string, json_decode, json_encode, ob_get_level, pack, strlen;
 use function substr, unpack;
 
 const PROTOCOL = 1;
@@ -35,6 +35,7 @@ const STATUS_OK = "\0";
 const STATUS_FAILED = "\1";
 
 const HEADER_BYTES = 9;
+const LENGTH_BYTES = 4;
 // A header is the length, then type and stream, which the length counts.
 const HEAD_TAIL_BYTES = 5;
 // A payload may be 48 MB (OpenWhisk's limit of a body); JSON escapes and the context of the call come on top.
@@ -49,6 +50,10 @@ const F_SETFD = 2;
 const F_SETFL = 4;
 const FD_CLOEXEC = 1;
 const EINTR = 4;
+const PROT_READ_AND_WRITE = 3;
+const MAP_PRIVATE_AND_ANONYMOUS = 0x22;
+const MADV_WIPEONFORK = 18;
+const PAGE_BYTES = 4096;
 
 // Of no use to an action: the one can be loaded at the start only, the other reads from terminals.
 const EXTENSIONS_LEFT_OUT = ['opcache', 'readline'];
@@ -65,6 +70,14 @@ function libc(): FFI
 {
     static $libc = null;
     return $libc ??= FFI::cdef('
+        struct __attribute__((packed)) frame {
+            unsigned int length;
+            unsigned char kind;
+            unsigned int stream;
+            char payload[65527];
+        };
+        void *mmap(void *address, size_t bytes, int protection, int flags, int fd, long offset);
+        int madvise(void *address, size_t bytes, int advice);
         long read(int fd, void *bytes, size_t count);
         long write(int fd, const char *bytes, size_t count);
         int fcntl(int fd, int command, ...);
@@ -130,31 +143,69 @@ function loadExtensions(): void
  */
 final class Socket
 {
+    /** The type and the stream of the frame that was received last. */
+    public int $kind = 0;
+    public int $stream = 0;
     private readonly FFI $libc;
-    private readonly int $pid;
-    private readonly CData $buffer;
-    /** What was read, and how much of it was taken. */
+    /** Not zero but in a process that the action forked, where the kernel wipes it. */
+    private readonly CData $own;
+    /** Where reads go to, as the frame that comes mostly; then its bytes and the payload among them. */
+    private readonly CData $frame;
+    private readonly CData $bytes;
+    private readonly CData $payload;
+    /** What was read beside one frame that came whole, and how much of it was taken. */
     private string $read = '';
     private int $taken = 0;
 
     public function __construct()
     {
         $this->libc = libc();
-        $this->pid = getmypid();
-        $this->buffer = $this->libc->new('char[' . READ_BYTES . ']');
+        $this->own = $this->wipedOnFork();
+        $this->frame = $this->libc->new('struct frame');
+        $this->bytes = $this->libc->cast('char *', FFI::addr($this->frame));
+        $this->payload = FFI::addr($this->frame->payload[0]);
         $this->libc->fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC);
         // No flags: reads and writes block.
         $this->libc->fcntl(SOCKET_FD, F_SETFL, 0);
     }
 
-    /** @return array{int, int, string} the next frame: its type, its stream and its payload */
-    public function receive(): array
+    private function wipedOnFork(): CData
+    {
+        $libc = $this->libc;
+        $page = $libc->mmap(null, PAGE_BYTES, PROT_READ_AND_WRITE, MAP_PRIVATE_AND_ANONYMOUS, -1, 0);
+        if ($libc->madvise($page, PAGE_BYTES, MADV_WIPEONFORK) !== 0) {
+            leave(EXIT_LOST, 'memory cannot be kept from processes that are forked, which takes Linux 4.14');
+        }
+        $own = $libc->cast('unsigned char *', $page);
+        $own[0] = 1;
+        return $own;
+    }
+
+    /** The payload of the next frame. */
+    public function receive(): string
+    {
+        if ($this->read !== '') {
+            return $this->receiveInPieces();
+        }
+        $frame = $this->frame;
+        $count = $this->libc->read(SOCKET_FD, $this->bytes, READ_BYTES);
+        if ($count >= HEADER_BYTES && $frame->length === $count - LENGTH_BYTES) {
+            $this->kind = $frame->kind;
+            $this->stream = $frame->stream;
+            return FFI::string($this->payload, $count - HEADER_BYTES);
+        }
+        $this->read = $this->readBytes($count) ?? $this->readSome(READ_BYTES);
+        return $this->receiveInPieces();
+    }
+
+    /** The payload of a frame of which more or less than all came in one piece. */
+    private function receiveInPieces(): string
     {
         while (strlen($this->read) - $this->taken < HEADER_BYTES) {
             $this->read = substr($this->read, $this->taken) . $this->readSome(READ_BYTES);
             $this->taken = 0;
         }
-        ['length' => $length, 'kind' => $kind, 'stream' => $stream] =
+        ['length' => $length, 'kind' => $this->kind, 'stream' => $this->stream] =
             unpack('Vlength/Ckind/Vstream', $this->read, $this->taken);
         $payloadBytes = $length - HEAD_TAIL_BYTES;
         if ($payloadBytes < 0 || $payloadBytes > PAYLOAD_BYTES_MAX) {
@@ -162,16 +213,20 @@ final class Socket
         }
         $payload = substr($this->read, $this->taken + HEADER_BYTES, $payloadBytes);
         $this->taken += HEADER_BYTES + strlen($payload);
+        if ($this->taken === strlen($this->read)) {
+            $this->read = '';
+            $this->taken = 0;
+        }
         while (($missing = $payloadBytes - strlen($payload)) > 0) {
             $payload .= $this->readSome($missing < READ_BYTES ? $missing : READ_BYTES);
         }
-        return [$kind, $stream, $payload];
+        return $payload;
     }
 
     /** @param string $status the byte before the text; none for HELLO */
     public function send(int $kind, int $stream, string $status, string $text): void
     {
-        if (getmypid() !== $this->pid) {
+        if ($this->own[0] !== 1) {
             // A process that the action forked has come back here. Only its parent answers.
             exit(0);
         }
@@ -189,18 +244,25 @@ final class Socket
     /** Waits for bytes; takes at most so many. */
     private function readSome(int $bytesMax): string
     {
-        while (($count = $this->libc->read(SOCKET_FD, $this->buffer, $bytesMax)) < 0) {
-            $this->goOnOrLeave();
+        do {
+            $bytes = $this->readBytes($this->libc->read(SOCKET_FD, $this->bytes, $bytesMax));
+        } while ($bytes === null);
+        return $bytes;
+    }
+
+    /** What a read that answered this brought; null when it is to be tried again. */
+    private function readBytes(int $count): ?string
+    {
+        if ($count > 0) {
+            return FFI::string($this->bytes, $count);
         }
-        return $count > 0 ? FFI::string($this->buffer, $count) : leave(EXIT_CLOSED);
+        return $count < 0 ? $this->goOnOrLeave() : leave(EXIT_CLOSED);
     }
 
     /** After a failure: a signal may have come in between, anything else is the end. */
-    private function goOnOrLeave(): void
+    private function goOnOrLeave(): ?string
     {
-        if ($this->libc->__errno_location()[0] !== EINTR) {
-            leave(EXIT_LOST);
-        }
+        return $this->libc->__errno_location()[0] === EINTR ? null : leave(EXIT_LOST);
     }
 }
 
@@ -212,13 +274,14 @@ final class Socket
  */
 final class Variable
 {
-    private readonly string $name;
-    /** `NAME=value`, and where in it the value is. */
-    private ?CData $text = null;
-    private ?CData $valueText = null;
-    private int $valueBytesMax = -1;
+    public readonly string $name;
+    /** Where in `$text` the value is. */
+    public ?CData $valueText = null;
     /** Of the value that the environment has; null when it does not have the variable. */
-    private ?int $valueBytes = null;
+    public ?int $valueBytes = null;
+    /** `NAME=value`. */
+    private ?CData $text = null;
+    private int $valueBytesMax = -1;
 
     /** @param string $key its name in the frame */
     public function __construct(string $key)
@@ -226,26 +289,10 @@ final class Variable
         $this->name = '__OW_' . strtoupper($key);
     }
 
+    /** Sets a value of another length than the one that is there. */
     public function set(string $value): void
     {
-        $_ENV[$this->name] = $value;
         $valueBytes = strlen($value);
-        if ($valueBytes === $this->valueBytes) {
-            FFI::memcpy($this->valueText, $value, $valueBytes);
-        } else {
-            $this->write($value, $valueBytes);
-        }
-    }
-
-    public function remove(): void
-    {
-        unset($_ENV[$this->name]);
-        putenv($this->name);
-        $this->valueBytes = null;
-    }
-
-    private function write(string $value, int $valueBytes): void
-    {
         if ($valueBytes > $this->valueBytesMax) {
             $this->grow($valueBytes);
         }
@@ -254,6 +301,13 @@ final class Variable
             libc()->putenv($this->text);
         }
         $this->valueBytes = $valueBytes;
+    }
+
+    public function remove(): void
+    {
+        unset($_ENV[$this->name]);
+        putenv($this->name);
+        $this->valueBytes = null;
     }
 
     /** What is outgrown stays, for PHP may have kept a pointer to it. */
@@ -306,19 +360,24 @@ final class Launcher
     /** Serves frames until there is code to load. */
     public function serve(): void
     {
+        $socket = $this->socket;
         for (;;) {
-            [$kind, $stream, $payload] = $this->socket->receive();
+            $payload = $socket->receive();
+            $kind = $socket->kind;
             if ($kind === CANCEL || $kind === CHUNK) {
                 continue;
             }
             if ($kind !== RUN && $kind !== INIT) {
                 leave(EXIT_BAD_FRAME, "frame type $kind is unknown");
             }
-            $body = self::decode($payload);
+            $body = json_decode($payload, true, NESTING_MAX);
             // It may be large, and is not needed while the action runs.
             $payload = '';
+            if (!is_array($body)) {
+                $body = self::refuse();
+            }
             if ($kind === RUN) {
-                $this->run($stream, $body);
+                $this->run($socket->stream, $body);
             } elseif ($this->init($body)) {
                 return;
             }
@@ -327,13 +386,9 @@ final class Launcher
         }
     }
 
-    /** What a frame says; null when it is JSON, but none that PHP can take. */
-    private static function decode(string $payload): ?array
+    /** What becomes of a frame that is no array: null when it is JSON, but none that PHP can take. */
+    private static function refuse(): ?array
     {
-        $body = json_decode($payload, true, NESTING_MAX);
-        if (is_array($body)) {
-            return $body;
-        }
         return match (json_last_error()) {
             JSON_ERROR_NONE => leave(EXIT_BAD_FRAME, 'a frame is not an object'),
             JSON_ERROR_DEPTH, JSON_ERROR_UTF16 => null,
@@ -434,9 +489,10 @@ final class Launcher
             $this->answerError(RESULT, $stream, 'no action defined yet');
             return;
         }
+        $value = $body['value'] ?? [];
+        unset($body['value']);
         $this->setCallEnv($body);
         $this->owed = [RESULT, $stream, self::ERROR_OCCURRED];
-        $value = $body['value'] ?? [];
         try {
             $json = self::encode(($this->action)($value));
         } catch (Throwable $error) {
@@ -474,29 +530,44 @@ final class Launcher
         return $json;
     }
 
-    /** Sets the variables of a call. Most have the value of the call before. */
-    private function setCallEnv(array $body): void
+    /**
+     * Sets the variables of a call: what came beside its value, as far as it is text. Most have the value of the call
+     * before, and the others its length.
+     */
+    private function setCallEnv(array $context): void
     {
-        $count = 0;
-        foreach ($body as $key => $value) {
-            if ($key === 'value' || !is_string($value)) {
+        $last = $this->callEnv;
+        $texts = 0;
+        $added = 0;
+        foreach ($context as $key => $text) {
+            if (!is_string($text)) {
                 continue;
             }
-            $count += 1;
-            if (($this->callEnv[$key] ?? null) !== $value) {
-                $this->callEnv[$key] = $value;
-                ($this->variables[$key] ??= new Variable((string) $key))->set($value);
+            $texts += 1;
+            $before = $last[$key] ?? null;
+            if ($before === $text) {
+                continue;
+            }
+            if ($before === null) {
+                $added += 1;
+            }
+            $variable = $this->variables[$key] ??= new Variable((string) $key);
+            $_ENV[$variable->name] = $text;
+            if (strlen($text) === $variable->valueBytes) {
+                FFI::memcpy($variable->valueText, $text, $variable->valueBytes);
+            } else {
+                $variable->set($text);
             }
         }
-        if ($count < count($this->callEnv)) {
-            $this->removeFromCallEnv(array_diff_key($this->callEnv, array_filter($body, is_string(...))));
+        $this->callEnv = $texts === count($context) ? $context : array_filter($context, is_string(...));
+        if ($texts < count($last) + $added) {
+            $this->removeFromEnv(array_diff_key($last, $this->callEnv));
         }
     }
 
-    private function removeFromCallEnv(array $gone): void
+    private function removeFromEnv(array $gone): void
     {
         foreach (array_keys($gone) as $key) {
-            unset($this->callEnv[$key]);
             $this->variables[$key]->remove();
         }
     }
@@ -510,7 +581,9 @@ final class Launcher
 
     private function answer(int $kind, int $stream, string $status, string $text): void
     {
-        self::endOutput();
+        if (ob_get_level() > 0) {
+            self::endOutput();
+        }
         $this->owed = null;
         $this->socket->send($kind, $stream, $status, $text);
     }
