@@ -167,7 +167,8 @@ impl Spawners {
         let code = self.directory.join("code").join(action.family);
         std::fs::create_dir_all(&code)?;
         std::fs::write(code.join("source"), action.code)?;
-        let mut spec = self.interpreters.spec(kind, MEMORY_MB, 256, View::Sandbox).context("a kind of the manifest")?;
+        let mut spec =
+            self.interpreters.spec(kind, MEMORY_MB, 256, View::Sandbox).context("a kind of the manifest")?;
         spec.code = Some(action.family.to_owned());
         let mut times = Times::default();
         // The first start of each warms the disk's cache and is not counted.
@@ -191,12 +192,7 @@ impl Spawners {
     }
 
     /// The launcher by `posix_spawn`.
-    fn start_bare(
-        &self,
-        context: &Context,
-        kind: &str,
-        code: &Path,
-    ) -> anyhow::Result<(Duration, Duration)> {
+    fn start_bare(&self, context: &Context, kind: &str, code: &Path) -> anyhow::Result<(Duration, Duration)> {
         let mut command = self.interpreters.outside(kind, MEMORY_MB).context("a kind of the manifest")?;
         let started = Instant::now();
         let launcher = Launcher::spawn(&mut command, &context.slot)?;

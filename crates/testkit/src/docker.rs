@@ -157,8 +157,8 @@ impl Engine {
             for program in ["sh", "cat", "sleep"] {
                 copy_with_libraries(&found(program), &root, &format!("bin/{program}"));
             }
-            self.import(&root, SKELETON, Some(r#"CMD ["/runtime","skeleton"]"#));
             copy_python(&root);
+            self.import(&root, SKELETON, Some(r#"CMD ["/runtime","skeleton"]"#));
             self.import(&root, ACTION_LOOP, Some(r#"CMD ["/runtime","loop"]"#));
         });
     }

@@ -270,7 +270,10 @@ mod tests {
     fn other_languages_have_the_version_of_the_host() {
         let python = interpreters(vec![found("python", "/usr/bin/python3.11", (3, 11), "/usr")]);
         assert_eq!(python.manifest().resolve("python:default").unwrap().kind, "python:3.11");
-        assert_eq!(python.spec("python:3.11", 128, 64, View::Sandbox).unwrap().arguments[0], "/usr/bin/python3.11");
+        assert_eq!(
+            python.spec("python:3.11", 128, 64, View::Sandbox).unwrap().arguments[0],
+            "/usr/bin/python3.11"
+        );
         assert!(python.spec("python:3.10", 128, 64, View::Sandbox).is_none());
         assert!(python.spec("nodejs:20", 128, 64, View::Sandbox).is_none());
     }
@@ -294,7 +297,10 @@ mod tests {
         assert_eq!(cached.spec("nodejs:20", 128, 64, View::Sandbox).unwrap().arguments[0], "/runtime/node");
         assert_eq!(cached.binds()[2], ("/root/.cache/node/bin/node".into(), "/runtime/node".into()));
         let python = interpreters(vec![found("python", "/opt/py/bin/python3", (3, 12), "/opt/py")]);
-        assert_eq!(python.spec("python:3.12", 128, 64, View::Sandbox).unwrap().arguments[0], "/opt/py/bin/python3");
+        assert_eq!(
+            python.spec("python:3.12", 128, 64, View::Sandbox).unwrap().arguments[0],
+            "/opt/py/bin/python3"
+        );
         assert_eq!(python.binds()[2], ("/opt/py".into(), "/opt/py".into()));
     }
 

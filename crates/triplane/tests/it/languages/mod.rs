@@ -147,6 +147,9 @@ impl Stage<'_> {
     }
 
     async fn runs_archives(&self) {
+        if self.language.archive.is_empty() {
+            return;
+        }
         let mut exec = self.exec(&base64_of_zip(self.language.archive));
         exec["binary"] = json!(true);
         self.put("archive", &json!({"exec": exec})).await;

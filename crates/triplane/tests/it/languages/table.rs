@@ -31,7 +31,8 @@ pub(super) struct Language {
     pub(super) chosen: Option<(&'static str, &'static str)>,
     /// Answers `{"awaited": true}` after it waited without blocking; for languages that have that.
     pub(super) awaits: Option<&'static str>,
-    /// Files that answer `{"part": "whole"}`, which one of them gets from another, and from packages where there are such.
+    /// Files that answer `{"part": "whole"}`, which one of them gets from another, and from packages where there are such;
+    /// none where the case is left out.
     pub(super) archive: &'static [(&'static str, &'static str)],
 }
 
@@ -289,7 +290,7 @@ pub(super) const GO: Language = Language {
     environment: action_loop!(
         "call.pop('value'); result = {**os.environ, **{'__OW_' + name.upper(): text for name, text in call.items()}}; \
          result = {name: result[name] for name in result if name.startswith('__OW_') or name == 'GREETING'}; \
-         result.pop('__OW_WAIT_FOR_ACK')"
+         result.pop('__OW_WAIT_FOR_ACK', None)"
     ),
     overlaps: None,
     chosen: None,
