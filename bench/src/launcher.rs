@@ -1,4 +1,4 @@
-//! The Node.js launcher without a sandbox, and a blocking client of its framed protocol.
+//! Launchers without a sandbox, and a blocking client of their framed protocol.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -49,10 +49,8 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// Starts a launcher, with the arguments and a bare environment as the platform's node driver gives it.
+    /// Starts that of Node.js, with the arguments and a bare environment as the platform's node driver gives it.
     pub(crate) fn start(node: &Path, launcher: &Path, slot: &Slot) -> anyhow::Result<Self> {
-        let (socket, far) = UnixStream::pair()?;
-        socket.set_read_timeout(Some(ANSWER_MAX))?;
         let mut command = Command::new(node);
         // A developer's environment may make Node.js slower or faster (NODE_OPTIONS, NODE_EXTRA_CA_CERTS).
         command.env_clear().envs([
@@ -60,23 +58,26 @@ impl Launcher {
             ("HOME", "/tmp"),
             ("LANG", "C.UTF-8"),
         ]);
-        command
-            .arg("--max-old-space-size=128")
-            .arg(launcher)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = slot.spawn(&mut command, &far).context("cannot start the launcher")?;
+        command.arg("--max-old-space-size=128").arg(launcher);
+        Self::spawn(&mut command, slot)
+    }
+
+    /// Starts what a command is.
+    pub(crate) fn spawn(command: &mut Command, slot: &Slot) -> anyhow::Result<Self> {
+        let (socket, far) = UnixStream::pair()?;
+        socket.set_read_timeout(Some(ANSWER_MAX))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = slot.spawn(command, &far).context("cannot start the launcher")?;
         Ok(Self { child, socket, buffer: vec![0; 64 << 10] })
     }
 
-    /// Waits for `HELLO`, then initialises it with the code in a file.
-    pub(crate) fn initialise(&mut self, code: &Path, concurrency: u32) -> anyhow::Result<()> {
+    /// Waits for `HELLO`, then initialises it with the code in a file and the name of its function or class.
+    pub(crate) fn initialise(&mut self, code: &Path, main: &str, concurrency: u32) -> anyhow::Result<()> {
         let (kind, _) = self.receive()?;
         anyhow::ensure!(kind == FrameType::Hello, "the launcher began with {kind:?}");
         let path = code.to_str().context("a path that is no text")?;
         let env = environment().into_iter().map(|(name, value)| (name, Cow::from(value))).collect();
-        let init = Init { name: "noop", main: "main", path, archive: false, concurrency, env };
+        let init = Init { name: "noop", main, path, archive: false, concurrency, env };
         self.send(FrameType::Init, 0, &serde_json::to_vec(&init)?)?;
         let (kind, payload) = self.receive()?;
         let said = String::from_utf8_lossy(payload);

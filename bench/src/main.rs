@@ -11,6 +11,7 @@ mod cold;
 mod context;
 mod hyper_server;
 mod idle;
+mod languages;
 mod latency;
 mod launcher;
 mod relay;
@@ -90,6 +91,8 @@ enum Name {
     Cold,
     /// Memory and start-up time of an idle server.
     Idle,
+    /// Warm calls of each language at the runtime's socket.
+    Languages,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -113,6 +116,7 @@ fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             Name::Warm => ("warm", warm::run(&context)?),
             Name::Cold => ("cold", cold::run(&context)?),
             Name::Idle => ("idle", idle::run(&context)?),
+            Name::Languages => ("languages", languages::run(&context)?),
         };
         missed += report::publish(&options.results, name, &measurements)?;
     }

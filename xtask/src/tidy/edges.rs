@@ -22,7 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("simulator", &["core"]),
     ("testkit", &[]),
     ("triplane", &["management", "router", "node", "driver-docker", "simulator"]),
-    ("bench", &["wire", "testkit"]),
+    ("bench", &["node", "testkit"]),
     ("xtask", &[]),
 ];
 
