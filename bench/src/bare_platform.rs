@@ -44,7 +44,7 @@ pub(crate) fn serve(port: u16, node: &Path, launcher: &Path) -> anyhow::Result<(
     std::fs::write(code.join("action.js"), NOOP)?;
     let start = || {
         let mut launcher = Launcher::start(node, launcher, &slot)?;
-        launcher.initialise(&code.join("action.js"), 1)?;
+        launcher.initialise(&code.join("action.js"), "main", 1)?;
         anyhow::Ok(launcher)
     };
     let launchers: Vec<Launcher> = (0..LAUNCHERS).map(|_| start()).collect::<Result<_, _>>()?;

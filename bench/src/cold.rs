@@ -61,7 +61,7 @@ fn start_bare(context: &Context, directory: &TempDir) -> anyhow::Result<f64> {
     let body = run_body(1);
     let started = Instant::now();
     let mut launcher = Launcher::start(&context.node, &context.launcher, &context.slot)?;
-    launcher.initialise(&code, 1)?;
+    launcher.initialise(&code, "main", 1)?;
     launcher.run(1, &body)?;
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }

@@ -58,7 +58,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     std::fs::write(code.join("action.js"), NOOP)?;
     let start = || {
         let mut launcher = Launcher::start(&context.node, &context.launcher, &context.slot)?;
-        launcher.initialise(&code.join("action.js"), 1)?;
+        launcher.initialise(&code.join("action.js"), "main", 1)?;
         anyhow::Ok(launcher)
     };
     let mut launcher = start()?;

@@ -54,7 +54,7 @@ pub(crate) struct Launcher {
 struct Bare(Child);
 
 impl Launcher {
-    /// Starts a launcher, with the arguments and a bare environment as the platform's node driver gives it.
+    /// Starts that of Node.js, with the arguments and a bare environment as the platform's node driver gives it.
     pub(crate) fn start(node: &Path, launcher: &Path, slot: &Slot) -> anyhow::Result<Self> {
         let arguments = ["--max-old-space-size=128".as_ref(), launcher.as_os_str()];
         // A developer's environment may make Node.js slower or faster (NODE_OPTIONS, NODE_EXTRA_CA_CERTS).
@@ -76,13 +76,13 @@ impl Launcher {
         Ok(Self { _process: process, socket, buffer: vec![0; 64 << 10] })
     }
 
-    /// Waits for `HELLO`, then initialises it with the code in a file.
-    pub(crate) fn initialise(&mut self, code: &Path, concurrency: u32) -> anyhow::Result<()> {
+    /// Waits for `HELLO`, then initialises it with the code in a file and the name of its function or class.
+    pub(crate) fn initialise(&mut self, code: &Path, main: &str, concurrency: u32) -> anyhow::Result<()> {
         let (kind, _) = self.receive()?;
         anyhow::ensure!(kind == FrameType::Hello, "the launcher began with {kind:?}");
         let path = code.to_str().context("a path that is no text")?;
         let env = environment().into_iter().map(|(name, value)| (name, Cow::from(value))).collect();
-        let init = Init { name: "noop", main: "main", path, archive: false, concurrency, env };
+        let init = Init { name: "noop", main, path, archive: false, concurrency, env };
         self.send(FrameType::Init, 0, &serde_json::to_vec(&init)?)?;
         let (kind, payload) = self.receive()?;
         let said = String::from_utf8_lossy(payload);

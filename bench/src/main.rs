@@ -11,6 +11,7 @@ mod cold;
 mod context;
 mod hyper_server;
 mod idle;
+mod languages;
 mod latency;
 mod launcher;
 mod relay;
@@ -93,6 +94,8 @@ enum Name {
     Idle,
     /// Starts in a sandbox, built for the start or ahead, beside the same launcher without one.
     Sandbox,
+    /// Warm calls of each language at the runtime's socket.
+    Languages,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -117,6 +120,7 @@ fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             Name::Cold => ("cold", cold::run(&context)?),
             Name::Idle => ("idle", idle::run(&context)?),
             Name::Sandbox => ("sandbox", sandbox::run(&context)?),
+            Name::Languages => ("languages", languages::run(&context)?),
         };
         missed += report::publish(&options.results, name, &measurements)?;
     }

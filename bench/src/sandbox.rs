@@ -229,7 +229,7 @@ impl Spawners {
 
 /// The time to the first result; the launcher's end is not in it.
 fn first_result(mut launcher: Launcher, code: &Path, started: Instant) -> anyhow::Result<Duration> {
-    launcher.initialise(code, 1)?;
+    launcher.initialise(code, "main", 1)?;
     launcher.run(1, &run_body(1))?;
     Ok(started.elapsed())
 }

@@ -20,6 +20,48 @@ async fn works(program: &str, arguments: &[&str]) {
     assert_eq!((exit, stdout.trim()), (Exit::Code(0), "fine"), "{program}: {stderr}");
 }
 
+/// The same for the first program of that name on `PATH`, which is shown alone, with the least memory that an action may have.
+async fn works_alone(name: &str, arguments: &[&str]) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file());
+    let Some(found) = found else {
+        println!("SKIPPED: there is no {name} on PATH");
+        return;
+    };
+    let inside = format!("/runtime/{name}");
+    let bind = (found.to_str().unwrap().to_owned(), inside.clone());
+    let spawner = Spawner::with(|config| config.binds.push(bind)).await;
+    let mut spec = spec("");
+    spec.arguments = std::iter::once(&*inside).chain(arguments.iter().copied()).map(str::to_owned).collect();
+    spec.environment.push("HOME=/tmp".to_owned());
+    let (exit, stdout, stderr) = spawner.run(spec).await.finish().await;
+    assert_eq!((exit, stdout.trim()), (Exit::Code(0), "fine"), "{name}: {stderr}");
+}
+
+/// Threads, programs, files and sockets; a loop that is compiled while it runs.
+const JAVASCRIPT: &str = "
+    const { Worker } = require('worker_threads'), net = require('net'), fs = require('fs');
+    const child = require('child_process').execFileSync('/bin/echo', ['child']).toString().trim();
+    fs.writeFileSync('/tmp/worker.cjs', 'let n = 0; for (let i = 0; i < 1e7; i++) n += i % 7; require(`worker_threads`).parentPort.postMessage(n)');
+    new Worker('/tmp/worker.cjs').on('message', (n) => {
+      const server = net.createServer((socket) => socket.end('x')).listen('/tmp/socket', () =>
+        net.connect('/tmp/socket').on('data', () => { console.log(child === 'child' && n > 0 ? 'fine' : child); process.exit(0); }));
+    });";
+
+#[tokio::test]
+async fn deno_works_with_threads_processes_and_sockets() {
+    let script = format!(
+        "import {{ createRequire }} from 'node:module'; import process from 'node:process'; const require = createRequire('/tmp/x'); {JAVASCRIPT}"
+    );
+    works_alone("deno", &["eval", "--no-config", "--no-lock", &script]).await;
+}
+
+#[tokio::test]
+async fn bun_works_with_threads_processes_and_sockets() {
+    works_alone("bun", &["-e", JAVASCRIPT]).await;
+}
+
 #[tokio::test]
 async fn nodejs_works_with_threads_processes_and_sockets() {
     let script = "
