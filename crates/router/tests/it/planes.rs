@@ -215,6 +215,7 @@ pub(crate) fn echo(request: &RunRequest) -> RunReply {
 pub(crate) fn done(request: &RunRequest, status: Status, result: &str) -> RunReply {
     RunReply::Done(Finished {
         status,
+        timed_out: false,
         result: result.to_owned().into(),
         record: format!(r#"{{"activationId":"{}","result":{result}}}"#, request.activation_id).into(),
         service_us: 1000,
