@@ -14,6 +14,7 @@
 //! `triplane_core::asynchronous` says.
 
 mod backup;
+pub mod calls;
 mod keys;
 mod lock;
 mod sqlite;

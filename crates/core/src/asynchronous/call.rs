@@ -7,6 +7,8 @@
 //! The store's statements mirror [`Call::take_in`]: each names the state, and the hold, that it leaves. An event that does
 //! not fit the state is late or doubled and changes nothing.
 
+use super::said::CallState;
+
 /// Which dispatcher holds a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub u64);
@@ -68,13 +70,7 @@ impl State {
     /// Its name in lists, metrics and errors.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Leased(_) => "leased",
-            Self::Running(_) => "running",
-            Self::Retry { .. } => "retry",
-            Self::Final(end) => end.name(),
-        }
+        CallState::from(self).name()
     }
 }
 

@@ -14,7 +14,7 @@ pub const HOPS_MAX: u32 = 8;
 const ADDRESS_BYTES_MAX: usize = 2_048;
 
 /// Who is told.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Destination {
     /// An action; its namespace is `_` when it is the caller's.
