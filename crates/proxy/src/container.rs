@@ -111,7 +111,16 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new(request: RunRequest, reply: oneshot::Sender<RunReply>) -> Self {
         let started = Instant::now();
-        Self { request, reply, wait_ms: None, init: None, noted: None, start_ms: 0, started, cancelled: false }
+        Self {
+            request,
+            reply,
+            wait_ms: None,
+            init: None,
+            noted: None,
+            start_ms: 0,
+            started,
+            cancelled: false,
+        }
     }
 
     /// Init or run begins now.

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use triplane_model::{ActivationId, Status};
 use triplane_model::activation::text;
+use triplane_model::{ActivationId, Status};
 use triplane_proxy::runtime::Exit;
 use triplane_wire::framed::FrameType;
 use triplane_wire::run::{NotStarted, RunReply};
