@@ -177,8 +177,8 @@ pub struct Summary {
     pub counters: Counters,
     /// Rows that are there, by state; one that is done has none, unless its policy or its cause is special.
     pub rows: Vec<(CallState, u64)>,
-    /// Since when the oldest call that may be leased is due, epoch milliseconds.
-    pub oldest_due_ms: Option<u64>,
+    /// When the oldest call that may be leased now was accepted, epoch milliseconds.
+    pub oldest_accepted_ms: Option<u64>,
     /// The bytes of the payloads that are kept, of dead letters too.
     pub bytes: u64,
     /// Lanes with calls.
@@ -193,9 +193,8 @@ pub trait Calls: Send + Sync + Debug + 'static {
     /// Stores a call; when this returns it survives power loss. Concurrent calls share one sync. Repeating it (the same id)
     /// changes nothing. [`StoreError::Full`] at a bound of the queue.
     fn accept(&self, call: NewCall) -> Future<Accepted>;
-    /// Lanes with calls that may be leased now, those of the shards of `owner` first. Calls whose time has come since are counted
-    /// from the next lease on.
-    fn lanes(&self, owner: Owner, living: Vec<Owner>, limit: usize) -> Future<Vec<LaneDepth>>;
+    /// Lanes with calls that may be leased now, those of the shards of `owner` first.
+    fn lanes(&self, owner: Owner, living: Vec<Owner>, now_ms: u64, limit: usize) -> Future<Vec<LaneDepth>>;
     /// Leases the first calls of the picked lanes: by priority, then in the order of their accepts.
     fn lease(
         &self,
@@ -238,7 +237,7 @@ pub trait Calls: Send + Sync + Debug + 'static {
     /// Calls, oldest accept first.
     fn list(&self, query: CallQuery, skip: u64, limit: u64) -> Future<Vec<CallView>>;
     /// Counters and rows, in one snapshot; [`Counters::drift`] over all of them is 0.
-    fn summary(&self, scope: Scope, now_ms: u64) -> Future<Summary>;
+    fn summary(&self, scope: Scope) -> Future<Summary>;
     /// Notes that a dispatcher lives as long as its lease; answers all that live, it included.
     fn alive(&self, lease: Lease, now_ms: u64) -> Future<Vec<Owner>>;
 }

@@ -254,7 +254,7 @@ fn start_router(
     let ports = triplane_router::Ports {
         directory: Arc::new(ManagementPort(management.clone())),
         upstream: fleet.clone(),
-        queue: Arc::new(QueuePort { calls: stores.calls.clone(), owner: epoch }),
+        queue: Arc::new(QueuePort::new(stores.calls.clone(), epoch)),
         records: Arc::new(SpoolPort(spool.clone())),
         management: Arc::new(ManagementPort(management.clone())),
     };

@@ -27,7 +27,7 @@ pub use call::{Call, Event, Final, Hold, Lease, Outcome, Owner, State};
 pub use counters::Counters;
 pub use destination::{Delivery, Destination, HOPS_MAX, callback_policy};
 pub use failure::{Failure, RetryOn};
-pub use idempotency::{IdempotencyKey, KeptKey, Repeat};
+pub use idempotency::{IdempotencyKey, KEY_KEPT_MS, KeptKey, Repeat};
 pub use operation::{NotNow, Operation};
 pub use order::Order;
 pub use policy::{Partition, Policy};

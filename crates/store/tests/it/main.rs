@@ -8,5 +8,8 @@ mod backups;
 mod calls;
 mod durability;
 mod files;
+mod machines;
+mod operations;
+mod policies;
 mod subjects;
 mod support;
