@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
 
 mod admin;
+mod async_destinations;
+mod async_operations;
+mod async_policies;
+mod async_restart;
 mod asynchronous;
 mod attacks;
 mod clients;
