@@ -147,6 +147,25 @@ async fn a_wrong_annotation_is_refused_when_the_action_is_written() {
 }
 
 #[tokio::test]
+async fn a_queue_that_is_full_is_503_and_takes_calls_again_when_there_is_room() {
+    let directory = triplane_testkit::TempDir::new("queue");
+    let file = directory.path().join("triplane.toml");
+    std::fs::write(&file, "[queue]\nnamespace_calls_max = 2\n").unwrap();
+    let platform = Platform::with(&["--config", file.to_str().unwrap()]).await;
+    let guest = platform.guest();
+    guest.create("later", "function main() { return {} }").await;
+    let later = [("x-triplane-async-delay", "600000")];
+    let id = id_of(&guest, "later", json!({}), &later).await;
+    let _ = id_of(&guest, "later", json!({}), &later).await;
+    let full = guest.fire_with("later", json!({}), &later).await.expect(503);
+    assert_eq!(full.header("retry-after"), Some("1"));
+    assert_eq!(full.header("x-openwhisk-activation-id"), None);
+    let _ = guest.0.delete(&format!("/api/v1/namespaces/_/async/{id}")).await.expect(202);
+    let _ = guest.call_in(&id, "cancelled").await;
+    let _ = id_of(&guest, "later", json!({}), &later).await;
+}
+
+#[tokio::test]
 async fn a_call_that_is_too_old_when_its_turn_comes_expires() {
     let platform = Platform::start().await;
     platform.guest().create("late", "function main() { return {} }").await;
