@@ -6,6 +6,7 @@ mod actions;
 mod activations;
 mod backups;
 mod calls;
+mod depth;
 mod durability;
 mod files;
 mod machines;

@@ -13,6 +13,13 @@ use crate::StoreError;
 use crate::calls::{Accepted, Idempotency, NewCall};
 use crate::sqlite::convert::{id_bytes, id_from, int, uint};
 
+/// Whether there is a call of a partition that is not over.
+pub(super) const IS_TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM calls
+    WHERE namespace = ? AND partition = ? AND partition IS NOT NULL AND state < 5)";
+/// The call of an idempotency key.
+pub(super) const KEY: &str =
+    "SELECT id, fingerprint, accepted_ms FROM keys WHERE namespace = ? AND target = ? AND key = ?";
+
 /// A call that has its place.
 struct Placed<'a> {
     call: &'a NewCall,
@@ -59,14 +66,12 @@ impl Batch<'_> {
     /// What a call repeats, by its idempotency key.
     async fn repeats(&mut self, call: &NewCall) -> Result<Option<Accepted>, sqlx::Error> {
         let Some(idempotency) = &call.idempotency else { return Ok(None) };
-        let row: Option<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT id, fingerprint, accepted_ms FROM keys WHERE namespace = ? AND target = ? AND key = ?",
-        )
-        .bind(call.namespace.as_str())
-        .bind(call.target.to_string())
-        .bind(idempotency.key.as_str())
-        .fetch_optional(&mut *self.connection)
-        .await?;
+        let row: Option<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(KEY)
+            .bind(call.namespace.as_str())
+            .bind(call.target.to_string())
+            .bind(idempotency.key.as_str())
+            .fetch_optional(&mut *self.connection)
+            .await?;
         let kept = row.and_then(|(id, fingerprint, accepted_ms)| {
             let fingerprint = fingerprint.try_into().ok()?;
             Some(KeptKey { call: id_from(&id)?, fingerprint, accepted_ms: uint(accepted_ms) })
@@ -152,13 +157,11 @@ impl Batch<'_> {
 
     /// Whether there is a call of a partition that is not over.
     async fn is_taken(&mut self, namespace: &EntityName, partition: &str) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM calls WHERE namespace = ? AND partition = ? AND partition IS NOT NULL AND state < 5)",
-        )
-        .bind(namespace.as_str())
-        .bind(partition)
-        .fetch_one(&mut *self.connection)
-        .await
+        sqlx::query_scalar(IS_TAKEN)
+            .bind(namespace.as_str())
+            .bind(partition)
+            .fetch_one(&mut *self.connection)
+            .await
     }
 
     async fn lane(&mut self, namespace: &EntityName, target: &Destination) -> Result<i64, sqlx::Error> {

@@ -15,6 +15,9 @@ use crate::sqlite::convert::{int, uint};
 
 /// The most ids that one renewal may name.
 const RENEWED_MAX: usize = 100_000;
+/// The call that stands first behind one that was let go.
+pub(super) const NEXT_OF_PARTITION: &str = "SELECT place, lane, due_ms FROM calls
+    WHERE namespace = ? AND partition = ? AND state = 4 ORDER BY place LIMIT 1";
 
 impl Batch<'_> {
     /// Calls that are about to be sent.
@@ -183,14 +186,11 @@ impl Batch<'_> {
         partition: &str,
         now_ms: u64,
     ) -> Result<(), sqlx::Error> {
-        let next: Option<(i64, i64, i64)> = sqlx::query_as(
-            "SELECT place, lane, due_ms FROM calls WHERE namespace = ? AND partition = ? AND state = 4
-             ORDER BY place LIMIT 1",
-        )
-        .bind(namespace.as_str())
-        .bind(partition)
-        .fetch_optional(&mut *self.connection)
-        .await?;
+        let next: Option<(i64, i64, i64)> = sqlx::query_as(NEXT_OF_PARTITION)
+            .bind(namespace.as_str())
+            .bind(partition)
+            .fetch_optional(&mut *self.connection)
+            .await?;
         let Some((place, lane, due_ms)) = next else { return Ok(()) };
         let state = if uint(due_ms) <= now_ms { code::READY } else { code::DUE };
         if state == code::DUE {

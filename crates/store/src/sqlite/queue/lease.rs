@@ -15,19 +15,25 @@ const PROMOTED_MAX: i64 = 1_000;
 /// The most calls that are leased of a lane in one go.
 const PICKED_MAX: usize = 1_000;
 
+/// Calls whose time has come.
+pub(super) const DUE: &str =
+    "SELECT place, lane FROM calls WHERE state = 3 AND due_ms <= ? ORDER BY due_ms LIMIT ?";
+/// When the next will have come.
+pub(super) const NEXT_DUE: &str = "SELECT MIN(due_ms) FROM calls WHERE state = 3";
+/// The first calls of a lane.
+pub(super) const FIRST: &str = select!(
+    ", payload FROM (SELECT place AS chosen FROM calls WHERE lane = ? AND state = 0 ORDER BY priority DESC, place LIMIT ?)
+     CROSS JOIN calls ON calls.place = chosen LEFT JOIN payloads ON payloads.place = chosen"
+);
+
 impl Batch<'_> {
     /// Calls whose time has come become ready.
     pub(super) async fn promote(&mut self, now_ms: u64) -> Result<(), sqlx::Error> {
         if self.memory.next_due_ms > now_ms {
             return Ok(());
         }
-        let due: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT place, lane FROM calls WHERE state = 3 AND due_ms <= ? ORDER BY due_ms LIMIT ?",
-        )
-        .bind(int(now_ms))
-        .bind(PROMOTED_MAX)
-        .fetch_all(&mut *self.connection)
-        .await?;
+        let due: Vec<(i64, i64)> =
+            sqlx::query_as(DUE).bind(int(now_ms)).bind(PROMOTED_MAX).fetch_all(&mut *self.connection).await?;
         for (sql, chunk) in self.statements.promote.statements(&due) {
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for (place, _) in chunk {
@@ -41,9 +47,7 @@ impl Batch<'_> {
             self.memory.remove(share, code::DUE);
             self.memory.add(share, code::READY);
         }
-        let next: Option<i64> = sqlx::query_scalar("SELECT MIN(due_ms) FROM calls WHERE state = 3")
-            .fetch_one(&mut *self.connection)
-            .await?;
+        let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(&mut *self.connection).await?;
         self.memory.next_due_ms = next.map_or(u64::MAX, uint);
         Ok(())
     }
@@ -97,15 +101,11 @@ impl Batch<'_> {
     /// The first calls of a lane. One that cannot be read is given up, so that it is out of the way of the others.
     async fn first(&mut self, pick: &Pick<EntityName, Destination>) -> Result<Vec<Stored>, sqlx::Error> {
         let Some(number) = self.memory.lane(&pick.namespace, &pick.action) else { return Ok(Vec::new()) };
-        let rows = sqlx::query(select!(
-            ", payload FROM (SELECT place AS chosen FROM calls WHERE lane = ? AND state = 0
-               ORDER BY priority DESC, place LIMIT ?)
-             CROSS JOIN calls ON calls.place = chosen LEFT JOIN payloads ON payloads.place = chosen"
-        ))
-        .bind(number)
-        .bind(int(pick.calls.min(PICKED_MAX) as u64))
-        .fetch_all(&mut *self.connection)
-        .await?;
+        let rows = sqlx::query(FIRST)
+            .bind(number)
+            .bind(int(pick.calls.min(PICKED_MAX) as u64))
+            .fetch_all(&mut *self.connection)
+            .await?;
         let (mut read, mut spoilt) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
             match Stored::read(row, &self.memory.lanes).and_then(|stored| stored.with_payload(row)) {

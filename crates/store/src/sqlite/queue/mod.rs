@@ -6,6 +6,8 @@ mod held;
 mod lease;
 mod memory;
 mod operate;
+#[cfg(test)]
+mod plans;
 mod row;
 mod statements;
 mod sweep;

@@ -10,6 +10,9 @@ use crate::StoreError;
 use crate::calls::{Asked, NewCall, Scope};
 use crate::sqlite::convert::id_bytes;
 
+/// A call by its id.
+pub(super) const BY_ID: &str = select!("FROM calls WHERE id = ?");
+
 impl Batch<'_> {
     /// Notes that a call is to be cancelled. One that waits becomes ready, and goes first, so that a dispatcher ends it; it leaves the
     /// line of its partition, unless the others wait for it.
@@ -93,10 +96,7 @@ impl Batch<'_> {
     }
 
     async fn find(&mut self, scope: &Scope, id: ActivationId) -> Result<Option<Stored>, sqlx::Error> {
-        let row = sqlx::query(select!("FROM calls WHERE id = ?"))
-            .bind(id_bytes(id))
-            .fetch_optional(&mut *self.connection)
-            .await?;
+        let row = sqlx::query(BY_ID).bind(id_bytes(id)).fetch_optional(&mut *self.connection).await?;
         let Some(row) = row else { return Ok(None) };
         let stored = Stored::read(&row, &self.memory.lanes)
             .inspect_err(|error| tracing::error!(activation = %id, %error, "a stored call cannot be read"));

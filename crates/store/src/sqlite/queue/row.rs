@@ -32,7 +32,7 @@ pub(crate) const CANCELLED_PRIORITY: i64 = 10;
 
 /// A statement that answers the columns of [`Stored::read`], without the payload.
 macro_rules! select {
-    ($from:literal) => {
+    ($from:expr) => {
         concat!(
             "SELECT calls.place, id, calls.lane, state, priority, leases, attempts, cancel, accepted_ms, due_ms, hops, \
              places, bytes, owner, lease_until_ms, last_failure, ended_ms, partition, policy, cause, redrive_of, redriven_as, \
