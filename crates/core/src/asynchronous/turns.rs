@@ -64,7 +64,14 @@ struct Rest {
 
 impl Lane {
     fn may_go(&self, now_ms: u64) -> bool {
-        self.ready > 0 && self.rest.is_none_or(|rest| rest.until_ms <= now_ms && !rest.is_tried)
+        self.ready > 0 && self.rest.is_none_or(|rest| rest.is_over(now_ms) && !rest.is_tried)
+    }
+}
+
+impl Rest {
+    /// One that ends later than any rest can was begun before the clock went back.
+    fn is_over(&self, now_ms: u64) -> bool {
+        self.until_ms <= now_ms || now_ms.saturating_add(REST_MS_MAX) < self.until_ms
     }
 }
 
@@ -183,9 +190,10 @@ impl<N: Ord + Clone, A: Ord + Clone> Turns<N, A> {
     pub fn turned_away(&mut self, namespace: &N, action: &A, now_ms: u64, retry_after_ms: u64) {
         self.give_back(namespace, action, 1, |lane| {
             lane.ready = lane.ready.saturating_add(1);
+            lane.untry();
             // Calls that went out together and come back together are one experience.
             let times = match lane.rest {
-                Some(rest) if now_ms < rest.until_ms => return,
+                Some(rest) if !rest.is_over(now_ms) => return,
                 Some(rest) => rest.times.saturating_add(1),
                 None => 0,
             };
@@ -352,6 +360,20 @@ mod tests {
         assert_eq!(take(&mut turns, now_ms, 9), [("a", 1, 1)]);
         turns.started(&"a", &1);
         assert_eq!(take(&mut turns, now_ms, 9), [("a", 1, 9)]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_keep_a_lane_at_rest() {
+        for back_ms in [REST_MS / 2, 1_000_000] {
+            let now_ms = 2_000_000;
+            let mut turns = turns(100, &[("a", 1, 50)]);
+            take(&mut turns, now_ms, 1);
+            turns.turned_away(&"a", &1, now_ms, 0);
+            assert_eq!(take(&mut turns, now_ms + REST_MS, 9), [("a", 1, 1)]);
+            turns.turned_away(&"a", &1, now_ms + REST_MS - back_ms, 0);
+            let rested_ms = now_ms + REST_MS - back_ms + REST_MS_MAX;
+            assert_eq!(take(&mut turns, rested_ms, 9), [("a", 1, 1)], "{back_ms}");
+        }
     }
 
     #[test]
