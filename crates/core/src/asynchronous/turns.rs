@@ -10,6 +10,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
+use super::mutant::{Mutant, is_planted};
+
 /// The most lanes that are kept; a listing brings the others when these are empty.
 pub const LANES_MAX: usize = 10_000;
 /// How long a lane rests at first, milliseconds.
@@ -89,6 +91,7 @@ fn after<'a, K: Ord, V>(
     map: &'a BTreeMap<K, V>,
     last: Option<&'a K>,
 ) -> impl Iterator<Item = (&'a K, &'a V)> {
+    let last = last.filter(|_| !is_planted(Mutant::FirstLaneFirst));
     let behind = last.map(|last| map.range((Excluded(last), Unbounded)));
     let up_to = move |key: &&'a K| last.is_none_or(|last| *key <= last);
     behind.into_iter().flatten().chain(map.iter().take_while(move |(key, _)| up_to(key)))
@@ -144,7 +147,11 @@ impl<N: Ord + Clone, A: Ord + Clone> Turns<N, A> {
     /// Chooses up to `most` calls to lease, each as if it were leased already; tell [`Turns::leased`] what came of each pick.
     pub fn take(&mut self, now_ms: u64, most: usize) -> Vec<Pick<N, A>> {
         let mut picks: Vec<Pick<N, A>> = Vec::new();
-        for _ in 0..most.min(self.places_max.saturating_sub(self.held)) {
+        let places = match is_planted(Mutant::PlacesWithoutBound) {
+            true => self.places_max,
+            false => self.places_max.saturating_sub(self.held),
+        };
+        for _ in 0..most.min(places) {
             let Some((namespace, action)) = self.next(now_ms) else { break };
             self.hold(&namespace, &action);
             match picks.iter_mut().find(|pick| pick.namespace == namespace && pick.action == action) {
