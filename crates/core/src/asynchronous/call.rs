@@ -204,7 +204,7 @@ impl Call {
             State::Accepted { due_ms } | State::Retry { due_ms } => self.while_waiting(due_ms, event),
             State::Leased(lease) => self.while_leased(lease, event),
             State::Running(lease) if is_lost(lease, event) && is_planted(Mutant::LapsedIsUnsent) => {
-                self.unsend(0)
+                self.unsend(0);
             }
             State::Running(lease) if is_lost(lease, event) => return Outcome::Unresolved,
             State::Running(lease) => self.while_running(lease, event),

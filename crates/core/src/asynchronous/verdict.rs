@@ -96,7 +96,8 @@ pub fn after_attempt(policy: &Policy, facts: &Facts, failure: Option<Failure>, n
     if facts.cancel_asked {
         return Ended::End(Final::Cancelled);
     }
-    if !policy.retries(failure) && !(failure == Failure::Lost && is_planted(Mutant::LostIsRepeated)) {
+    let is_repeated = failure == Failure::Lost && is_planted(Mutant::LostIsRepeated);
+    if !policy.retries(failure) && !is_repeated {
         // Nobody saw a lost one end, so that its record is no answer.
         return Ended::End(if failure == Failure::Lost { Final::Dead } else { Final::Done });
     }
