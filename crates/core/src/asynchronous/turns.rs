@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
+use super::mutant::{Mutant, is_planted};
+
 /// The most lanes that are kept; a listing brings the others when these are empty.
 pub const LANES_MAX: usize = 10_000;
 /// How long a lane rests at first, milliseconds.
@@ -65,7 +67,14 @@ struct Rest {
 
 impl Lane {
     fn may_go(&self, now_ms: u64) -> bool {
-        self.ready > 0 && self.rest.is_none_or(|rest| rest.until_ms <= now_ms && !rest.is_tried)
+        self.ready > 0 && self.rest.is_none_or(|rest| rest.is_over(now_ms) && !rest.is_tried)
+    }
+}
+
+impl Rest {
+    /// One that ends later than any rest can was begun before the clock went back.
+    fn is_over(&self, now_ms: u64) -> bool {
+        self.until_ms <= now_ms || now_ms.saturating_add(REST_MS_MAX) < self.until_ms
     }
 }
 
@@ -89,6 +98,7 @@ fn after<'a, K: Ord, V>(
     map: &'a BTreeMap<K, V>,
     last: Option<&'a K>,
 ) -> impl Iterator<Item = (&'a K, &'a V)> {
+    let last = last.filter(|_| !is_planted(Mutant::FirstLaneFirst));
     let behind = last.map(|last| map.range((Excluded(last), Unbounded)));
     let up_to = move |key: &&'a K| last.is_none_or(|last| *key <= last);
     behind.into_iter().flatten().chain(map.iter().take_while(move |(key, _)| up_to(key)))
@@ -144,7 +154,11 @@ impl<N: Ord + Clone, A: Ord + Clone> Turns<N, A> {
     /// Chooses up to `most` calls to lease, each as if it were leased already; tell [`Turns::leased`] what came of each pick.
     pub fn take(&mut self, now_ms: u64, most: usize) -> Vec<Pick<N, A>> {
         let mut picks: Vec<Pick<N, A>> = Vec::new();
-        for _ in 0..most.min(self.places_max.saturating_sub(self.held)) {
+        let places = match is_planted(Mutant::PlacesWithoutBound) {
+            true => self.places_max,
+            false => self.places_max.saturating_sub(self.held),
+        };
+        for _ in 0..most.min(places) {
             let Some((namespace, action)) = self.next(now_ms) else { break };
             self.hold(&namespace, &action);
             match picks.iter_mut().find(|pick| pick.namespace == namespace && pick.action == action) {
@@ -197,9 +211,10 @@ impl<N: Ord + Clone, A: Ord + Clone> Turns<N, A> {
     pub fn turned_away(&mut self, namespace: &N, action: &A, now_ms: u64, retry_after_ms: u64) {
         self.give_back(namespace, action, 1, |lane| {
             lane.ready = lane.ready.saturating_add(1);
+            lane.untry();
             // Calls that went out together and come back together are one experience.
             let times = match lane.rest {
-                Some(rest) if now_ms < rest.until_ms => return,
+                Some(rest) if !rest.is_over(now_ms) => return,
                 Some(rest) => rest.times.saturating_add(1),
                 None => 0,
             };
@@ -379,6 +394,20 @@ mod tests {
         assert_eq!(take(&mut turns, now_ms, 9), [("a", 1, 1)]);
         turns.started(&"a", &1);
         assert_eq!(take(&mut turns, now_ms, 9), [("a", 1, 9)]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_keep_a_lane_at_rest() {
+        for back_ms in [REST_MS / 2, 1_000_000] {
+            let now_ms = 2_000_000;
+            let mut turns = turns(100, &[("a", 1, 50)]);
+            take(&mut turns, now_ms, 1);
+            turns.turned_away(&"a", &1, now_ms, 0);
+            assert_eq!(take(&mut turns, now_ms + REST_MS, 9), [("a", 1, 1)]);
+            turns.turned_away(&"a", &1, now_ms + REST_MS - back_ms, 0);
+            let rested_ms = now_ms + REST_MS - back_ms + REST_MS_MAX;
+            assert_eq!(take(&mut turns, rested_ms, 9), [("a", 1, 1)], "{back_ms}");
+        }
     }
 
     #[test]
