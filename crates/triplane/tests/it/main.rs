@@ -20,3 +20,4 @@ mod network;
 mod observability;
 mod platform;
 mod pool;
+mod synced;
