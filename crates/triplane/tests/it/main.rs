@@ -24,3 +24,4 @@ mod network;
 mod observability;
 mod platform;
 mod pool;
+mod synced;
