@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The hidden role of the process that starts sandboxes.
 pub(crate) const SPAWNER_ROLE: &str = "spawner";
@@ -23,7 +23,7 @@ pub(crate) enum Command {
     /// Administer subjects, and back up or restore a data directory.
     #[command(subcommand)]
     Admin(AdminCommand),
-    /// Drive the decisions of the control plane with seeds and faults.
+    /// Drive the decisions of the platform with seeds and faults.
     Simulate(SimulateOptions),
     /// Print the effective configuration, as TOML.
     Config(ServeOptions),
@@ -142,8 +142,20 @@ impl DataDir {
     }
 }
 
+/// What can be simulated.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Simulated {
+    /// The pool: the decisions of the control plane.
+    Pool,
+    /// The queue of asynchronous calls.
+    Queue,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SimulateOptions {
+    /// What is simulated.
+    #[arg(value_enum, default_value_t = Simulated::Pool)]
+    pub(crate) what: Simulated,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
