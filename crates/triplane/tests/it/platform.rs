@@ -29,6 +29,16 @@ impl Platform {
         .await
     }
 
+    /// A platform with further environment.
+    pub(crate) async fn with_environment(environment: &[(&str, &str)]) -> Self {
+        Self::set_up(|mut settings| {
+            let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            settings.environment.extend(environment);
+            settings
+        })
+        .await
+    }
+
     /// A platform with every language that the host has.
     pub(crate) async fn with_all_languages() -> Self {
         Self::set_up(ServerSettings::with_all_languages).await
