@@ -4,6 +4,7 @@
 //! rounds, so that a machine that becomes slower for a while does not favour anybody. Results go to
 //! `bench/results/NAME.json` and to a table. Only loopback addresses are used.
 
+mod asynchronous;
 mod bare_platform;
 mod baseline;
 mod blocking;
@@ -13,6 +14,7 @@ mod hyper_server;
 mod idle;
 mod latency;
 mod launcher;
+mod queue;
 mod relay;
 mod report;
 mod usage;
@@ -78,6 +80,9 @@ struct RunOptions {
     /// How long one turn of the load generator takes, in seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u32,
+    /// How many calls wait in the full queue of `async`.
+    #[arg(long, default_value_t = 1_000_000)]
+    calls: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,6 +95,8 @@ enum Name {
     Cold,
     /// Memory and start-up time of an idle server.
     Idle,
+    /// Accepts and starts of calls that are not waited for, and a queue that is full of them.
+    Async,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -113,6 +120,7 @@ fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             Name::Warm => ("warm", warm::run(&context)?),
             Name::Cold => ("cold", cold::run(&context)?),
             Name::Idle => ("idle", idle::run(&context)?),
+            Name::Async => ("async", asynchronous::run(&context, options.calls)?),
         };
         missed += report::publish(&options.results, name, &measurements)?;
     }

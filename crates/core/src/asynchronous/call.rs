@@ -8,6 +8,7 @@
 //! not fit the state is late or doubled and changes nothing.
 
 use super::mutant::{Mutant, is_planted};
+use super::said::CallState;
 
 /// Which dispatcher holds a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,13 +71,7 @@ impl State {
     /// Its name in lists, metrics and errors.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Leased(_) => "leased",
-            Self::Running(_) => "running",
-            Self::Retry { .. } => "retry",
-            Self::Final(end) => end.name(),
-        }
+        CallState::from(self).name()
     }
 }
 

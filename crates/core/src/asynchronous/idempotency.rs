@@ -7,7 +7,7 @@ use super::mutant::{Mutant, is_planted};
 /// The longest key, bytes.
 const BYTES_MAX: usize = 255;
 /// How long a key is kept, milliseconds.
-const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+pub const KEY_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// The value of a header `Idempotency-Key`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ impl KeptKey {
     /// Until when it is kept, epoch milliseconds.
     #[must_use]
     pub fn until_ms(&self) -> u64 {
-        self.accepted_ms.saturating_add(KEPT_MS)
+        self.accepted_ms.saturating_add(KEY_KEPT_MS)
     }
 
     /// What a call is that has the same key.
@@ -86,8 +86,8 @@ mod tests {
     #[test]
     fn a_key_stands_for_one_call_for_a_day() {
         let kept = KeptKey { call: ActivationId::from_bits(1), fingerprint: [1; 32], accepted_ms: 500 };
-        assert_eq!(kept.repeated_by(&[1; 32], 500 + KEPT_MS - 1), Repeat::Of(kept.call));
-        assert_eq!(kept.repeated_by(&[2; 32], 500 + KEPT_MS - 1), Repeat::Misused);
-        assert_eq!(kept.repeated_by(&[2; 32], 500 + KEPT_MS), Repeat::New);
+        assert_eq!(kept.repeated_by(&[1; 32], 500 + KEY_KEPT_MS - 1), Repeat::Of(kept.call));
+        assert_eq!(kept.repeated_by(&[2; 32], 500 + KEY_KEPT_MS - 1), Repeat::Misused);
+        assert_eq!(kept.repeated_by(&[2; 32], 500 + KEY_KEPT_MS), Repeat::New);
     }
 }

@@ -134,7 +134,10 @@ pub(crate) const ACTIVATIONS: Kind = Kind {
 pub(crate) const QUEUE: Kind = Kind {
     name: "queue.db",
     application_id: 0x5452_5051,
-    migrations: &[include_str!("../../migrations/queue/0001.sql")],
+    migrations: &[
+        include_str!("../../migrations/queue/0001.sql"),
+        include_str!("../../migrations/queue/0002.sql"),
+    ],
     durable: true,
 };
 

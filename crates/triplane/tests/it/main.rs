@@ -4,6 +4,10 @@
 
 mod admin;
 mod async_conservation;
+mod async_destinations;
+mod async_operations;
+mod async_policies;
+mod async_restart;
 mod asynchronous;
 mod attacks;
 mod clients;

@@ -94,6 +94,43 @@ impl Guest {
         answer.json()["activationId"].as_str().unwrap().to_owned()
     }
 
+    /// Invokes an action without waiting, with headers, and answers whatever comes.
+    pub(crate) async fn fire_with(
+        &self,
+        name: &str,
+        payload: Value,
+        headers: &[(&'static str, &str)],
+    ) -> Answer {
+        let json = [("content-type", "application/json")];
+        let pairs = json.iter().chain(headers).map(|(name, value)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).unwrap())
+        });
+        let path = format!("/api/v1/namespaces/_/actions/{name}");
+        self.0.send(http::Method::POST, &path, pairs.collect(), payload.to_string()).await.unwrap()
+    }
+
+    /// Creates or replaces an action that asks for something by annotations.
+    pub(crate) async fn create_annotated(&self, name: &str, code: &str, annotations: Value) -> Answer {
+        let pairs = annotations.as_object().unwrap().iter();
+        let annotations: Vec<_> = pairs.map(|(key, value)| json!({"key": key, "value": value})).collect();
+        let body = json!({"exec": {"kind": "nodejs:default", "code": code}, "annotations": annotations});
+        self.0.put(&format!("/api/v1/namespaces/_/actions/{name}?overwrite=true"), &body).await
+    }
+
+    /// An asynchronous call, as its owner sees it.
+    pub(crate) async fn call(&self, id: &str) -> Answer {
+        self.0.get(&format!("/api/v1/namespaces/_/async/{id}")).await
+    }
+
+    /// Waits until an asynchronous call is in a state, and answers it.
+    pub(crate) async fn call_in(&self, id: &str, state: &str) -> Value {
+        wait_for(SOON, &format!("the call is {state}"), async || {
+            let answer = self.call(id).await;
+            (answer.status == 200).then(|| answer.json()).filter(|call| call["state"] == state)
+        })
+        .await
+    }
+
     /// Waits until an activation has a record.
     pub(crate) async fn record(&self, id: &str) -> Value {
         let path = format!("/api/v1/namespaces/_/activations/{id}");
