@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use triplane_testkit::client::WHISK_SYSTEM;
-use triplane_testkit::json::{keyed, text};
+use triplane_testkit::json::{at, keyed, number, text};
 use triplane_testkit::wait_for;
 
 use crate::platform::{Guest, Platform};
@@ -207,7 +207,7 @@ struct Sums {
     accepted: usize,
     done: usize,
     repeated: usize,
-    lost: usize,
+    lost: Vec<String>,
     lost_and_begun: usize,
     unanswered_and_begun: usize,
 }
@@ -221,7 +221,7 @@ impl fmt::Display for Sums {
             self.accepted,
             self.done,
             self.repeated,
-            self.lost,
+            self.lost.len(),
             self.lost_and_begun,
             self.unanswered_and_begun
         )
@@ -241,7 +241,7 @@ fn add_up(ledger: &Ledger, begun: &Begun, records: &BTreeMap<String, Value>) -> 
                 sums.repeated += usize::from(times > 1);
             }
             "whisk internal error" => {
-                sums.lost += 1;
+                sums.lost.push(id.clone());
                 sums.lost_and_begun += usize::from(times > 0);
             }
             status => panic!("{status}: {record}"),
@@ -269,6 +269,24 @@ fn check_attempts(record: &Value, times: u32, records: &BTreeMap<String, Value>)
     }
 }
 
+/// The states say the same as the records: nothing waits, the counts add up, and what was lost is a dead letter.
+async fn check_states(platform: &Platform, sums: &Sums) {
+    // Calls that got no answer may end a moment later.
+    wait_for(END_MAX, "nothing waits", async || {
+        let summary = platform.summary();
+        assert_eq!(at(&summary, "drift"), 0, "{summary}");
+        let waits = ["accepted", "leased", "running", "retry"].map(|state| number(&summary["states"], state));
+        (waits == [0; 4]).then_some(())
+    })
+    .await;
+    for id in &sums.lost {
+        let [guest, system] = callers(platform);
+        let [of_guest, of_system] = [guest.call(id).await, system.call(id).await];
+        let call = if of_guest.status == 200 { of_guest } else { of_system };
+        assert_eq!(text(&call.expect(200).json(), "state"), "dead");
+    }
+}
+
 #[tokio::test]
 async fn every_accepted_call_ends_once_and_none_runs_twice_whenever_the_server_is_killed() {
     let rounds = if std::env::var_os("TRIPLANE_SOAK").is_some() { 200 } else { 20 };
@@ -290,7 +308,8 @@ async fn every_accepted_call_ends_once_and_none_runs_twice_whenever_the_server_i
     let sums = add_up(&ledger, &begun, &records);
     println!("{rounds} kills: {sums}");
     assert!(sums.accepted > usize::try_from(rounds).unwrap(), "there was no load");
-    assert_eq!(sums.accepted, sums.done + sums.lost);
+    assert_eq!(sums.accepted, sums.done + sums.lost.len());
     // A kill loses what runs at that moment, and the pool runs a few calls at once; the queue loses nothing.
-    assert!(sums.lost <= sums.accepted / 2, "more was lost than ran");
+    assert!(sums.lost.len() <= sums.accepted / 2, "more was lost than ran");
+    check_states(&platform, &sums).await;
 }

@@ -55,6 +55,16 @@ impl Platform {
         Self { server: self.server.restart().await, data: self.data }
     }
 
+    /// The asynchronous calls by state, and the drift, as an operator sees them.
+    pub(crate) fn summary(&self) -> Value {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_triplane"))
+            .args(["async", "list", "--summary", "--json"])
+            .env("TRIPLANE_DATA", self.data.path())
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// The guest.
     pub(crate) fn guest(&self) -> Guest {
         Guest(self.server.guest.clone())
