@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The hidden role of the process that starts sandboxes.
 pub(crate) const SPAWNER_ROLE: &str = "spawner";
@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Admin(AdminCommand),
     /// List, show, cancel, retry, redrive and purge asynchronous calls.
     Async(AsyncOptions),
-    /// Drive the decisions of the control plane with seeds and faults.
+    /// Drive the decisions of the platform with seeds and faults.
     Simulate(SimulateOptions),
     /// Print the effective configuration, as TOML.
     Config(ServeOptions),
@@ -144,6 +144,15 @@ impl DataDir {
     }
 }
 
+/// What can be simulated.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Simulated {
+    /// The pool: the decisions of the control plane.
+    Pool,
+    /// The queue of asynchronous calls.
+    Queue,
+}
+
 /// Whose asynchronous calls, and what to do with them.
 #[derive(Debug, Args)]
 pub(crate) struct AsyncOptions {
@@ -250,6 +259,9 @@ pub(crate) struct AsyncFilter {
 
 #[derive(Debug, Args)]
 pub(crate) struct SimulateOptions {
+    /// What is simulated.
+    #[arg(value_enum, default_value_t = Simulated::Pool)]
+    pub(crate) what: Simulated,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -1,6 +1,6 @@
 //! kill -9 of the server while calls are in each of their states.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use triplane_testkit::json::{at, keyed, number, text};
 
 use crate::platform::{Guest, Platform, process_titled};
@@ -22,15 +22,6 @@ async fn running(platform: &Platform, headers: &[(&'static str, &str)], title: &
     let id = fired(&platform.guest(), "hangs", headers).await;
     let _ = process_titled(&title).await;
     id
-}
-
-async fn summary(platform: &Platform) -> Value {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_triplane"))
-        .args(["async", "list", "--summary", "--json"])
-        .env("TRIPLANE_DATA", platform.data.path())
-        .output()
-        .unwrap();
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[tokio::test]
@@ -60,7 +51,7 @@ async fn a_call_that_ran_at_a_kill_is_a_dead_letter_by_default_and_can_be_redriv
     let new = guest.0.post(&path, &json!({})).await.expect(202).json();
     let record = guest.record(text(&new, "activationId")).await;
     assert_eq!(at(&record, "response.result"), &json!({"n": 1}));
-    assert_eq!(number(&summary(&platform).await, "drift"), 0);
+    assert_eq!(number(&platform.summary(), "drift"), 0);
 }
 
 #[tokio::test]

@@ -29,6 +29,16 @@ impl Platform {
         .await
     }
 
+    /// A platform with further environment.
+    pub(crate) async fn with_environment(environment: &[(&str, &str)]) -> Self {
+        Self::set_up(|mut settings| {
+            let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            settings.environment.extend(environment);
+            settings
+        })
+        .await
+    }
+
     /// A platform with every language that the host has.
     pub(crate) async fn with_all_languages() -> Self {
         Self::set_up(ServerSettings::with_all_languages).await
@@ -44,6 +54,16 @@ impl Platform {
     /// Kills the server with SIGKILL and starts it again on the same data.
     pub(crate) async fn kill_and_restart(self) -> Self {
         Self { server: self.server.restart().await, data: self.data }
+    }
+
+    /// The asynchronous calls by state, and the drift, as an operator sees them.
+    pub(crate) fn summary(&self) -> Value {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_triplane"))
+            .args(["async", "list", "--summary", "--json"])
+            .env("TRIPLANE_DATA", self.data.path())
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// The guest.
