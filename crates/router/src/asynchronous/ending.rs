@@ -194,7 +194,7 @@ impl Router {
                     return false;
                 }
                 Err(error) => {
-                    tracing::warn!(activation = %id, %error, time, "what became of a call is not noted")
+                    tracing::warn!(activation = %id, %error, time, "what became of a call is not noted");
                 }
             }
             tokio::time::sleep(TOLD_PAUSE * time).await;
