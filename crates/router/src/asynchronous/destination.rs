@@ -63,7 +63,7 @@ impl Router {
             let answer = Answer { status: response.status.text(), success: response.success, result };
             let told = Told {
                 activation_id: case.call.id,
-                action: address(&case.call.target),
+                action: case.call.target.to_string(),
                 state: end.name(),
                 attempts: case.facts().attempts,
                 accepted_at: case.call.accepted_ms,
@@ -127,12 +127,4 @@ fn own_destinations(mut policy: Policy, caller: &EntityName) -> Policy {
         });
     }
     policy
-}
-
-/// What was called, as text.
-fn address(target: &Destination) -> String {
-    match target {
-        Destination::Action(name) => format!("/{name}"),
-        Destination::Callback(address) => address.clone(),
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use triplane_core::asynchronous::{Destination, LANES_MAX, Pick, Stop, Turns};
-use triplane_model::EntityName;
+use triplane_model::{ActivationId, EntityName};
 use triplane_net::Shutdown;
 
 use super::board::{DUES_MAX, Lane};
@@ -31,6 +31,8 @@ struct Dispatcher {
     turns: Turns<EntityName, Destination>,
     tasks: JoinSet<Came>,
     lanes: HashMap<task::Id, Lane>,
+    /// Some lane may rest and wait to be tried.
+    may_rest: bool,
     /// When to look at the queue, beside once a second, epoch milliseconds.
     dues: BTreeSet<u64>,
 }
@@ -43,6 +45,7 @@ impl Router {
             turns: Turns::new(self.settings.dispatch_concurrency_max),
             tasks: JoinSet::new(),
             lanes: HashMap::new(),
+            may_rest: false,
             dues: BTreeSet::new(),
         };
         dispatcher.run(&shutdown).await;
@@ -55,7 +58,7 @@ impl Router {
     }
 
     /// The cancellation of a call was asked for: it is stopped if this router holds it.
-    pub fn stop(&self, id: triplane_model::ActivationId) {
+    pub fn stop(&self, id: ActivationId) {
         match self.board.find(id) {
             Some(held) => held.stop(),
             // It waits in the queue, and is due now: to be ended.
@@ -99,8 +102,11 @@ impl Dispatcher {
     }
 
     /// When a lane that rests may be tried, or a call is due.
-    fn next_time_ms(&self) -> Option<u64> {
-        self.turns.next_try_ms().into_iter().chain(self.dues.first().copied()).min()
+    fn next_time_ms(&mut self) -> Option<u64> {
+        // All lanes are looked through for it, so only when there may be one.
+        let next_try_ms = self.may_rest.then(|| self.turns.next_try_ms()).flatten();
+        self.may_rest = next_try_ms.is_some();
+        next_try_ms.into_iter().chain(self.dues.first().copied()).min()
     }
 
     async fn look_if_due(&mut self) -> bool {
@@ -146,6 +152,10 @@ impl Dispatcher {
 
     /// Leases and starts calls; tells whether to go on at once.
     async fn lease(&mut self) -> bool {
+        // What ended during the last lease makes one batch of the next.
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.ended(ended);
+        }
         let picks = self.turns.take(epoch_ms(), BATCH_MAX);
         if picks.is_empty() {
             return false;
@@ -188,6 +198,7 @@ impl Dispatcher {
         match came {
             Came::Away => self.turns.ended(&namespace, &target),
             Came::TurnedAway { retry_after_ms } => {
+                self.may_rest = true;
                 self.turns.turned_away(&namespace, &target, epoch_ms(), retry_after_ms);
             }
         }

@@ -7,7 +7,7 @@ use triplane_core::asynchronous::verdict::{self, Ended};
 use triplane_core::asynchronous::{Destination, Failure, Final};
 use triplane_core::limits::InFlightGuard;
 use triplane_model::activation::{ActivationEntry, Response};
-use triplane_model::{ActivationRecord, EntityName, FullName, Status};
+use triplane_model::{ActivationId, ActivationRecord, EntityName, FullName, Status};
 
 use super::leased::{Case, Ran};
 use crate::clock::epoch_ms;
@@ -182,7 +182,7 @@ impl Router {
 
     /// Tells the queue or the spool something of a call, more than once if need be; says whether it is noted. What is not remains
     /// held until the lease lapses; then somebody comes to the same end.
-    async fn tell<F>(&self, id: triplane_model::ActivationId, say: impl Fn() -> F) -> bool
+    async fn tell<F>(&self, id: ActivationId, say: impl Fn() -> F) -> bool
     where
         F: Future<Output = Result<Noted, Unavailable>>,
     {
