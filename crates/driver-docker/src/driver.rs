@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
+use triplane_model::ActivationId;
 use triplane_model::runtimes::BLACKBOX;
 use triplane_proxy::runtime::{HttpCode, HttpRuntime, Sandbox};
 use triplane_proxy::{Proxy, Shared};
@@ -99,6 +100,13 @@ impl Docker {
         match self.inner.held(request.target.container).and_then(|held| held.proxy()) {
             Some(proxy) => proxy.run(request),
             None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
+        }
+    }
+
+    /// Stops a call on a container of this engine, because its answer is not wanted any more.
+    pub fn cancel(&self, container: ContainerId, id: ActivationId) {
+        if let Some(proxy) = self.inner.held(container).and_then(|held| held.proxy()) {
+            proxy.cancel(id);
         }
     }
 

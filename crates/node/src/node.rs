@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
-use triplane_model::CodeHash;
 use triplane_model::runtimes::Runtimes;
+use triplane_model::{ActivationId, CodeHash};
 use triplane_proxy::runtime::{CodeMount, Runtime};
 use triplane_proxy::{Proxy, Shared};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
@@ -181,6 +181,14 @@ impl Node {
         match containers.get(&request.target.container).and_then(|held| held.proxy.load_full()) {
             Some(proxy) => proxy.run(request),
             None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
+        }
+    }
+
+    /// Stops a call on a container of this node, because its answer is not wanted any more.
+    pub fn cancel(&self, container: ContainerId, id: ActivationId) {
+        let containers = self.inner.containers.pin();
+        if let Some(proxy) = containers.get(&container).and_then(|held| held.proxy.load_full()) {
+            proxy.cancel(id);
         }
     }
 

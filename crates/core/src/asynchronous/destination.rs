@@ -8,6 +8,7 @@ use triplane_model::{EntityName, FullName};
 use super::backoff::Backoff;
 use super::call::Final;
 use super::failure::{Failure, RetryOn};
+use super::mutant::{Mutant, is_planted};
 use super::policy::Policy;
 
 /// The most destinations in a row: an action that tells itself must end.
@@ -88,7 +89,7 @@ impl Policy {
             (Final::Done, None) => &self.on_success,
             (Final::Done | Final::Dead | Final::Expired, _) => &self.on_failure,
         };
-        told.as_ref().filter(|_| hops < HOPS_MAX)
+        told.as_ref().filter(|_| hops < HOPS_MAX || is_planted(Mutant::EndlessDestinations))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use triplane_model::ActivationId;
 
+use super::mutant::{Mutant, is_planted};
+
 /// The longest key, bytes.
 const BYTES_MAX: usize = 255;
 /// How long a key is kept, milliseconds.
@@ -59,7 +61,7 @@ impl KeptKey {
     /// What a call is that has the same key.
     #[must_use]
     pub fn repeated_by(&self, fingerprint: &[u8; 32], now_ms: u64) -> Repeat {
-        match now_ms >= self.until_ms() {
+        match now_ms >= self.until_ms() || is_planted(Mutant::KeyIsForgotten) {
             true => Repeat::New,
             false if self.fingerprint == *fingerprint => Repeat::Of(self.call),
             false => Repeat::Misused,

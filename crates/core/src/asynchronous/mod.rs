@@ -12,6 +12,7 @@ mod destination;
 mod failure;
 mod idempotency;
 mod mix;
+pub mod mutant;
 mod operation;
 mod order;
 mod policy;
