@@ -41,17 +41,20 @@ CREATE TABLE calls (
     redrive_of     BLOB,
     redriven_as    BLOB,
     transaction_id TEXT NOT NULL,
-    traceparent    TEXT
+    traceparent    TEXT,
+    -- Of 1024 bytes at most; a larger one is in payloads, so that a change of state does not rewrite it.
+    payload        BLOB
 ) STRICT;
 
 -- Of each namespace in the order of the accepts, for lists.
 CREATE INDEX calls_listed ON calls (namespace);
 CREATE INDEX calls_ready ON calls (lane, priority DESC, place) WHERE state = 0;
 CREATE INDEX calls_due ON calls (due_ms) WHERE state = 3;
+CREATE INDEX calls_delayed ON calls (namespace) WHERE state = 3;
 CREATE INDEX calls_held ON calls (state) WHERE state IN (1, 2);
 CREATE INDEX calls_partition ON calls (namespace, partition, place) WHERE partition IS NOT NULL AND state < 5;
 CREATE INDEX calls_behind ON calls (namespace, partition, place) WHERE state = 4;
-CREATE INDEX calls_retried ON calls (namespace) WHERE attempts > 0 AND state IN (0, 3, 4);
+CREATE INDEX calls_retried ON calls (namespace, state, attempts) WHERE attempts > 0 AND state IN (0, 3, 4);
 CREATE INDEX calls_over ON calls (namespace, ended_ms, state) WHERE state >= 5;
 
 -- Idempotency keys.
@@ -79,9 +82,11 @@ CREATE TABLE totals (
 
 INSERT INTO lanes (namespace, target) SELECT DISTINCT namespace, '/' || action FROM old_calls;
 INSERT INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, hops,
-                   places, bytes, owner, lease_until_ms, partition, transaction_id, traceparent)
+                   places, bytes, owner, lease_until_ms, partition, transaction_id, traceparent, payload)
 SELECT place, id, lane, lanes.namespace, CASE state WHEN 0 THEN 3 ELSE state END, 4, attempt, state = 2, 0, accepted_ms,
-       not_before_ms, 0, 1, bytes, owner, lease_until_ms, NULL, transaction_id, traceparent
+       not_before_ms, 0, 1, bytes, owner, lease_until_ms, NULL, transaction_id, traceparent,
+       (SELECT payload FROM payloads WHERE payloads.place = old_calls.place AND old_calls.bytes <= 1024)
 FROM old_calls JOIN lanes ON lanes.namespace = old_calls.namespace AND lanes.target = '/' || old_calls.action;
 INSERT INTO totals SELECT 1, COUNT(*), 0, 0, 0, 0, 0 FROM calls;
 DROP TABLE old_calls;
+DELETE FROM payloads WHERE place IN (SELECT place FROM calls WHERE bytes <= 1024);

@@ -32,10 +32,11 @@ pub(crate) async fn payload(
     if get(readers.clone(), scope, id).await?.is_none() {
         return Ok(None);
     }
-    sqlx::query_scalar("SELECT payload FROM payloads WHERE place = (SELECT place FROM calls WHERE id = ?)")
+    sqlx::query_scalar("SELECT COALESCE(calls.payload, payloads.payload) FROM calls LEFT JOIN payloads USING (place) WHERE id = ?")
         .bind(id_bytes(id))
         .fetch_optional(&readers)
         .await
+        .map(Option::flatten)
         .map_err(|error| unavailable(&error))
 }
 
@@ -108,6 +109,28 @@ pub(crate) async fn summary(readers: SqlitePool, scope: Scope) -> Result<Summary
     summary.await.map_err(|error: sqlx::Error| unavailable(&error))
 }
 
+/// The statement that counts the rows of a namespace, its first parameter, or of all: by the partial indexes, without a look at a row.
+pub(crate) fn counting(is_of_namespace: bool) -> String {
+    let (of_lane, of_namespace) = match is_of_namespace {
+        false => ("", ""),
+        true => (" AND lane IN (SELECT lane FROM lanes WHERE namespace = ?1)", " AND namespace = ?1"),
+    };
+    format!(
+            "SELECT (SELECT COUNT(*) FROM calls WHERE state = 0{of_lane}),
+                    (SELECT COUNT(*) FROM calls WHERE state = 3{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state = 4{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE attempts > 0 AND state IN (0, 3, 4){of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state IN (1, 2) AND state = 1{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state IN (1, 2) AND state = 2{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 5{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 6{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 7{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 8{of_namespace}),
+                    (SELECT COUNT(*) FROM lanes WHERE TRUE{of_namespace}),
+                    (SELECT accepted_ms FROM calls WHERE place = (SELECT MIN(place) FROM calls WHERE state = 0{of_lane}))"
+        )
+}
+
 /// How many rows there are.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rows {
@@ -125,31 +148,13 @@ struct Rows {
 }
 
 impl Rows {
-    /// Counts by the partial indexes, without a look at a row.
     async fn read(connection: &mut SqliteConnection, scope: &Scope) -> Result<Self, sqlx::Error> {
         let namespace = match scope {
             Scope::All => None,
             Scope::Namespace(name) => Some(name.as_str()),
         };
-        let (of_lane, of_namespace) = match namespace {
-            None => ("", ""),
-            Some(_) => (" AND lane IN (SELECT lane FROM lanes WHERE namespace = ?1)", " AND namespace = ?1"),
-        };
         let mut numbers = [0_i64; 11];
-        let sql = format!(
-            "SELECT (SELECT COUNT(*) FROM calls WHERE state = 0{of_lane}),
-                    (SELECT COUNT(*) FROM calls WHERE state = 3{of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE state = 4{of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE attempts > 0 AND state IN (0, 3, 4){of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE state IN (1, 2) AND state = 1{of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE state IN (1, 2) AND state = 2{of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 5{of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 6{of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 7{of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 8{of_namespace}),
-                    (SELECT COUNT(*) FROM lanes WHERE TRUE{of_namespace}),
-                    (SELECT accepted_ms FROM calls WHERE place = (SELECT MIN(place) FROM calls WHERE state = 0{of_lane}))"
-        );
+        let sql = counting(namespace.is_some());
         let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(namespace).fetch_one(connection).await?;
         for (column, number) in numbers.iter_mut().enumerate() {
             *number = sqlx::Row::try_get(&row, column)?;

@@ -247,7 +247,7 @@ async fn a_call_that_cannot_be_read_is_given_up_and_does_not_hold_up_the_others(
     for spoil in [
         "UPDATE calls SET policy = 'nonsense' WHERE place = 1",
         "UPDATE calls SET transaction_id = CAST(x'ff' AS TEXT) WHERE place = 2",
-        "DELETE FROM payloads WHERE place = 3",
+        "UPDATE calls SET payload = NULL WHERE place = 3",
     ] {
         sqlx::query(spoil).execute(&mut file).await.unwrap();
     }

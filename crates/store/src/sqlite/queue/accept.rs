@@ -7,7 +7,7 @@ use triplane_core::asynchronous::{Destination, KeptKey, Policy, Repeat};
 use triplane_model::{ActivationId, EntityName};
 
 use super::memory::Share;
-use super::row::code;
+use super::row::{INLINE_BYTES_MAX, code};
 use super::{Answer, Answers, Batch, Operation};
 use crate::StoreError;
 use crate::calls::{Accepted, Idempotency, NewCall};
@@ -200,15 +200,17 @@ impl Batch<'_> {
                     .bind(call.cause.map(id_bytes))
                     .bind(redrive_of.map(id_bytes))
                     .bind(&*call.transaction_id)
-                    .bind(call.traceparent.as_deref());
+                    .bind(call.traceparent.as_deref())
+                    .bind((share.bytes <= INLINE_BYTES_MAX).then_some(&*call.payload));
             }
             let inserted = query.execute(&mut *self.connection).await?.rows_affected();
             if inserted < chunk.len() as u64 {
                 absent.extend(self.repeated(chunk).await?);
             }
         }
-        let stored: Vec<_> = placed.iter().filter(|placed| !absent.contains(&placed.share.place)).collect();
-        for (sql, chunk) in self.statements.accept_payload.statements(&stored) {
+        let is_apart = |share: &Share| share.bytes > INLINE_BYTES_MAX && !absent.contains(&share.place);
+        let apart: Vec<_> = placed.iter().filter(|placed| is_apart(&placed.share)).collect();
+        for (sql, chunk) in self.statements.accept_payload.statements(&apart) {
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for placed in chunk {
                 query = query.bind(placed.share.place).bind(&*placed.call.payload);

@@ -7,7 +7,7 @@ use triplane_core::asynchronous::{Event, Failure, Final, Hold, Lease, Outcome, O
 use triplane_model::{ActivationId, EntityName};
 
 use super::memory::{Held, Share};
-use super::row::{Stored, code, code_of, failure_code, select};
+use super::row::{INLINE_BYTES_MAX, Stored, code, code_of, failure_code, select};
 use super::{Answers, Batch, Operation};
 use crate::StoreError;
 use crate::calls::{End, HeldCall, NewCall};
@@ -148,7 +148,7 @@ impl Batch<'_> {
         self.memory.totals.end(end.state);
         let place = held.share.place;
         let namespace = self.memory.namespace_of(held.share.lane);
-        if end.state != Final::Dead {
+        if end.state != Final::Dead && held.share.bytes > INLINE_BYTES_MAX {
             ended.payloads.push(place);
         }
         if end.state == Final::Done && !held.is_kept {
@@ -167,12 +167,13 @@ impl Batch<'_> {
     async fn write_end(&mut self, held: &Held, end: &End) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE calls SET state = ?, owner = NULL, lease_until_ms = NULL, attempts = ?, ended_ms = ?,
-             last_failure = COALESCE(?, last_failure) WHERE place = ?",
+             last_failure = COALESCE(?, last_failure), payload = CASE ? WHEN 5 THEN payload END WHERE place = ?",
         )
         .bind(code_of(held.machine.state))
         .bind(i64::from(held.machine.attempts))
         .bind(int(end.ended_ms))
         .bind(failure_code(end.failure))
+        .bind(code_of(held.machine.state))
         .bind(held.share.place)
         .execute(&mut *self.connection)
         .await
@@ -281,7 +282,7 @@ impl Batch<'_> {
             .execute(&mut *self.connection)
             .await?;
         let row = sqlx::query(select!(
-            ", payload FROM calls LEFT JOIN payloads USING (place) WHERE calls.place = ?"
+            ", COALESCE(calls.payload, payloads.payload) AS payload FROM calls LEFT JOIN payloads USING (place) WHERE calls.place = ?"
         ))
         .bind(share.place)
         .fetch_one(&mut *self.connection)

@@ -22,7 +22,8 @@ pub(super) const DUE: &str =
 pub(super) const NEXT_DUE: &str = "SELECT MIN(due_ms) FROM calls WHERE state = 3";
 /// The first calls of a lane.
 pub(super) const FIRST: &str = select!(
-    ", payload FROM (SELECT place AS chosen FROM calls WHERE lane = ? AND state = 0 ORDER BY priority DESC, place LIMIT ?)
+    ", COALESCE(calls.payload, payloads.payload) AS payload
+     FROM (SELECT place AS chosen FROM calls WHERE lane = ? AND state = 0 ORDER BY priority DESC, place LIMIT ?)
      CROSS JOIN calls ON calls.place = chosen LEFT JOIN payloads ON payloads.place = chosen"
 );
 

@@ -81,7 +81,7 @@ impl Batch<'_> {
         if let Err(full) = self.memory.admit(&stored.call.namespace, places, bytes, self.options) {
             return Ok(Err(full));
         }
-        let payload = sqlx::query_scalar("SELECT payload FROM payloads WHERE place = ?")
+        let payload = sqlx::query_scalar("SELECT COALESCE(calls.payload, payloads.payload) FROM calls LEFT JOIN payloads USING (place) WHERE place = ?")
             .bind(place)
             .fetch_one(&mut *self.connection)
             .await?;

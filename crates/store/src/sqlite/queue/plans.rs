@@ -7,7 +7,7 @@ use triplane_core::asynchronous::{CallState, Destination, Final};
 use triplane_model::EntityName;
 
 use super::statements::Statements;
-use super::{accept, held, lease, operate};
+use super::{accept, held, lease, operate, sweep};
 use crate::calls::{CallQuery, Scope};
 use crate::sqlite::file::{File, QUEUE};
 use crate::sqlite::options::Options;
@@ -61,6 +61,7 @@ async fn no_hot_statement_scans_a_table_or_sorts() {
         accept::IS_TAKEN,
         accept::KEY,
         operate::BY_ID,
+        sweep::OLDEST_KEYS,
     ];
     let hot = rows.into_iter().map(text).chain(single.map(str::to_owned));
     for sql in hot {
@@ -83,13 +84,29 @@ async fn a_list_of_a_namespace_or_of_what_is_held_looks_at_no_others() {
         (CallQuery { since_ms: Some(1), ..of_guest.clone() }, "calls_listed (namespace=?)"),
         (CallQuery { target, ..of_guest.clone() }, "calls_listed (namespace=?)"),
         (state(&of_guest, CallState::Final(Final::Dead)), "calls_over (namespace=?)"),
-        (state(&of_guest, CallState::Retry), "calls_retried (namespace=?)"),
+        (state(&of_guest, CallState::Retry), "calls_retried (namespace=?"),
         (state(&all, CallState::Running), "calls_held"),
         (state(&all, CallState::Final(Final::Dead)), "calls_over"),
     ] {
         let sql = views::listing(&query, 0, 30).into_string();
         let steps = plan(&mut connection, &sql).await;
         assert!(steps.iter().any(|step| step.contains(index)), "{index}\n{sql}\n{steps:#?}");
+    }
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn counting_reads_indexes_only() {
+    let (_dir, mut connection) = queue().await;
+    for is_of_namespace in [false, true] {
+        let steps = plan(&mut connection, &views::counting(is_of_namespace)).await;
+        // Those that are held are few.
+        let reads =
+            |step: &str| !step.contains("USING COVERING INDEX") && !step.contains("USING INDEX calls_held");
+        let looks = |step: &&String| step.contains(" calls ") && reads(step);
+        let looks: Vec<_> = steps.iter().filter(looks).collect();
+        // The accept of the oldest.
+        assert!(matches!(looks[..], [one] if one.contains("USING INTEGER PRIMARY KEY")), "{steps:#?}");
     }
     connection.close().await.unwrap();
 }

@@ -27,6 +27,10 @@ pub(crate) mod code {
     pub(crate) const EXPIRED: i64 = 8;
 }
 
+/// The largest payload that is in the row of its call, bytes; a larger one is in a table of its own, so that a change of state does
+/// not rewrite it.
+pub(crate) const INLINE_BYTES_MAX: u64 = 1_024;
+
 /// The priority of a call that is to be ended because it is cancelled.
 pub(crate) const CANCELLED_PRIORITY: i64 = 10;
 

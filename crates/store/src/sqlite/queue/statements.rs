@@ -21,8 +21,8 @@ impl Default for Statements {
         Self {
             accept: Rows::new(
                 "INSERT INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
-                 hops, places, bytes, partition, policy, cause, redrive_of, transaction_id, traceparent) VALUES",
-                "(?,?,?,?,?,?,0,0,0,?,?,?,?,?,?,?,?,?,?,?)",
+                 hops, places, bytes, partition, policy, cause, redrive_of, transaction_id, traceparent, payload) VALUES",
+                "(?,?,?,?,?,?,0,0,0,?,?,?,?,?,?,?,?,?,?,?,?)",
                 "ON CONFLICT (id) DO NOTHING",
             ),
             accept_payload: Rows::new("INSERT INTO payloads (place, payload) VALUES", "(?,?)", ""),

@@ -8,13 +8,17 @@ use triplane_model::EntityName;
 
 use super::Batch;
 use super::memory::Share;
-use super::row::code;
+use super::row::{INLINE_BYTES_MAX, code};
 use crate::calls::{CallQuery, Scope};
 use crate::sqlite::convert::{int, uint};
 use crate::sqlite::filter;
 
 /// The most rows that go at a time.
 const SWEPT_MAX: u64 = 1_000;
+
+/// The oldest keys of a namespace.
+pub(super) const OLDEST_KEYS: &str = "DELETE FROM keys WHERE (namespace, target, key) IN
+    (SELECT namespace, target, key FROM keys WHERE namespace = ? AND accepted_ms <= ? ORDER BY accepted_ms LIMIT ?)";
 
 /// A row that may go: place, lane, state, bytes.
 type Doomed = (i64, i64, i64, i64);
@@ -55,7 +59,7 @@ impl Batch<'_> {
                 break;
             }
             gone += self.expire_rows(&name, now_ms, SWEPT_MAX - gone).await?;
-            gone += self.expire_keys(&name, now_ms).await?;
+            gone += self.expire_keys(&name, now_ms, SWEPT_MAX.saturating_sub(gone)).await?;
         }
         self.remove_idle_lanes().await?;
         Ok(gone)
@@ -83,16 +87,13 @@ impl Batch<'_> {
         self.forget(&doomed).await
     }
 
-    async fn expire_keys(&mut self, namespace: &EntityName, now_ms: u64) -> Result<u64, sqlx::Error> {
-        let gone = sqlx::query("DELETE FROM keys WHERE namespace = ? AND accepted_ms <= ?")
-            .bind(namespace.as_str())
-            .bind(int(now_ms.saturating_sub(KEY_KEPT_MS)))
-            .execute(&mut *self.connection)
-            .await?
-            .rows_affected();
-        let keys = &mut self.memory.namespace(namespace).keys;
-        *keys = keys.saturating_sub(gone);
-        Ok(gone)
+    async fn expire_keys(
+        &mut self,
+        namespace: &EntityName,
+        now_ms: u64,
+        limit: u64,
+    ) -> Result<u64, sqlx::Error> {
+        self.forget_keys(namespace, now_ms.saturating_sub(KEY_KEPT_MS), limit).await
     }
 
     /// The oldest keys of a namespace go when it has too many.
@@ -102,17 +103,26 @@ impl Batch<'_> {
         if keys <= max {
             return Ok(());
         }
-        let gone = sqlx::query(
-            "DELETE FROM keys WHERE (namespace, target, key) IN
-             (SELECT namespace, target, key FROM keys WHERE namespace = ? ORDER BY accepted_ms LIMIT ?)",
-        )
-        .bind(namespace.as_str())
-        .bind(int(keys - max))
-        .execute(&mut *self.connection)
-        .await?
-        .rows_affected();
-        self.memory.namespace(namespace).keys = keys - gone;
-        Ok(())
+        self.forget_keys(namespace, u64::MAX, keys - max).await.map(drop)
+    }
+
+    /// Forgets the oldest keys, those that were used until a time, as many as `limit`; says how many.
+    async fn forget_keys(
+        &mut self,
+        namespace: &EntityName,
+        until_ms: u64,
+        limit: u64,
+    ) -> Result<u64, sqlx::Error> {
+        let gone = sqlx::query(OLDEST_KEYS)
+            .bind(namespace.as_str())
+            .bind(int(until_ms))
+            .bind(int(limit))
+            .execute(&mut *self.connection)
+            .await?
+            .rows_affected();
+        let keys = &mut self.memory.namespace(namespace).keys;
+        *keys = keys.saturating_sub(gone);
+        Ok(gone)
     }
 
     /// The oldest dead letters, and the oldest rows of other calls that are over, go when a namespace has too many.
@@ -154,10 +164,11 @@ impl Batch<'_> {
 
     async fn forget(&mut self, doomed: &[Doomed]) -> Result<u64, sqlx::Error> {
         let places: Vec<i64> = doomed.iter().map(|(place, ..)| *place).collect();
-        let dead: Vec<i64> =
-            doomed.iter().filter(|(_, _, state, _)| *state == code::DEAD).map(|(place, ..)| *place).collect();
+        let has_more =
+            |&&(_, _, state, bytes): &&Doomed| state == code::DEAD && uint(bytes) > INLINE_BYTES_MAX;
+        let apart: Vec<i64> = doomed.iter().filter(has_more).map(|(place, ..)| *place).collect();
         self.remove(&places).await?;
-        self.remove_payloads(&dead).await?;
+        self.remove_payloads(&apart).await?;
         for &(place, lane, state, bytes) in doomed {
             self.memory.remove(Share { place, lane, places: 0, bytes: uint(bytes) }, state);
         }
