@@ -143,7 +143,7 @@ pub trait Queue: Send + Sync + Debug + 'static {
     fn accept(&self, call: QueuedCall) -> BoxFuture<'static, Result<Accepted, NotAccepted>>;
     /// Lanes with calls that may be leased now, those that this router is to prefer first.
     fn lanes(&self, limit: usize) -> Future<Vec<LaneDepth>>;
-    /// Leases the first calls of lanes. Also lets calls go whose time has come, so it is worth asking for none.
+    /// Leases the first calls of lanes.
     fn lease(&self, picks: Vec<Pick<EntityName, Destination>>) -> Future<Vec<LeasedCall>>;
     /// Extends leases; answers the calls that are to be stopped.
     fn renew(&self, holds: Vec<(ActivationId, u32)>) -> Future<Vec<Stop>>;

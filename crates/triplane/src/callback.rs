@@ -15,6 +15,7 @@ use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use triplane_core::egress::Egress;
 use triplane_management::Management;
@@ -22,6 +23,7 @@ use triplane_router::ports::{Answered, Callback, Callbacks};
 
 use crate::config::NetworkConfig;
 use crate::ports::now_ms;
+use crate::tls::Tls;
 
 /// How long a delivery may take, from the look-up of the name to the head of the answer.
 const TIME_MAX: Duration = Duration::from_secs(30);
@@ -32,6 +34,7 @@ const USER_AGENT: &str = concat!("triplane/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct CallbackPort {
     management: Arc<Management>,
     egress: Arc<Policies>,
+    tls: Arc<Tls>,
 }
 
 /// What the actions of namespaces reach, and so their callbacks.
@@ -46,8 +49,6 @@ struct Policies {
 enum NotAnswered {
     #[error("the address is no address of a receiver")]
     Address,
-    #[error("https is not spoken here yet")]
-    Https,
     #[error("the name of the receiver cannot be looked up: {0}")]
     Name(std::io::Error),
     #[error("the receiver is out of reach: the egress policy of the namespace does not allow its addresses")]
@@ -58,6 +59,8 @@ enum NotAnswered {
     Key(triplane_store::StoreError),
     #[error("the receiver cannot be connected to: {0}")]
     Connect(std::io::Error),
+    #[error("the receiver cannot be trusted: {0}")]
+    Tls(std::io::Error),
     #[error("the receiver broke off: {0}")]
     Http(#[from] hyper::Error),
     #[error("the callback is no request: {0}")]
@@ -67,7 +70,7 @@ enum NotAnswered {
 impl CallbackPort {
     pub(crate) fn new(management: Arc<Management>, network: &NetworkConfig) -> Arc<Self> {
         let (all, namespaces) = (network.egress.clone(), network.namespaces.clone());
-        Arc::new(Self { management, egress: Arc::new(Policies { all, namespaces }) })
+        Arc::new(Self { management, egress: Arc::new(Policies { all, namespaces }), tls: Arc::default() })
     }
 
     async fn post(self, callback: Callback) -> Result<Answered, NotAnswered> {
@@ -76,19 +79,12 @@ impl CallbackPort {
         let address = receiver.look_up(self.egress.of(callback.namespace.as_str())).await?;
         let request = self.request(&callback, &uri, &receiver).await?;
         let stream = TcpStream::connect(address).await.map_err(NotAnswered::Connect)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let exchange = sender.send_request(request);
-        // The connection ends with this future: its answer's body is nobody's business.
-        tokio::select! {
-            biased;
-            answer = exchange => {
-                let answer = answer?;
-                Ok(answered(answer.status(), answer.headers()))
+        match receiver.is_secure {
+            true => {
+                exchange(self.tls.connect(receiver.host, stream).await.map_err(NotAnswered::Tls)?, request)
+                    .await
             }
-            ended = connection => {
-                ended?;
-                Err(NotAnswered::Connect(std::io::ErrorKind::ConnectionReset.into()))
-            }
+            false => exchange(stream, request).await,
         }
     }
 
@@ -113,6 +109,23 @@ impl CallbackPort {
             .header("webhook-signature", key.sign(&message));
         Ok(request.body(Full::new(callback.body.clone()))?)
     }
+}
+
+/// Sends a request and waits for the head of its answer; the body is nobody's business, and the connection ends here.
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answered, NotAnswered>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let answer = sender.send_request(request);
+    tokio::pin!(answer);
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // What it read before it ended may be the answer.
+        _ = connection => answer.await,
+    }?;
+    Ok(answered(answer.status(), answer.headers()))
 }
 
 impl Callbacks for CallbackPort {
@@ -142,21 +155,19 @@ struct Receiver<'a> {
     authority: &'a str,
     host: &'a str,
     port: u16,
+    is_secure: bool,
 }
 
 impl<'a> Receiver<'a> {
     fn of(uri: &'a Uri) -> Result<Self, NotAnswered> {
         let authority = uri.authority().ok_or(NotAnswered::Address)?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(NotAnswered::Https),
+        let (is_secure, port) = match uri.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
             _ => return Err(NotAnswered::Address),
-        }
-        Ok(Self {
-            authority: authority.as_str(),
-            host: authority.host(),
-            port: authority.port_u16().unwrap_or(80),
-        })
+        };
+        let port = authority.port_u16().unwrap_or(port);
+        Ok(Self { authority: authority.as_str(), host: authority.host(), port, is_secure })
     }
 
     /// The first of its addresses that the policy allows.
@@ -196,6 +207,7 @@ mod tests {
         };
         assert_eq!(looked_up("http://192.0.2.1/hook", &Egress::All).await.unwrap(), "192.0.2.1:80");
         assert_eq!(looked_up("http://192.0.2.1:8080", &Egress::All).await.unwrap(), "192.0.2.1:8080");
+        assert_eq!(looked_up("https://192.0.2.1", &Egress::All).await.unwrap(), "192.0.2.1:443");
         for out in ["http://127.0.0.1/", "http://localhost/", "http://10.0.0.1/", "http://169.254.169.254/"] {
             let refused = looked_up(out, &Egress::All).await;
             assert!(matches!(refused, Err(NotAnswered::OutOfReach)), "{out}: {refused:?}");

@@ -21,6 +21,7 @@ mod settings;
 mod simulate;
 mod standalone;
 mod telemetry;
+mod tls;
 mod well_known;
 
 use std::os::fd::AsFd;

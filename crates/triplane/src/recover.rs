@@ -93,7 +93,7 @@ impl Recoverer {
             match self.find(&call).await? {
                 Some(found) => self.router.recover(call, found).await,
                 None => {
-                    warn!(activation = %call.call.id, "nobody knows yet how a call ended that is not held")
+                    warn!(activation = %call.call.id, "nobody knows yet how a call ended that is not held");
                 }
             }
         }

@@ -30,6 +30,8 @@ const EDGES: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "bench"]),
     ("ring", &["store"]),
+    ("tokio-rustls", &["triplane"]),
+    ("rustls-native-certs", &["triplane"]),
     ("axum", &["management"]),
     ("tower", &["management"]),
     ("moka", &["router"]),

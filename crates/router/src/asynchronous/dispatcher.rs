@@ -54,10 +54,12 @@ impl Router {
         self.board.changed();
     }
 
-    /// Stops a call whose cancellation was asked for, if this router holds it.
+    /// The cancellation of a call was asked for: it is stopped if this router holds it.
     pub fn stop(&self, id: triplane_model::ActivationId) {
-        if let Some(held) = self.board.find(id) {
-            held.stop();
+        match self.board.find(id) {
+            Some(held) => held.stop(),
+            // It waits in the queue, and is due now: to be ended.
+            None => self.board.changed(),
         }
     }
 }
@@ -126,14 +128,9 @@ impl Dispatcher {
         if news.is_changed { self.look().await } else { true }
     }
 
-    /// Looks what the queue has; lets go first what has become due.
+    /// Looks what the queue has.
     async fn look(&mut self) -> bool {
-        let queue = &self.router.ports.queue;
-        if let Err(error) = queue.lease(Vec::new()).await {
-            tracing::warn!(%error, "the queue cannot be looked at");
-            return false;
-        }
-        match queue.lanes(LANES_MAX).await {
+        match self.router.ports.queue.lanes(LANES_MAX).await {
             Ok(depths) => {
                 let is_complete = depths.len() < LANES_MAX;
                 let listing = depths.into_iter().map(|lane| (lane.namespace, lane.target, lane.ready));

@@ -58,9 +58,7 @@ impl Router {
         self.async_metrics.attempted(ran.failure);
         match verdict::after_attempt(&case.call.policy, &case.facts(), ran.failure, epoch_ms()) {
             Ended::Retry { due_ms } => {
-                if let Some(guard) = guard {
-                    self.waiting.keep(&case.call.namespace, guard);
-                }
+                self.keep(case, guard);
                 self.put_back_for_retry(case, ran.failure.unwrap_or(Failure::Lost), due_ms).await;
             }
             Ended::End(end) => {
@@ -196,7 +194,7 @@ impl Router {
                     return false;
                 }
                 Err(error) => {
-                    tracing::warn!(activation = %id, %error, time, "what became of a call is not noted")
+                    tracing::warn!(activation = %id, %error, time, "what became of a call is not noted");
                 }
             }
             tokio::time::sleep(TOLD_PAUSE * time).await;

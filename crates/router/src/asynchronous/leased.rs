@@ -89,6 +89,11 @@ impl Case {
         has_records.then(|| (1..=self.attempts).map(id).collect())
     }
 
+    /// What a client asked for counts from its accept on; a destination only while it runs, since nobody admitted it.
+    fn counts_while_it_waits(&self) -> bool {
+        self.call.hops == 0
+    }
+
     fn lane(&self) -> Lane {
         (self.call.namespace.clone(), self.call.target.clone())
     }
@@ -117,7 +122,7 @@ impl Router {
     }
 
     async fn end_on_lease(&self, case: &Case, end: Final) -> Came {
-        drop(self.waiting.take(&case.call.namespace));
+        drop(self.kept(case));
         let why = match end {
             Final::Cancelled => record::Failure::Cancelled,
             Final::Expired => record::Failure::Expired,
@@ -166,7 +171,7 @@ impl Router {
         let target = self.actions.target(name, &self.lines).await.map_err(|_| AWAY)?.ok_or(Obstacle::Gone)?;
         // One that was accepted before a restart, or by another router, is counted from now on.
         let limit = caller.identity.limits.concurrent_invocations;
-        let guard = self.waiting.take(namespace).map_or_else(|| caller.usage.in_flight.admit(limit), Ok);
+        let guard = self.kept(case).map_or_else(|| caller.usage.in_flight.admit(limit), Ok);
         Ok((caller, target, guard.map_err(|_| AWAY)?))
     }
 
@@ -188,7 +193,6 @@ impl Router {
 
     /// Delivers a callback.
     async fn call_back(&self, mut case: Case, address: String, is_trial: bool) -> Came {
-        drop(self.waiting.take(&case.call.namespace));
         let lane = is_trial.then(|| case.lane());
         let held = Arc::clone(&case.held);
         let (queue, id) = (&*self.ports.queue, case.call.id);
@@ -233,13 +237,11 @@ impl Router {
     async fn not_started(&self, case: &Case, obstacle: Obstacle, guard: Option<InFlightGuard>) -> Came {
         match verdict::not_started(&case.call.policy, &case.facts(), obstacle, epoch_ms()) {
             Verdict::Release { due_ms } => {
-                if let Some(guard) = guard {
-                    self.waiting.keep(&case.call.namespace, guard);
-                }
+                self.keep(case, guard);
                 self.release(case, due_ms).await;
             }
             Verdict::End(end) => {
-                let guard = guard.or_else(|| self.waiting.take(&case.call.namespace));
+                let guard = guard.or_else(|| self.kept(case));
                 let why = match obstacle {
                     Obstacle::Gone => record::Failure::ActionGone,
                     Obstacle::NoRoom { .. } | Obstacle::Broken => record::Failure::NoResources,
@@ -253,6 +255,18 @@ impl Router {
         match obstacle {
             Obstacle::NoRoom { retry_after_ms } => Came::TurnedAway { retry_after_ms },
             Obstacle::Broken | Obstacle::Gone => Came::Away,
+        }
+    }
+
+    /// The place in flight that was kept for a call while it waited.
+    fn kept(&self, case: &Case) -> Option<InFlightGuard> {
+        case.counts_while_it_waits().then(|| self.waiting.take(&case.call.namespace)).flatten()
+    }
+
+    /// A call waits again, and counts as in flight all the same.
+    pub(crate) fn keep(&self, case: &Case, guard: Option<InFlightGuard>) {
+        if let Some(guard) = guard.filter(|_| case.counts_while_it_waits()) {
+            self.waiting.keep(&case.call.namespace, guard);
         }
     }
 

@@ -8,8 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use triplane_testkit::TempDir;
 use triplane_testkit::json::{at, text};
 
@@ -83,7 +87,11 @@ impl Posted {
 
 /// Takes one post and answers it.
 async fn receive(listener: &TcpListener, status: &str) -> Posted {
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    take(stream, status).await
+}
+
+async fn take(mut stream: impl AsyncRead + AsyncWrite + Unpin, status: &str) -> Posted {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -92,6 +100,7 @@ async fn receive(listener: &TcpListener, status: &str) -> Posted {
             if posted.body.len() == posted.header("content-length").parse::<usize>().unwrap() {
                 let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
                 stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
                 return posted;
             }
         }
@@ -106,9 +115,7 @@ async fn a_callback_is_posted_signed_and_posted_again_when_the_receiver_fails() 
         return;
     };
     let directory = TempDir::new("callbacks");
-    let file = directory.path().join("triplane.toml");
-    std::fs::write(&file, format!("[network]\negress = [\"{ip}\"]\n")).unwrap();
-    let platform = Platform::with(&["--config", file.to_str().unwrap()]).await;
+    let platform = platform_that_reaches(ip, &directory, &[]).await;
     let guest = platform.guest();
     guest.create("works", "function main(p) { return p }").await;
     let listener = TcpListener::bind(SocketAddr::new(ip, 0)).await.unwrap();
@@ -136,6 +143,62 @@ async fn a_callback_is_posted_signed_and_posted_again_when_the_receiver_fails() 
         (text(&record, "cause"), at(&record, "response.result")),
         (id.as_str(), &json!({"status": 204}))
     );
+}
+
+/// A platform that may call back to an address of this machine.
+async fn platform_that_reaches(ip: IpAddr, directory: &TempDir, environment: &[(&str, &str)]) -> Platform {
+    let file = directory.path().join("triplane.toml");
+    std::fs::write(&file, format!("[network]\negress = [\"{ip}\"]\n")).unwrap();
+    Platform::set_up(|mut settings| {
+        settings.arguments = vec!["--config".to_owned(), file.to_str().unwrap().to_owned()];
+        let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        settings.environment.extend(pairs);
+        settings
+    })
+    .await
+}
+
+/// A receiver with a certificate of its own for an address, and the file that says to trust it.
+fn trusted(ip: IpAddr, directory: &TempDir) -> (TlsAcceptor, String) {
+    let made = rcgen::generate_simple_self_signed([ip.to_string()]).unwrap();
+    let file = directory.path().join("trusted.pem");
+    std::fs::write(&file, made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(std::sync::Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (TlsAcceptor::from(std::sync::Arc::new(config)), file.to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_callback_goes_to_an_https_receiver_that_is_trusted_and_to_no_other() {
+    let Some(ip) = own_address() else {
+        println!("SKIPPED: this machine has no address but loopback");
+        return;
+    };
+    let directory = TempDir::new("callbacks");
+    let (acceptor, file) = trusted(ip, &directory);
+    let (stranger, _) = trusted(ip, &TempDir::new("stranger"));
+    let platform = platform_that_reaches(ip, &directory, &[("SSL_CERT_FILE", &file)]).await;
+    let guest = platform.guest();
+    guest.create("works", "function main(p) { return p }").await;
+    let listener = TcpListener::bind(SocketAddr::new(ip, 0)).await.unwrap();
+    let address = format!("https://{}/hook", listener.local_addr().unwrap());
+    let answer = guest.fire_with("works", json!({}), &[("x-triplane-async-on-success", &address)]).await;
+    let id = text(&answer.expect(202).json(), "activationId").to_owned();
+
+    let (stream, _) = listener.accept().await.unwrap();
+    assert!(stranger.accept(stream).await.is_err(), "nobody vouches for it");
+    let (stream, _) = listener.accept().await.unwrap();
+    let posted = take(acceptor.accept(stream).await.unwrap(), "200 OK").await;
+
+    let body: Value = serde_json::from_str(&posted.body).unwrap();
+    assert_eq!(text(&body, "activationId"), id);
+    let record = guest.record(posted.header("webhook-id")).await;
+    assert_eq!(at(&record, "response.result"), &json!({"status": 200}));
 }
 
 #[tokio::test]

@@ -25,3 +25,4 @@ mod network;
 mod observability;
 mod platform;
 mod pool;
+mod synced;

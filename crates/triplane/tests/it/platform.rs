@@ -44,7 +44,8 @@ impl Platform {
         Self::set_up(ServerSettings::with_all_languages).await
     }
 
-    async fn set_up(change: impl FnOnce(ServerSettings) -> ServerSettings) -> Self {
+    /// A platform with changed settings.
+    pub(crate) async fn set_up(change: impl FnOnce(ServerSettings) -> ServerSettings) -> Self {
         let data = TempDir::new("platform");
         let settings = change(ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), data.path()));
         Self { server: settings.start().await, data }
