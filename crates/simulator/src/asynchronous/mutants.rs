@@ -1,12 +1,9 @@
-//! Each planted mistake is found.
+//! Each planted mistake is found within the seeds that are run each time.
 
 use triplane_core::asynchronous::mutant::{Mutant, plant};
 
-use super::tests::CALLS;
+use super::tests::{CALLS, SEEDS};
 use super::*;
-
-/// A mistake is found within so many seeds.
-const SEEDS: u64 = 150;
 
 #[test]
 fn every_planted_mistake_is_found() {

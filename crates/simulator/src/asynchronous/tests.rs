@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// Seeds that are run each time; more with `TRIPLANE_SEEDS`, and in the long form.
-const SEEDS: u64 = 300;
+pub(super) const SEEDS: u64 = 300;
 const SEEDS_SOAK: u64 = 10_000;
 pub(super) const CALLS: u64 = 120;
 /// What must go wrong, and be found out, in the seeds of each time.
