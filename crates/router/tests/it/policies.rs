@@ -220,3 +220,19 @@ async fn a_call_that_was_never_sent_goes_back_and_runs() {
     world.until(|| world.queue.end_of(id) == Some(Final::Done)).await;
     assert_eq!(runs(&world), [id]);
 }
+
+#[tokio::test]
+async fn a_call_whose_lease_lapsed_while_it_runs_here_is_ended_by_who_runs_it() {
+    let world = World::new().await;
+    world.ready("a", 1, 1);
+    world.containers.gate.close();
+    world.in_the_background();
+    let id = world.post(CALL, "{}").await.id();
+    world.until(|| world.containers.gate.at() == 1).await;
+    let leased = world.queue.adopt_own(id);
+    assert!(leased.number > 1 && world.router.holds(&leased));
+    world.containers.gate.open();
+    world.until(|| world.queue.end_of(id) == Some(Final::Done)).await;
+    assert_eq!(runs(&world), [id]);
+    world.until(|| !world.router.holds(&leased)).await;
+}

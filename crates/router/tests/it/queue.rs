@@ -95,7 +95,16 @@ impl Queue {
         let lease = Lease { owner: other, until_ms: u64::MAX };
         self.tell(id, Event::Leased { now_ms: now_ms(), lease });
         self.tell(id, Event::SendingRun(Hold { owner: other, number: 1 }));
-        self.tell(id, Event::Adopted { lost: other, lease: Lease { owner: ME, until_ms: u64::MAX } });
+        self.adopt_of(id, other)
+    }
+
+    /// What a recoverer gets of a call that this router runs, whose lease lapsed.
+    pub(crate) fn adopt_own(&self, id: ActivationId) -> LeasedCall {
+        self.adopt_of(id, ME)
+    }
+
+    fn adopt_of(&self, id: ActivationId, lost: Owner) -> LeasedCall {
+        self.tell(id, Event::Adopted { lost, lease: Lease { owner: ME, until_ms: u64::MAX } });
         let rows = lock(&self.rows);
         let row = rows.iter().find(|row| row.call.id == id).expect("it was accepted");
         let Call { leases: number, attempts, cancel_asked, .. } = row.machine;
