@@ -10,7 +10,7 @@ use triplane_model::{ActivationId, Identity, TransactionId};
 use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest, Target as Address};
 
 use crate::actions::Target;
-use crate::asynchronous::{Holding, stopped};
+use crate::asynchronous::{Holding, not_to_be_sent};
 use crate::line::{Held, Line, LineFull};
 use crate::record::{Failure, NeverStarted};
 use crate::router::Router;
@@ -64,7 +64,7 @@ pub(crate) enum Reason {
     ActionGone,
     /// The action changed while the call waited.
     ActionChanged,
-    /// The call was cancelled, or is held by somebody else by now.
+    /// The call was cancelled, or is held by somebody else by now, or this router goes away.
     Withdrawn,
 }
 
@@ -241,7 +241,7 @@ impl Router {
         let handed = tokio::select! {
             biased;
             handed = tokio::time::timeout_at(deadline, waiter.wait()) => handed,
-            () = stopped(holding) => return Err(Reason::Withdrawn.after(0)),
+            () = not_to_be_sent(holding) => return Err(Reason::Withdrawn.after(0)),
         };
         self.metrics.waiting.add(joined);
         match handed {

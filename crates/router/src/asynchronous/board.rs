@@ -44,7 +44,9 @@ pub(crate) struct Held {
     /// The number of the lease; another one when the call was taken over from ourselves.
     number: AtomicU32,
     is_stopped: AtomicBool,
-    stopped: Notify,
+    /// It is not to be sent any more, because this router goes away.
+    is_withdrawn: AtomicBool,
+    told: Notify,
 }
 
 impl Board {
@@ -86,8 +88,12 @@ impl Board {
 
     /// A call is held from now on.
     pub(crate) fn hold(&self, id: ActivationId, number: u32) -> Arc<Held> {
-        let (is_stopped, stopped) = (AtomicBool::new(false), Notify::new());
-        let held = Arc::new(Held { number: AtomicU32::new(number), is_stopped, stopped });
+        let held = Arc::new(Held {
+            number: AtomicU32::new(number),
+            is_stopped: AtomicBool::new(false),
+            is_withdrawn: AtomicBool::new(false),
+            told: Notify::new(),
+        });
         self.held().insert(id, Arc::clone(&held));
         held
     }
@@ -103,6 +109,14 @@ impl Board {
     /// A call that is held.
     pub(crate) fn find(&self, id: ActivationId) -> Option<Arc<Held>> {
         self.held().get(&id).cloned()
+    }
+
+    /// The router goes away: what was not sent is put back.
+    pub(crate) fn withdraw_all(&self) {
+        for held in self.held().values() {
+            held.is_withdrawn.store(true, Ordering::SeqCst);
+            held.told.notify_waiters();
+        }
     }
 
     /// The names of all holds.
@@ -132,18 +146,32 @@ impl Held {
     /// Its cancellation was asked for.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::SeqCst);
-        self.stopped.notify_waiters();
+        self.told.notify_waiters();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::SeqCst)
     }
 
+    /// Whether it may still be sent.
+    pub(crate) fn may_be_sent(&self) -> bool {
+        !self.is_stopped() && !self.is_withdrawn.load(Ordering::SeqCst)
+    }
+
     /// Waits until its cancellation is asked for.
     pub(crate) async fn stopped(&self) {
+        self.until(|| self.is_stopped()).await;
+    }
+
+    /// Waits until it is not to be sent any more.
+    pub(crate) async fn not_to_be_sent(&self) {
+        self.until(|| !self.may_be_sent()).await;
+    }
+
+    async fn until(&self, holds: impl Fn() -> bool) {
         loop {
-            let told = self.stopped.notified();
-            if self.is_stopped() {
+            let told = self.told.notified();
+            if holds() {
                 return;
             }
             told.await;

@@ -38,7 +38,7 @@ struct Dispatcher {
 }
 
 impl Router {
-    /// Runs queued calls until the shutdown, then lets those that run end, up to the deadline of the drain.
+    /// Runs queued calls until the shutdown, then lets those that run end, up to the deadline of the drain, and puts back the others.
     pub async fn dispatch(self: &Arc<Self>, shutdown: Shutdown) {
         let mut dispatcher = Dispatcher {
             router: Arc::clone(self),
@@ -204,8 +204,10 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for the calls that run. One that is cut off keeps its lease until that ends.
+    /// Waits for the calls that run; those that wait for a container are put back. One that is cut off keeps its lease until that
+    /// ends.
     async fn finish(&mut self) {
+        self.router.board.withdraw_all();
         let deadline = Instant::now() + self.router.settings.http.drain_time_max;
         while !self.tasks.is_empty() && Instant::now() < deadline {
             tokio::select! {

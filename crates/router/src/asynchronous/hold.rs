@@ -23,6 +23,9 @@ pub(crate) struct Holding<'a> {
 impl Holding<'_> {
     /// Notes that the call is about to be sent.
     pub(crate) async fn about_to_send(&self) -> Result<(), Reason> {
+        if !self.held.may_be_sent() {
+            return Err(Reason::Withdrawn);
+        }
         match self.queue.running(self.id, self.held.number()).await {
             Ok(Noted::Noted) => {}
             Ok(Noted::NotHeld) => return Err(Reason::Withdrawn),
@@ -43,10 +46,10 @@ impl Holding<'_> {
     }
 }
 
-/// Waits until the cancellation of a call is asked for; calls that clients wait for are not cancelled.
-pub(crate) async fn stopped(holding: Option<&Holding<'_>>) {
+/// Waits until a call is not to be sent any more; calls that clients wait for always are.
+pub(crate) async fn not_to_be_sent(holding: Option<&Holding<'_>>) {
     match holding {
-        Some(holding) => holding.stopped().await,
+        Some(holding) => holding.held.not_to_be_sent().await,
         None => std::future::pending().await,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use triplane_core::asynchronous::Final;
+use triplane_core::asynchronous::{Final, State};
 use triplane_core::pool::message::{Delta, Refusal, RefusalReason};
 use triplane_model::Status;
 
@@ -169,4 +169,17 @@ async fn a_shutdown_lets_queued_calls_that_run_end() {
     world.containers.gate.open();
     tokio::time::timeout(crate::world::PATIENCE, dispatcher).await.expect("it ends").unwrap();
     assert_eq!(world.queue.over().len(), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_puts_queued_calls_back_that_wait_for_a_container() {
+    let world = World::new().await;
+    let (router, shutdown) = (world.router.clone(), world.shutdown.clone());
+    let dispatcher = tokio::spawn(async move { router.dispatch(shutdown).await });
+    let id = world.post(CALL, "").await.id();
+    world.until_waiting(1).await;
+    world.shutdown.trigger();
+    dispatcher.await.unwrap();
+    assert!(matches!(world.queue.state_of(id), State::Accepted { .. }));
+    assert_eq!(world.containers.request_count(), 0);
 }
