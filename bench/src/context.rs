@@ -29,6 +29,8 @@ pub(crate) struct Context {
     /// `Authorization` of the guest.
     pub(crate) authorization: String,
     runtime: tokio::runtime::Runtime,
+    /// Of this thread alone.
+    here: tokio::runtime::Runtime,
 }
 
 /// A server with a data directory that ends with it. The order of the fields is the order of their ends.
@@ -51,12 +53,18 @@ impl Context {
             slot,
             authorization: triplane_testkit::client::basic(GUEST),
             runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?,
+            here: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         })
     }
 
     /// Waits for a future.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
+    }
+
+    /// Waits for a future, and runs what it spawns, on this thread: what it sends together is received together.
+    pub(crate) fn block_on_here<T>(&self, future: impl Future<Output = T>) -> T {
+        self.here.block_on(future)
     }
 
     /// Lets time pass, where the passing of time is what is measured.
@@ -73,7 +81,12 @@ impl Context {
 
     /// Starts a server with an empty data directory.
     pub(crate) fn start(&self) -> Subject {
-        let directory = TempDir::new("bench");
+        self.start_in(&std::env::temp_dir())
+    }
+
+    /// The same with its data in a directory below this one.
+    pub(crate) fn start_in(&self, parent: &Path) -> Subject {
+        let directory = TempDir::new_in(parent, "bench");
         let server = self.block_on(self.settings(&directory).start());
         Subject { server, _directory: directory }
     }

@@ -4,6 +4,7 @@
 //! rounds, so that a machine that becomes slower for a while does not favour anybody. Results go to
 //! `bench/results/NAME.json` and to a table. Only loopback addresses are used.
 
+mod asynchronous;
 mod bare_platform;
 mod baseline;
 mod blocking;
@@ -14,6 +15,7 @@ mod idle;
 mod languages;
 mod latency;
 mod launcher;
+mod queue;
 mod relay;
 mod report;
 mod sandbox;
@@ -80,6 +82,9 @@ struct RunOptions {
     /// How long one turn of the load generator takes, in seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u32,
+    /// How many calls wait in the full queue of `async`.
+    #[arg(long, default_value_t = 1_000_000)]
+    calls: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -96,6 +101,8 @@ enum Name {
     Sandbox,
     /// Warm calls of each language at the runtime's socket.
     Languages,
+    /// Accepts and starts of calls that are not waited for, and a queue that is full of them.
+    Async,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -121,6 +128,7 @@ fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             Name::Idle => ("idle", idle::run(&context)?),
             Name::Sandbox => ("sandbox", sandbox::run(&context)?),
             Name::Languages => ("languages", languages::run(&context)?),
+            Name::Async => ("async", asynchronous::run(&context, options.calls)?),
         };
         missed += report::publish(&options.results, name, &measurements)?;
     }

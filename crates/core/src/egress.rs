@@ -128,6 +128,14 @@ impl Egress {
         allowed && !any(&NEVER)
     }
 
+    /// Whether an address is reached that was looked up under a name.
+    #[must_use]
+    pub fn allows_looked_up(&self, name: &str, address: Ipv4Addr, port: u16) -> bool {
+        let any = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
+        let is_named = self.entries().iter().any(|entry| entry.names(name) && entry.ports.contains(port));
+        self.allows_address(address, port) || (is_named && !any(&PRIVATE) && !any(&NEVER))
+    }
+
     /// The ranges of ports that some name opens, each once; addresses are kept for each of them.
     #[must_use]
     pub fn named_ports(&self) -> Vec<Ports> {
@@ -369,6 +377,18 @@ mod tests {
         }
         assert!(Egress::All.allows_name("example.com"));
         assert!(!Egress::None.allows_address(address("192.0.2.1"), 80) && !Egress::None.allows_name("a.b"));
+    }
+
+    #[test]
+    fn a_name_on_the_list_leads_to_public_addresses_only() {
+        let list = list(&["example.com:443", "10.0.0.0/8"]);
+        let reaches = |name, to, port| list.allows_looked_up(name, address(to), port);
+        assert!(reaches("example.com", "192.0.2.1", 443));
+        assert!(!reaches("example.com", "192.0.2.1", 80) && !reaches("example.org", "192.0.2.1", 443));
+        assert!(!reaches("example.com", "192.168.0.1", 443) && !reaches("example.com", "127.0.0.1", 443));
+        assert!(reaches("example.org", "10.0.0.1", 443), "the list says so");
+        assert!(Egress::All.allows_looked_up("example.com", address("192.0.2.1"), 443));
+        assert!(!Egress::All.allows_looked_up("example.com", address("10.0.0.1"), 443));
     }
 
     #[test]

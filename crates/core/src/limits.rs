@@ -66,7 +66,7 @@ impl InFlight {
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < limit).then_some(count + 1));
         match admitted {
-            Ok(_) => Ok(InFlightGuard(Arc::clone(self))),
+            Ok(_) => Ok(InFlightGuard { in_flight: Arc::clone(self), calls: 1 }),
             Err(count) => Err(Exceeded { count, allowed: limit }),
         }
     }
@@ -78,13 +78,42 @@ impl InFlight {
     }
 }
 
-/// A call in flight; it is over when this is dropped.
+/// Calls in flight, one at first; they are over when this is dropped.
 #[derive(Debug)]
-pub struct InFlightGuard(Arc<InFlight>);
+pub struct InFlightGuard {
+    in_flight: Arc<InFlight>,
+    calls: u64,
+}
+
+impl InFlightGuard {
+    /// Takes over the calls of another guard; gives it back if they are counted elsewhere.
+    ///
+    /// # Errors
+    /// The other is of another namespace, or of an earlier one of that name.
+    pub fn join(&mut self, mut other: Self) -> Result<(), Self> {
+        if !Arc::ptr_eq(&self.in_flight, &other.in_flight) {
+            return Err(other);
+        }
+        self.calls += std::mem::take(&mut other.calls);
+        Ok(())
+    }
+
+    /// A guard of one of its calls.
+    pub fn part(&mut self) -> Option<Self> {
+        self.calls = self.calls.checked_sub(1)?;
+        Some(Self { in_flight: Arc::clone(&self.in_flight), calls: 1 })
+    }
+
+    /// For how many calls it stands.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+}
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.0.fetch_sub(self.calls, Ordering::Relaxed);
     }
 }
 
@@ -146,5 +175,19 @@ mod tests {
         drop(first);
         assert!(in_flight.admit(2).is_ok());
         assert_eq!(in_flight.count(), 1);
+    }
+
+    #[test]
+    fn a_guard_stands_for_many_calls_and_gives_single_ones_away() {
+        let in_flight = Arc::new(InFlight::default());
+        let mut many = in_flight.admit(3).unwrap();
+        many.join(in_flight.admit(3).unwrap()).unwrap();
+        assert_eq!((many.calls(), in_flight.count()), (2, 2));
+        drop(many.part().unwrap());
+        assert_eq!((many.calls(), in_flight.count()), (1, 1));
+        let other = Arc::new(InFlight::default());
+        assert!(many.join(other.admit(1).unwrap()).is_err(), "another namespace's");
+        assert!(many.part().is_some() && many.part().is_none());
+        assert_eq!((in_flight.count(), other.count()), (0, 0));
     }
 }

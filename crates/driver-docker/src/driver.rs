@@ -13,6 +13,7 @@ use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
+use triplane_model::ActivationId;
 use triplane_model::image::ImageName;
 use triplane_model::runtimes::BLACKBOX;
 use triplane_proxy::runtime::{HttpCode, HttpFault, HttpRuntime, Sandbox};
@@ -116,6 +117,13 @@ impl Docker {
         match self.inner.held.proxy(request.target.container) {
             Some(proxy) => proxy.run(request),
             None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
+        }
+    }
+
+    /// Stops a call on a container of this engine, because its answer is not wanted any more.
+    pub fn cancel(&self, container: ContainerId, id: ActivationId) {
+        if let Some(proxy) = self.inner.held.proxy(container) {
+            proxy.cancel(id);
         }
     }
 

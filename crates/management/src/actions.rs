@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use bytes::Bytes;
 use serde_json::json;
 use tokio::time::timeout;
+use triplane_core::asynchronous::Policy;
 use triplane_model::action::{ActionPut, exec_undefined};
 use triplane_model::runtimes::{Kinds, Runtimes};
 use triplane_model::{Action, ApiError, CodeHash, FullName, Identity};
@@ -129,6 +130,7 @@ impl Put {
     async fn create(self, app: &App, name: FullName) -> Result<Written, Failure> {
         let (hash, code) = self.code.ok_or_else(exec_undefined)?;
         let action = self.fields.create(name, hash, &app.settings.limits, now_ms())?;
+        check_policy(&action)?;
         write(app, action, Some(code), Expected::Absent).await
     }
 
@@ -142,6 +144,7 @@ impl Put {
         let expected = Expected::Revision(known.revision);
         let fields = self.fields;
         let action = off_thread(bytes, move || fields.update(&known, hash, now_ms())).await?;
+        check_policy(&action)?;
         write(app, action, code, expected).await
     }
 }
@@ -175,6 +178,12 @@ fn check_instances(put: &ActionPut, identity: &Identity) -> Result<(), ApiError>
         )),
         _ => Ok(()),
     }
+}
+
+/// What annotations say about asynchronous calls is found to be wrong when they are written, not when a call fails.
+fn check_policy(action: &Action) -> Result<(), ApiError> {
+    Policy::of_annotations(&action.annotations).map_err(|error| ApiError::new(400, error.to_string()))?;
+    Ok(())
 }
 
 async fn stored(app: &App, name: FullName) -> Result<Option<Action>, StoreError> {

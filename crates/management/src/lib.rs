@@ -15,8 +15,10 @@ mod activations;
 mod admin;
 mod answer;
 mod app;
+mod asynchronous;
 mod body;
 mod caller;
+mod calls;
 mod code;
 mod documents;
 mod info;
@@ -26,6 +28,7 @@ mod query;
 mod retention;
 mod routes;
 mod settings;
+mod sign;
 pub mod subjects;
 
 use std::future::Future;
@@ -42,8 +45,9 @@ use triplane_net::Body;
 use triplane_store::StoreError;
 
 use crate::app::{App, Shared};
-pub use crate::ports::{Flush, Ports, Propagation};
+pub use crate::ports::{Dispatch, Flush, Ports, Propagation};
 pub use crate::settings::{AdminToken, Bodies, Retention, Settings};
+pub use crate::sign::CallbackKey;
 
 /// The management plane. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -96,6 +100,15 @@ impl Management {
     /// When the store does not answer.
     pub async fn owner(&self, namespace: EntityName) -> Result<Option<Identity>, StoreError> {
         self.app.ports.entities.owner(namespace).await
+    }
+
+    /// What signs the callbacks of a namespace.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn callback_key(&self, namespace: EntityName) -> Result<Option<CallbackKey>, StoreError> {
+        let owner = self.app.ports.entities.owner(namespace).await?;
+        Ok(owner.map(|owner| sign::callback_key(&owner.credential)))
     }
 
     /// An action.

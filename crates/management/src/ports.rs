@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use triplane_model::ActivationId;
+use triplane_store::calls::Calls;
 use triplane_store::{Activations, Change, Entities};
 
 /// How changes reach the routers.
@@ -21,6 +23,14 @@ pub trait Flush: Send + Sync + Debug + 'static {
     fn flush(&self) -> BoxFuture<'static, ()>;
 }
 
+/// The dispatchers of asynchronous calls.
+pub trait Dispatch: Send + Sync + Debug + 'static {
+    /// The cancellation of a call was asked for: who runs it is to stop it.
+    fn stop(&self, id: ActivationId);
+    /// Calls may have become due.
+    fn changed(&self);
+}
+
 /// Everything that the management plane needs of others.
 #[derive(Clone, Debug)]
 pub struct Ports {
@@ -28,6 +38,10 @@ pub struct Ports {
     pub entities: Arc<dyn Entities>,
     /// Activation records.
     pub activations: Arc<dyn Activations>,
+    /// The queue of asynchronous calls.
+    pub calls: Arc<dyn Calls>,
+    /// Who runs them.
+    pub dispatch: Arc<dyn Dispatch>,
     /// How changes reach the routers.
     pub propagation: Arc<dyn Propagation>,
     /// How records reach the store.

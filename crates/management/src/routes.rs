@@ -2,11 +2,11 @@
 
 use axum::Router;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::answer::{self, Failure};
 use crate::app::App;
-use crate::{actions, activations, admin, info, later};
+use crate::{actions, activations, admin, asynchronous, info, later};
 
 const GET: &str = "GET";
 const ENTITY: &str = "GET, PUT, DELETE, POST";
@@ -26,6 +26,7 @@ pub(crate) fn public(app: App) -> Router {
     let router = list(router, "packages", || get(later::packages));
     let router = list(router, "triggers", || get(later::triggers));
     let router = list(router, "rules", || get(later::rules));
+    let router = calls(router, &under("async"));
     let action = || get(actions::get).put(actions::put).delete(actions::delete).post(actions::post);
     router
         .route(&under("actions/{name}"), only(ENTITY, action()))
@@ -45,13 +46,27 @@ pub(crate) fn public(app: App) -> Router {
 /// The admin API.
 pub(crate) fn admin(app: App) -> Router {
     let user = || get(admin::get).delete(admin::delete);
-    Router::new()
-        .route("/admin/v1/users", only("POST", axum::routing::post(admin::create)))
+    calls(Router::new(), "/admin/async")
+        .route("/admin/v1/users", only("POST", post(admin::create)))
         .route("/admin/v1/users/{subject}", only("GET, DELETE", user()))
-        .route("/admin/v1/users/{subject}/block", only("POST", axum::routing::post(admin::block)))
-        .route("/admin/v1/users/{subject}/unblock", only("POST", axum::routing::post(admin::unblock)))
+        .route("/admin/v1/users/{subject}/block", only("POST", post(admin::block)))
+        .route("/admin/v1/users/{subject}/unblock", only("POST", post(admin::unblock)))
         .fallback(no_route)
         .with_state(app)
+}
+
+/// Asynchronous calls, for their owner or for the operator.
+fn calls(router: Router<App>, path: &str) -> Router<App> {
+    let below = |rest: &str| format!("{path}/{rest}");
+    let one = || get(asynchronous::get).delete(asynchronous::cancel);
+    router
+        .route(path, only("GET, DELETE", get(asynchronous::list).delete(asynchronous::purge)))
+        .route(&below("summary"), only(GET, get(asynchronous::summary)))
+        .route(&below("callback-key"), only(GET, get(asynchronous::callback_key)))
+        .route(&below("redrive"), only("POST", post(asynchronous::redrive_all)))
+        .route(&below("{id}"), only("GET, DELETE", one()))
+        .route(&below("{id}/retry"), only("POST", post(asynchronous::retry)))
+        .route(&below("{id}/redrive"), only("POST", post(asynchronous::redrive)))
 }
 
 fn under(path: &str) -> String {

@@ -176,6 +176,10 @@ pub mod text {
     pub const NO_RESOURCES: &str = "Failed to provision resources to run the action.";
     /// The action was deleted between acceptance and run.
     pub const ACTION_GONE: &str = "Action could not be found or may have been deleted.";
+    /// The call was cancelled before its end (ours; OpenWhisk cancels nothing).
+    pub const CANCELLED: &str = "The call was cancelled.";
+    /// The call was too old to be started (ours; OpenWhisk starts whatever it accepted).
+    pub const EXPIRED: &str = "The call expired before it was started.";
     /// The last log line of a run that failed.
     pub const LOGS_MIGHT_BE_MISSING: &str =
         "The action did not initialize or run as expected. Log data might be missing.";

@@ -20,6 +20,14 @@ impl ActivationId {
         Self(bits)
     }
 
+    /// An id of 48 bits of time in milliseconds, then 80 of the random ones, as in a UUID of version 7 (RFC 9562, 5.7) but for its
+    /// version bits. Ids that grow with time are appended to the store's index; random ones would touch a page each.
+    #[must_use]
+    pub fn timed(epoch_ms: u64, random: u128) -> Self {
+        const RANDOM_BITS: u32 = 80;
+        Self((u128::from(epoch_ms) << RANDOM_BITS) | (random >> (u128::BITS - RANDOM_BITS)))
+    }
+
     /// The 128 bits.
     #[must_use]
     pub fn bits(self) -> u128 {

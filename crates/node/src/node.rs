@@ -15,8 +15,8 @@ use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
-use triplane_model::CodeHash;
 use triplane_model::runtimes::Runtimes;
+use triplane_model::{ActivationId, CodeHash};
 use triplane_proxy::runtime::{CodeMount, Runtime};
 use triplane_proxy::{Proxy, Shared};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
@@ -167,6 +167,13 @@ impl Node {
         match self.inner.held.proxy(request.target.container) {
             Some(proxy) => proxy.run(request),
             None => std::future::ready(RunReply::NotStarted(NotStarted::Closed)).boxed(),
+        }
+    }
+
+    /// Stops a call on a container of this node, because its answer is not wanted any more.
+    pub fn cancel(&self, container: ContainerId, id: ActivationId) {
+        if let Some(proxy) = self.inner.held.proxy(container) {
+            proxy.cancel(id);
         }
     }
 

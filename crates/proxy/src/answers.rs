@@ -88,10 +88,10 @@ impl Container {
         self.lock().phase == Phase::Initialising
     }
 
-    /// Calls beyond their time limit, with their streams (0 for init), and when the next one will be.
+    /// Calls beyond their time limit or cancelled, with their streams (0 for init), and when the next one will be.
     pub(crate) fn overdue(&self) -> (Vec<(u32, Call)>, Option<Instant>) {
         let now = Instant::now();
-        let late = |call: &Call| now.duration_since(call.started) >= self.timeout;
+        let late = |call: &Call| call.cancelled || now.duration_since(call.started) >= self.timeout;
         let mut state = self.lock();
         let init = state.initialising.take_if(|call| late(call)).map(|call| (0, call));
         let runs = state.running.extract_if(|_, call| late(call));
@@ -121,8 +121,11 @@ impl Container {
         }
     }
 
-    /// What the record of a call says that took too long.
-    pub(crate) fn outcome_of_late(&self, stream: u32) -> Outcome {
+    /// What the record of a call says that took too long or was cancelled.
+    pub(crate) fn outcome_of_late(&self, stream: u32, call: &Call) -> Outcome {
+        if call.cancelled {
+            return Outcome::whisk_error(text::CANCELLED);
+        }
         let limit_ms = self.spec.action.limits.timeout_ms;
         let text = if stream == 0 { text::init_timed_out(limit_ms) } else { text::timed_out(limit_ms) };
         Outcome::timed_out(&text)
@@ -161,7 +164,8 @@ impl Container {
         let reusable = self.lock().phase != Phase::Retired;
         let (record, service_us) = (Bytes::from(record), micros(took));
         let result = record.slice(result);
-        let finished = Finished { status: outcome.status, result, record, service_us, reusable };
+        let Outcome { status, timed_out, .. } = *outcome;
+        let finished = Finished { status, timed_out, result, record, service_us, reusable };
         // The first call of a process is slower than those to come.
         let is_typical = reusable && call.init.is_none();
         self.leave(is_typical.then_some(service_us), || call.answer(RunReply::Done(finished)));

@@ -85,6 +85,10 @@ impl Container {
 
     /// Sends a call that has a permit to the initialised runtime; answers its stream if it was sent.
     pub(crate) fn send(&self, mut call: Call) -> Option<u32> {
+        if call.cancelled {
+            self.give_back(call, RunReply::Busy { retry_after_ms: 0 });
+            return None;
+        }
         call.begin();
         // 0 is the launcher's own; a stream is free again long before the counter comes round.
         let stream = self.next_stream.fetch_add(1, Ordering::Relaxed).max(1);

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use triplane_core::gate::Gate;
 use triplane_core::id::{ContainerId, Secret};
 use triplane_core::pool::message::ContainerSpec;
-use triplane_model::Revision;
+use triplane_model::{ActivationId, Revision};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::link::Link;
@@ -104,11 +104,23 @@ pub(crate) struct Call {
     pub(crate) start_ms: u64,
     /// The same moment.
     pub(crate) started: Instant,
+    /// Nobody wants its answer any more.
+    pub(crate) cancelled: bool,
 }
 
 impl Call {
     pub(crate) fn new(request: RunRequest, reply: oneshot::Sender<RunReply>) -> Self {
-        Self { request, reply, wait_ms: None, init: None, noted: None, start_ms: 0, started: Instant::now() }
+        let started = Instant::now();
+        Self {
+            request,
+            reply,
+            wait_ms: None,
+            init: None,
+            noted: None,
+            start_ms: 0,
+            started,
+            cancelled: false,
+        }
     }
 
     /// Init or run begins now.
@@ -192,6 +204,19 @@ impl Container {
         if kill {
             self.sandbox.kill();
         }
+    }
+
+    /// Ends a call whose answer nobody wants any more: one that was sent as if it were late, one that was not goes back.
+    pub(crate) fn cancel(&self, id: ActivationId) {
+        let mut state = self.lock();
+        let State { initialising, awaiting_init, running, queued, .. } = &mut *state;
+        let sent = initialising.iter_mut().chain(running.values_mut());
+        let unsent = awaiting_init.iter_mut().chain(queued);
+        let Some(call) = sent.chain(unsent).find(|call| call.request.activation_id == id) else { return };
+        call.cancelled = true;
+        drop(state);
+        self.signal.arm.store(true, Ordering::Release);
+        self.signal.waker.wake();
     }
 
     /// Kills the container because the platform wants so.

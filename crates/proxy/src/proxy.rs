@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use triplane_core::id::{ContainerId, Secret};
 use triplane_core::pool::message::ContainerSpec;
+use triplane_model::ActivationId;
 use triplane_wire::run::{NotStarted, RunReply, RunRequest, Target};
 
 use crate::container::Container;
@@ -108,6 +109,12 @@ impl Proxy {
         let answer = self.inner.run(request);
         // The sender is dropped without an answer only when the runtime of tokio ends.
         async move { answer.await.unwrap_or(RunReply::NotStarted(NotStarted::Closed)) }.boxed()
+    }
+
+    /// Stops a call that is here, because its answer is not wanted any more: a run is killed as at its time limit, and its
+    /// record says why; a call that was not sent is answered [`RunReply::Busy`].
+    pub fn cancel(&self, id: ActivationId) {
+        self.inner.cancel(id);
     }
 
     /// Closes unless a call is in flight or waits, or one was served within the last `idle_ms`; says whether it is

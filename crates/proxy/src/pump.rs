@@ -388,7 +388,7 @@ impl Pump {
             self.drain_pipes();
         }
         for (stream, call) in late {
-            let outcome = self.container.outcome_of_late(stream);
+            let outcome = self.container.outcome_of_late(stream, &call);
             self.conclude(call, stream, Ending::Known(outcome));
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use triplane_core::asynchronous::Policy;
 use triplane_core::id::ActionKey;
 use triplane_core::pool::message::ContainerSpec;
 use triplane_model::{Action, ApiError, EntityName, FullName, Merge, Merged, Revision};
@@ -32,6 +33,8 @@ pub(crate) struct Target {
     own: Arc<Line>,
     merge: Merge,
     without_payload: Bytes,
+    /// What its annotations ask for asynchronous calls.
+    pub(crate) policy: Policy,
 }
 
 impl Target {
@@ -41,7 +44,8 @@ impl Target {
         let merge = Merge::new(&action.parameters, |key| is_locked && is_set(key));
         let own = line(&action, &action.name.namespace, lines);
         let without_payload = Bytes::copy_from_slice(merge.without_payload());
-        Self { action, own, merge, without_payload }
+        let policy = policy(&action);
+        Self { action, own, merge, without_payload, policy }
     }
 
     /// The waiting line of a namespace's calls.
@@ -60,6 +64,14 @@ impl Target {
             Merged::Both(object) => object.into(),
         })
     }
+}
+
+/// Annotations are checked when they are written; wrong ones are older than the check.
+fn policy(action: &Action) -> Policy {
+    Policy::of_annotations(&action.annotations).unwrap_or_else(|error| {
+        tracing::warn!(action = %action.name, %error, "annotations are no policy, the default is used");
+        Policy::default()
+    })
 }
 
 fn line(action: &Arc<Action>, namespace: &EntityName, lines: &Lines) -> Arc<Line> {

@@ -13,10 +13,10 @@ use triplane_model::{ActivationId, ApiError, FullName, TransactionId};
 use triplane_net::{Body, BodyError};
 use triplane_wire::run::Finished;
 
+use crate::asynchronous::{Wish, is_preferred};
 use crate::clock::epoch_ms;
 use crate::detached::Detached;
 use crate::identity::Known;
-use crate::ports::QueuedCall;
 use crate::query::Query;
 use crate::record::result;
 use crate::route::ActionPath;
@@ -71,10 +71,13 @@ impl Router {
         let payload =
             payload::read(&parts.headers, body, limits.payload_bytes_max, self.settings.body_time_max)
                 .await?;
+        // What is asked of an asynchronous call is read of the body as it came.
+        let is_waited_for = entered.query.is_blocking && !is_preferred(&parts.headers);
+        let wish = (!is_waited_for).then(|| Wish::of(&parts.headers, &payload));
         let call = self.prepare(&entered, payload, parts, transaction_id, arrived_ms).await?;
-        match entered.query.is_blocking {
-            true => self.run_and_wait(call, entered.guard, entered.query).await,
-            false => self.enqueue(call, entered.guard).await,
+        match wish {
+            None => self.run_and_wait(call, entered.guard, entered.query).await,
+            Some(wish) => self.enqueue(call, entered.guard, wish?).await,
         }
     }
 
@@ -116,6 +119,7 @@ impl Router {
             target,
             arrived_ms,
             traceparent: trace::traceparent(&parts.headers),
+            cause: None,
         })
     }
 
@@ -155,40 +159,6 @@ impl Router {
         };
         drop(guard);
         ended
-    }
-
-    /// Non-blocking: 202 means that the call is stored.
-    async fn enqueue(self: &Arc<Self>, call: Call, guard: InFlightGuard) -> Result<Response<Body>, ApiError> {
-        let id = call.id;
-        let transaction_id = call.transaction_id.clone();
-        let queued = QueuedCall {
-            id,
-            namespace: call.caller.namespace.clone(),
-            action: call.target.action.name.clone(),
-            payload: call.parameters,
-            transaction_id: call.transaction_id.as_str().to_owned(),
-            traceparent: call.traceparent,
-            accepted_ms: call.arrived_ms,
-        };
-        let router = Arc::clone(self);
-        let stored = Detached::new(async move {
-            // Before it is stored: a dispatcher may lease it at once.
-            router.accepted.keep(id, guard);
-            let stored = router.ports.queue.accept(queued).await;
-            match &stored {
-                Ok(()) => router.accepted.notice.notify_one(),
-                Err(_) => drop(router.accepted.take(id)),
-            }
-            stored
-        });
-        match stored.await {
-            Ok(()) => Ok(reply::accepted(id)),
-            Err(error) => {
-                let transaction = transaction_id.as_str();
-                tracing::error!(activation = %id, transaction, %error, "call could not be stored");
-                Err(overloaded(1000))
-            }
-        }
     }
 }
 

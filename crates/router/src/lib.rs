@@ -8,13 +8,12 @@
 //! It never parses a payload beyond its top-level keys, never waits without a deadline, and never chooses a container
 //! that another router owns.
 
-mod accepted;
 mod actions;
 mod admission;
+mod asynchronous;
 mod cache;
 mod clock;
 mod detached;
-mod dispatch;
 mod drain;
 mod identity;
 mod invocation;
@@ -37,6 +36,7 @@ mod trace;
 mod uplink;
 mod watch;
 
+pub use asynchronous::{Found, Ran};
 pub use metrics::Metrics;
 pub use pool::Followed;
 pub use router::{Ports, Router};

@@ -3,7 +3,12 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use triplane_core::asynchronous::{
+    Destination, Failure, Final, IdempotencyKey, LaneDepth, Pick, Policy, Stop,
+};
+use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{Action, ActivationId, Credential, EntityName, FullName, Identity};
 use triplane_wire::run::{RunReply, RunRequest};
@@ -30,6 +35,8 @@ pub trait Directory: Send + Sync + Debug + 'static {
 pub trait Upstream: Send + Sync + Debug + 'static {
     /// Runs a call. The run goes on when the future is dropped: a permit belongs to the run.
     fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply>;
+    /// Stops a call, whose answer is not wanted any more: its run is killed, and answered as every other.
+    fn cancel(&self, container: ContainerId, id: ActivationId);
 }
 
 /// A call that is to be stored before its 202, or was leased from the queue.
@@ -39,32 +46,145 @@ pub struct QueuedCall {
     pub id: ActivationId,
     /// The namespace of the caller.
     pub namespace: EntityName,
-    /// The action.
-    pub action: FullName,
-    /// The merged parameters.
-    pub payload: bytes::Bytes,
+    /// The action, or the receiver of a callback.
+    pub target: Destination,
+    /// The merged parameters, or the body of a callback.
+    pub payload: Bytes,
     /// The id of the request.
     pub transaction_id: String,
     /// W3C trace context.
     pub traceparent: Option<String>,
     /// When it was accepted, epoch milliseconds.
     pub accepted_ms: u64,
+    /// What shall become of it.
+    pub policy: Policy,
+    /// Calls of the namespace with the same key are started in order, one at a time.
+    pub partition: Option<String>,
+    /// What makes it the repetition of an earlier call; only when it is accepted.
+    pub idempotency: Option<Idempotency>,
+    /// The call whose destination it is.
+    pub cause: Option<ActivationId>,
+    /// How many destinations it is away from a request.
+    pub hops: u32,
 }
 
-/// The durable queue of asynchronous calls.
+/// What makes a call the repetition of an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The client's key.
+    pub key: IdempotencyKey,
+    /// A hash of the parameters as they came.
+    pub fingerprint: [u8; 32],
+}
+
+/// What became of a call that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is stored.
+    Stored,
+    /// It repeats this call; nothing was stored.
+    Before(ActivationId),
+}
+
+/// Why a call was not stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotAccepted {
+    /// The queue is full: a retry is safe, later.
+    #[error("{0}")]
+    Full(String),
+    /// Its idempotency key belongs to a call with other parameters: the client's fault.
+    #[error("the idempotency key was used for a call with other parameters; use a new key")]
+    KeyReused,
+    /// The queue does not answer: it may have been stored.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// A call that this router holds.
+#[derive(Clone, Debug)]
+pub struct LeasedCall {
+    /// The call.
+    pub call: QueuedCall,
+    /// Which lease on it this is; named in each note, so that a late one changes nothing.
+    pub number: u32,
+    /// How often it was, or may have been, sent.
+    pub attempts: u32,
+    /// Someone asked for its cancellation.
+    pub cancel_asked: bool,
+    /// How the last attempt failed, if there was one.
+    pub last_failure: Option<Failure>,
+}
+
+/// The end of a call.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// How it is over.
+    pub state: Final,
+    /// How the last attempt failed, if it did.
+    pub failure: Option<Failure>,
+    /// When, epoch milliseconds.
+    pub ended_ms: u64,
+    /// The calls that tell of it, accepted with it or not at all.
+    pub destinations: Vec<QueuedCall>,
+}
+
+/// What became of a note about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is noted.
+    Noted,
+    /// Not noted: the call is not held under that number any more, or someone asked for its cancellation.
+    NotHeld,
+}
+
+/// The durable queue of asynchronous calls (`docs/async.md`).
 pub trait Queue: Send + Sync + Debug + 'static {
     /// Stores a call; when this returns it survives power loss.
-    fn accept(&self, call: QueuedCall) -> Future<()>;
-    /// Leases due calls for this router.
-    fn lease(&self, limit: usize) -> Future<Vec<QueuedCall>>;
+    fn accept(&self, call: QueuedCall) -> BoxFuture<'static, Result<Accepted, NotAccepted>>;
+    /// Lanes with calls that may be leased now, those that this router is to prefer first.
+    fn lanes(&self, limit: usize) -> Future<Vec<LaneDepth>>;
+    /// Leases the first calls of lanes.
+    fn lease(&self, picks: Vec<Pick<EntityName, Destination>>) -> Future<Vec<LeasedCall>>;
+    /// Extends leases; answers the calls that are to be stopped.
+    fn renew(&self, holds: Vec<(ActivationId, u32)>) -> Future<Vec<Stop>>;
     /// Notes that a leased call is about to be sent.
-    fn running(&self, id: ActivationId) -> Future<()>;
-    /// Puts a leased call back, to be started again after a while.
-    fn release(&self, id: ActivationId, after_ms: u64) -> Future<()>;
-    /// Removes a call whose record is spooled.
-    fn done(&self, id: ActivationId) -> Future<()>;
-    /// Extends the leases of calls that are held or running.
-    fn renew(&self, ids: Vec<ActivationId>) -> Future<()>;
+    fn running(&self, id: ActivationId, number: u32) -> Future<Noted>;
+    /// Puts a call back that did not start, not to be leased before a time in epoch milliseconds.
+    fn release(&self, id: ActivationId, number: u32, due_ms: u64) -> Future<Noted>;
+    /// Puts a call back whose attempt failed.
+    fn retry(&self, id: ActivationId, number: u32, failure: Failure, due_ms: u64) -> Future<Noted>;
+    /// Ends a call whose record is spooled.
+    fn finish(&self, id: ActivationId, number: u32, end: End) -> Future<Noted>;
+}
+
+/// What is posted to the receiver of a callback.
+#[derive(Clone, Debug)]
+pub struct Callback {
+    /// In whose name; its key signs.
+    pub namespace: EntityName,
+    /// Where to.
+    pub address: String,
+    /// The id of the call that delivers: receivers drop doubles by it.
+    pub id: ActivationId,
+    /// What.
+    pub body: Bytes,
+}
+
+/// What the receiver of a callback said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The status; nothing when there was no answer.
+    pub status: Option<u16>,
+    /// When it wants to be asked again, milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// Why there was no answer, or what of it matters, for the record.
+    pub text: String,
+}
+
+/// How callbacks get to their receivers.
+pub trait Callbacks: Send + Sync + Debug + 'static {
+    /// Posts a callback, signed; ends in bounded time.
+    fn deliver(&self, callback: Callback) -> BoxFuture<'static, Answered>;
 }
 
 /// Where the records go of activations that never started.

@@ -7,6 +7,7 @@ use triplane_model::{
 };
 
 use crate::clock::epoch_ms;
+use crate::ports::Answered;
 
 /// Why an activation never started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +16,25 @@ pub(crate) enum Failure {
     NoResources,
     /// The action, or its namespace, was deleted after the call was accepted.
     ActionGone,
+    /// It was too old to be started.
+    Expired,
+    /// Someone asked for its cancellation.
+    Cancelled,
+    /// Its last attempt was lost, and with it what became of it.
+    Lost,
 }
 
+/// What the record of a call says whose last attempt was lost without a record of its own.
+const LOST: &str = "the last attempt of the call was lost; the action was not run again";
+
 impl Failure {
-    fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::NoResources => text::NO_RESOURCES,
             Self::ActionGone => text::ACTION_GONE,
+            Self::Expired => text::EXPIRED,
+            Self::Cancelled => text::CANCELLED,
+            Self::Lost => LOST,
         }
     }
 }
@@ -37,11 +50,33 @@ pub(crate) struct NeverStarted<'a> {
     pub(crate) action: Option<&'a Action>,
     /// When the request arrived, epoch milliseconds.
     pub(crate) arrived_ms: u64,
+    /// The activation that caused it.
+    pub(crate) cause: Option<ActivationId>,
+    /// Of a call that may have several: those that there were.
+    pub(crate) attempts: Option<Vec<ActivationId>>,
 }
 
 impl NeverStarted<'_> {
     /// The record: a failure of the platform.
     pub(crate) fn entry(&self, failure: Failure) -> ActivationEntry {
+        self.says(Response::error(Status::WhiskError, failure.text()), self.annotations(epoch_ms()))
+    }
+
+    /// The record of a callback: what its receiver said. What the receiver refuses is the fault of who named it.
+    pub(crate) fn delivered(&self, answered: &Answered, is_success: bool, attempts: u32) -> ActivationEntry {
+        let result = serde_json::value::to_raw_value(&json!({ "status": answered.status }));
+        let response = match (is_success, result) {
+            (true, Ok(result)) => Response::new(Status::Success, result),
+            _ => Response::error(Status::ApplicationError, &answered.text),
+        };
+        let mut annotations = self.annotations(epoch_ms());
+        if let Ok(count) = serde_json::value::to_raw_value(&attempts) {
+            annotations.set(ATTEMPTS, count);
+        }
+        self.says(response, annotations)
+    }
+
+    fn says(&self, response: Response, annotations: Parameters) -> ActivationEntry {
         let now_ms = epoch_ms();
         let record = ActivationRecord {
             namespace: self.namespace.clone(),
@@ -49,13 +84,13 @@ impl NeverStarted<'_> {
             version: self.action.map_or(Version::FIRST, |action| action.version),
             subject: self.subject.to_owned(),
             activation_id: self.id,
-            cause: None,
+            cause: self.cause,
             start: now_ms,
             end: Some(now_ms),
             duration: Some(0),
-            response: Response::error(Status::WhiskError, failure.text()),
+            response,
             logs: Vec::new(),
-            annotations: self.annotations(now_ms),
+            annotations,
             publish: false,
         };
         ActivationEntry {
@@ -64,7 +99,7 @@ impl NeverStarted<'_> {
             name: record.filter_name(),
             start_ms: now_ms,
             record: serde_json::to_string(&record).unwrap_or_default(),
-            logs: "[]".to_owned(),
+            logs: logs(self.attempts.as_deref().unwrap_or_default()),
         }
     }
 
@@ -82,8 +117,42 @@ impl NeverStarted<'_> {
             set("kind", json!(action.exec.kind));
             set("limits", json!(action.limits));
         }
+        if let Some(attempts) = &self.attempts {
+            set(ATTEMPTS, json!(attempts.len()));
+        }
         annotations
     }
+}
+
+/// The annotation of a call that may have several attempts: how many there were.
+const ATTEMPTS: &str = "attempts";
+
+/// The record of a call that had several attempts, from that of the last: it says what that one answered, and its logs are the
+/// attempts, like a sequence's are its components.
+pub(crate) fn of_attempts(
+    mut record: ActivationRecord,
+    id: ActivationId,
+    cause: Option<ActivationId>,
+    attempts: &[ActivationId],
+) -> ActivationEntry {
+    (record.activation_id, record.cause) = (id, cause);
+    record.logs.clear();
+    if let Ok(count) = serde_json::value::to_raw_value(&attempts.len()) {
+        record.annotations.set(ATTEMPTS, count);
+    }
+    ActivationEntry {
+        id,
+        namespace: record.namespace.clone(),
+        name: record.filter_name(),
+        start_ms: record.start,
+        record: serde_json::to_string(&record).unwrap_or_default(),
+        logs: logs(attempts),
+    }
+}
+
+fn logs(attempts: &[ActivationId]) -> String {
+    let ids: Vec<_> = attempts.iter().map(ToString::to_string).collect();
+    serde_json::to_string(&ids).unwrap_or_default()
 }
 
 /// `{"error": text}`, as `result=true` answers it.

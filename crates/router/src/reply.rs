@@ -3,15 +3,17 @@
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE,
-    RETRY_AFTER, WWW_AUTHENTICATE,
+    LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use triplane_model::{ActivationId, ApiError, TransactionId};
+use triplane_model::{ActivationId, ApiError, EntityName, TransactionId};
 use triplane_net::Body;
 
 use crate::trace::REQUEST_ID;
 
 pub(crate) const ACTIVATION_ID: HeaderName = HeaderName::from_static("x-openwhisk-activation-id");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent");
@@ -39,6 +41,28 @@ pub(crate) fn of_activation(mut response: Response<Body>, id: ActivationId) -> R
 /// 202: the activation goes on.
 pub(crate) fn accepted(id: ActivationId) -> Response<Body> {
     of_activation(json(202, format!(r#"{{"activationId":"{id}"}}"#)), id)
+}
+
+/// Says that the preference of an asynchronous answer was applied, and where the result will be (RFC 7240).
+pub(crate) fn preferred(
+    mut response: Response<Body>,
+    namespace: &EntityName,
+    id: ActivationId,
+) -> Response<Body> {
+    // Of all that a name may have, a space alone is no part of a path.
+    let namespace = namespace.as_str().replace(' ', "%20");
+    let headers = response.headers_mut();
+    headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/namespaces/{namespace}/activations/{id}")) {
+        headers.insert(LOCATION, location);
+    }
+    response
+}
+
+/// Says that the call was accepted before.
+pub(crate) fn replayed(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    response
 }
 
 /// The envelope of an error.

@@ -1,11 +1,11 @@
 //! The router itself: its parts, and the way of a request through them.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use triplane_core::id::RouterId;
@@ -13,15 +13,15 @@ use triplane_core::pool::message::Up;
 use triplane_model::{ApiError, TransactionId};
 use triplane_net::{Body, BodyError, Shutdown, URI_BYTES_MAX};
 
-use crate::accepted::Accepted;
 use crate::actions::Actions;
+use crate::asynchronous::{AsyncMetrics, Board, Waiting};
 use crate::clock::Clock;
 use crate::detached::Runs;
 use crate::drain::Drain;
 use crate::identity::Identities;
 use crate::lines::{Lines, Shared};
 use crate::metrics::Metrics;
-use crate::ports::{Directory, Management, Queue, Records, Upstream};
+use crate::ports::{Callbacks, Directory, Management, Queue, Records, Upstream};
 use crate::request_line::RequestLine;
 use crate::route::{Route, is_rest};
 use crate::settings::Settings;
@@ -37,6 +37,8 @@ pub struct Ports {
     pub upstream: Arc<dyn Upstream>,
     /// Keeps asynchronous calls.
     pub queue: Arc<dyn Queue>,
+    /// Delivers callbacks.
+    pub callbacks: Arc<dyn Callbacks>,
     /// Takes the records of calls that never started.
     pub records: Arc<dyn Records>,
     /// Answers what is no invocation.
@@ -52,10 +54,11 @@ pub struct Router {
     pub(crate) actions: Actions,
     pub(crate) lines: Arc<Lines>,
     pub(crate) following: Mutex<()>,
-    pub(crate) accepted: Accepted,
-    pub(crate) queue_has_more: AtomicBool,
+    pub(crate) waiting: Waiting,
+    pub(crate) board: Board,
     pub(crate) runs: Arc<Runs>,
     pub(crate) metrics: Metrics,
+    pub(crate) async_metrics: AsyncMetrics,
     pub(crate) drain: Drain,
 }
 
@@ -70,10 +73,11 @@ impl Router {
             actions: Actions::new(Arc::clone(&ports.directory), clock),
             lines: Arc::new(Lines::new(shared)),
             following: Mutex::new(()),
-            accepted: Accepted::default(),
-            queue_has_more: AtomicBool::new(false),
+            waiting: Waiting::default(),
+            board: Board::default(),
             runs: Arc::default(),
             metrics: Metrics::default(),
+            async_metrics: AsyncMetrics::default(),
             drain: Drain::default(),
             settings,
             ports,
@@ -126,6 +130,11 @@ impl Router {
     pub fn metrics(&self) -> &Metrics {
         self.metrics.observe(self.runs.count(), self.lines.shared().waiting());
         &self.metrics
+    }
+
+    /// Registers the metrics of asynchronous calls.
+    pub fn register_asynchronous(&self, registry: &mut Registry) {
+        self.async_metrics.register(registry);
     }
 
     /// Waits until no call runs or waits, up to a deadline; tells whether that is so.

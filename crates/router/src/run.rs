@@ -10,8 +10,8 @@ use triplane_model::{ActivationId, Identity, TransactionId};
 use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest, Target as Address};
 
 use crate::actions::Target;
+use crate::asynchronous::{Holding, not_to_be_sent};
 use crate::line::{Held, Line, LineFull};
-use crate::ports::Queue;
 use crate::record::{Failure, NeverStarted};
 use crate::router::Router;
 
@@ -32,6 +32,8 @@ pub(crate) struct Call {
     /// When the request arrived, epoch milliseconds.
     pub(crate) arrived_ms: u64,
     pub(crate) traceparent: Option<String>,
+    /// The activation that caused this one.
+    pub(crate) cause: Option<ActivationId>,
 }
 
 /// A call that did not start; a retry is safe.
@@ -62,6 +64,8 @@ pub(crate) enum Reason {
     ActionGone,
     /// The action changed while the call waited.
     ActionChanged,
+    /// The call was cancelled, or is held by somebody else by now, or this router goes away.
+    Withdrawn,
 }
 
 impl Reason {
@@ -111,6 +115,8 @@ impl Call {
             name: &action.name,
             action: Some(action),
             arrived_ms: self.arrived_ms,
+            cause: self.cause,
+            attempts: None,
         };
         never.entry(reason.failure())
     }
@@ -125,7 +131,7 @@ impl Call {
             activation_id: self.id,
             transaction_id: self.transaction_id.clone(),
             caller: Arc::clone(&self.caller),
-            cause: None,
+            cause: self.cause,
             parameters: self.parameters.clone(),
             arrived_ms: self.arrived_ms,
             traceparent: self.traceparent.clone(),
@@ -134,17 +140,17 @@ impl Call {
 }
 
 impl Router {
-    /// Runs a call to its end. A queued one is noted as running in `queue` before it is sent.
+    /// Runs a call to its end. A queued one is held, and noted as running before it is sent.
     pub(crate) async fn run(
         &self,
         call: &mut Call,
-        queue: Option<&dyn Queue>,
+        holding: Option<&Holding<'_>>,
     ) -> Result<Finished, Unstarted> {
         let began = Instant::now();
-        let mut is_noted = queue.is_none();
+        let mut is_noted = holding.is_none();
         let (mut is_retry, mut sent_away) = (false, 0);
         while sent_away < SENT_AWAY_MAX {
-            let held = match self.slot(call, began, is_retry).await {
+            let held = match self.slot(call, began, is_retry, holding).await {
                 Err(unstarted) if unstarted.reason == Reason::ActionChanged => {
                     // An action that changes all the time must not keep a call for ever either.
                     if began.elapsed() >= self.settings.wait_time_max {
@@ -157,13 +163,12 @@ impl Router {
             };
             is_retry = true;
             let Some(lease) = held.lease() else { continue };
-            if let (false, Some(queue)) = (is_noted, queue) {
-                let noted = queue.running(call.id).await;
-                noted.map_err(|_| Reason::NotNoted.after(RETRY_AFTER_MS))?;
+            if let (false, Some(holding)) = (is_noted, holding) {
+                holding.about_to_send().await.map_err(|reason| reason.after(RETRY_AFTER_MS))?;
                 is_noted = true;
             }
             let sent = Instant::now();
-            let reply = self.ports.upstream.run(call.request(lease)).await;
+            let reply = self.send(call, lease, holding).await;
             self.metrics.upstream.add(sent);
             match reply {
                 RunReply::Done(finished) => {
@@ -189,6 +194,20 @@ impl Router {
         Err(Reason::SentAway.after(RETRY_AFTER_MS))
     }
 
+    /// Sends a call, and stops it when its cancellation is asked for.
+    async fn send(&self, call: &Call, lease: &Lease, holding: Option<&Holding<'_>>) -> RunReply {
+        let mut running = self.ports.upstream.run(call.request(lease));
+        let Some(holding) = holding else { return running.await };
+        tokio::select! {
+            biased;
+            reply = &mut running => reply,
+            () = holding.stopped() => {
+                self.ports.upstream.cancel(lease.container, call.id);
+                running.await
+            }
+        }
+    }
+
     /// Makes a call that waits a call of what its action is now; its parameters stay what they were when it came.
     async fn follow(&self, call: &mut Call) -> Result<(), Unstarted> {
         let found = self.actions.target(&call.target.action.name, &self.lines).await;
@@ -203,7 +222,13 @@ impl Router {
     }
 
     /// A slot: free now, or waited for. A call that was sent away waits at the front, where it came from.
-    async fn slot(&self, call: &Call, began: Instant, is_retry: bool) -> Result<Held, Unstarted> {
+    async fn slot(
+        &self,
+        call: &Call,
+        began: Instant,
+        is_retry: bool,
+        holding: Option<&Holding<'_>>,
+    ) -> Result<Held, Unstarted> {
         // A container that is always busy must not keep a call for ever.
         let is_late = is_retry && began.elapsed() >= self.settings.wait_time_max;
         if let Some(held) = call.line.take().filter(|_| !is_late) {
@@ -213,7 +238,11 @@ impl Router {
         let joined = Instant::now();
         let deadline = tokio::time::Instant::from_std(began + self.settings.wait_time_max);
         let mut waiter = call.line.join(is_retry)?;
-        let handed = tokio::time::timeout_at(deadline, waiter.wait()).await;
+        let handed = tokio::select! {
+            biased;
+            handed = tokio::time::timeout_at(deadline, waiter.wait()) => handed,
+            () = not_to_be_sent(holding) => return Err(Reason::Withdrawn.after(0)),
+        };
         self.metrics.waiting.add(joined);
         match handed {
             Ok(Some(Ok(held))) => Ok(held),

@@ -22,8 +22,6 @@ pub struct Settings {
     pub body_time_max: Duration,
     /// Queued calls that this router holds at once.
     pub dispatch_concurrency_max: usize,
-    /// How old a queued call may grow that finds no room in the pool, before it ends as a failure of the platform.
-    pub queued_time_max: Duration,
     /// The period in which the queue is looked at for calls that no notice was given of.
     pub dispatch_period: Duration,
     /// How long the router watches for what a lone call waits for, instead of sleeping; see [`Router::watch`].
@@ -45,7 +43,6 @@ impl Default for Settings {
             wait_time_max: Duration::from_secs(60),
             body_time_max: Duration::from_secs(65),
             dispatch_concurrency_max: 512,
-            queued_time_max: Duration::from_secs(15 * 60),
             dispatch_period: Duration::from_secs(1),
             watch_time_max: Duration::from_micros(150),
             http: triplane_net::Options::default(),

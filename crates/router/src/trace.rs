@@ -14,12 +14,9 @@ pub(crate) fn transaction_id(headers: &HeaderMap) -> TransactionId {
     client.and_then(TransactionId::from_client).unwrap_or_else(|| TransactionId::from_random(rand::random()))
 }
 
-/// A new activation id: 48 bits of time in milliseconds, then 80 random ones, as in a UUID of version 7 (RFC 9562, 5.7) but
-/// for its version bits. Ids that grow with time are appended to the store's index; random ones would touch a page each.
+/// A new activation id.
 pub(crate) fn activation_id() -> ActivationId {
-    const RANDOM_BITS: u32 = 80;
-    let random = rand::random::<u128>() >> (u128::BITS - RANDOM_BITS);
-    ActivationId::from_bits((u128::from(epoch_ms()) << RANDOM_BITS) | random)
+    ActivationId::timed(epoch_ms(), rand::random())
 }
 
 /// The client's trace context, if it is well-formed.

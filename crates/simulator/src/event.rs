@@ -48,20 +48,26 @@ pub(crate) enum Event {
 pub(crate) type Life = u32;
 
 /// What will happen; of what happens at the same time, what was planned first.
-#[derive(Debug, Default)]
-pub(crate) struct Agenda {
-    entries: BTreeMap<(u64, u64), Event>,
+#[derive(Debug)]
+pub(crate) struct Agenda<E> {
+    entries: BTreeMap<(u64, u64), E>,
     planned: u64,
 }
 
-impl Agenda {
-    pub(crate) fn plan(&mut self, at_ms: u64, event: Event) {
+impl<E> Default for Agenda<E> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), planned: 0 }
+    }
+}
+
+impl<E> Agenda<E> {
+    pub(crate) fn plan(&mut self, at_ms: u64, event: E) {
         self.planned += 1;
         self.entries.insert((at_ms, self.planned), event);
     }
 
     /// The next thing that happens, and when.
-    pub(crate) fn next(&mut self) -> Option<(u64, Event)> {
+    pub(crate) fn next(&mut self) -> Option<(u64, E)> {
         self.entries.pop_first().map(|((at_ms, _), event)| (at_ms, event))
     }
 }

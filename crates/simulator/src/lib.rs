@@ -5,6 +5,7 @@
 //! After everything that happens the invariants are checked: POOL-1 to 4, GC-1, ROUTE-1, LEASE-1; at the end, when the
 //! faults are over, every call must have been answered and every container be gone (GC-2).
 
+pub mod asynchronous;
 mod check;
 mod config;
 mod driver;

@@ -28,7 +28,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) rng: Rng,
     pub(crate) now_ms: u64,
-    pub(crate) agenda: Agenda,
+    pub(crate) agenda: Agenda<Event>,
     pub(crate) pool: Pool,
     pub(crate) driver: Driver,
     pub(crate) routers: BTreeMap<RouterId, Router>,

@@ -14,6 +14,7 @@
 //! `triplane_core::asynchronous` says.
 
 mod backup;
+pub mod calls;
 mod keys;
 mod lock;
 mod sqlite;
@@ -159,66 +160,4 @@ pub trait Activations: Send + Sync + Debug + 'static {
     /// Removes what is older than `before_ms`, and the oldest of each namespace beyond `namespace_bytes_max`, at most
     /// a bounded number at a time; says how many.
     fn purge(&self, before_ms: u64, namespace_bytes_max: u64) -> Future<u64>;
-}
-
-/// The state of an asynchronous call; see `triplane_core::asynchronous`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallState {
-    /// Stored, waits for a dispatcher.
-    Accepted,
-    /// A dispatcher holds it.
-    Leased,
-    /// It was sent to a container.
-    Running,
-}
-
-/// An asynchronous call. A call that is done has no row: its record says how it ended.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// The id of its activation.
-    pub id: ActivationId,
-    /// The UUID of the namespace of the caller.
-    pub namespace: EntityName,
-    /// The action.
-    pub action: FullName,
-    /// The merged parameters: a JSON object.
-    pub payload: Vec<u8>,
-    /// The id of the request that caused it.
-    pub transaction_id: String,
-    /// W3C trace context.
-    pub traceparent: Option<String>,
-    /// When it was accepted, epoch milliseconds.
-    pub accepted_ms: u64,
-    /// Not to be started earlier, epoch milliseconds.
-    pub not_before_ms: u64,
-    /// How often it was started.
-    pub attempt: u32,
-    /// Calls with the same key run in order; unused until actions can ask for it.
-    pub partition: Option<String>,
-    /// Its state.
-    pub state: CallState,
-}
-
-/// The durable queue of asynchronous calls.
-pub trait Calls: Send + Sync + Debug + 'static {
-    /// Stores a call; when this returns it survives power loss. Concurrent calls share one sync. Repeating it changes
-    /// nothing; [`StoreError::Full`] at a bound of the queue.
-    fn accept(&self, call: Call) -> Future<()>;
-    /// Leases up to `limit` accepted calls that are due, oldest first, until `lease_until_ms`.
-    fn lease(&self, owner: u64, now_ms: u64, lease_until_ms: u64, limit: u64) -> Future<Vec<Call>>;
-    /// Extends leases; calls that the owner does not hold are passed over.
-    fn renew(&self, owner: u64, ids: Vec<ActivationId>, lease_until_ms: u64) -> Future<()>;
-    /// Notes that a leased call is about to be sent; [`StoreError::Conflict`] when the owner has no lease on it.
-    fn running(&self, owner: u64, id: ActivationId) -> Future<()>;
-    /// Puts a leased call back, or one that no container took, to be started again not before a time;
-    /// [`StoreError::Conflict`] when the owner does not hold it.
-    fn release(&self, owner: u64, id: ActivationId, not_before_ms: u64) -> Future<()>;
-    /// Removes a call that is done, in whatever state; repeating it changes nothing.
-    fn done(&self, id: ActivationId) -> Future<()>;
-    /// Calls that a dead dispatcher left: leased or running by another owner, or with a lapsed lease.
-    fn orphans(&self, owner: u64, now_ms: u64, limit: u64) -> Future<Vec<Call>>;
-    /// Puts an orphan back into the line, due at once, whoever held it; [`StoreError::Conflict`] when nobody did.
-    fn reclaim(&self, id: ActivationId) -> Future<()>;
-    /// How many calls there are, by state: accepted, leased, running.
-    fn depth(&self) -> Future<[u64; 3]>;
 }

@@ -17,8 +17,17 @@ impl TempDir {
     /// When it cannot be made.
     #[must_use]
     pub fn new(label: &str) -> Self {
+        Self::new_in(&std::env::temp_dir(), label)
+    }
+
+    /// The same in a directory that is there.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn new_in(parent: &Path, label: &str) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("triplane-{label}-{}-{number}", std::process::id()));
+        let path = parent.join(format!("triplane-{label}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("create {}: {error}", path.display()));
         Self(path)
     }

@@ -3,17 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use serde_json::{Value, json};
+use http::Method;
+use serde_json::json;
 use triplane_management::subjects::{self, NewUser, Secret, User};
 use triplane_model::NamespaceLimits;
 use triplane_store::{DirLock, Entities, LockError, Sqlite, Stores};
 
 use crate::cli::{AdminCommand, UserCommand};
+use crate::client::{Client, percent_encode};
 use crate::contact::Contact;
 
 /// Carries out one command and prints what it says.
@@ -131,46 +128,13 @@ async fn running(contact: &Contact, subject: &str, wish: Wish) -> anyhow::Result
         Wish::Block(true) => (Method::POST, format!("{one}/block"), None),
         Wish::Block(false) => (Method::POST, format!("{one}/unblock"), None),
     };
-    let answer = ask(contact, method, &path, body).await?;
+    let client = Client::of_operator(contact);
+    let answer = client.ask(method, &path, body).await?;
     Ok(match wish {
         Wish::Create { .. } => answer["auth"].as_str().context("the answer has no credential")?.to_owned(),
         Wish::Get => credentials(&serde_json::from_value(answer)?),
         Wish::Delete | Wish::Block(_) => answer["message"].as_str().unwrap_or_default().to_owned(),
     })
-}
-
-/// Asks the running platform; an error it answers becomes ours.
-async fn ask(contact: &Contact, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-    let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("http://{}{path}", contact.address()))
-        .header(http::header::AUTHORIZATION, format!("Bearer {}", contact.token()))
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body))?;
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client.request(request).await;
-    let answer = answer.with_context(|| format!("the platform on {} does not answer", contact.address()))?;
-    let status = answer.status();
-    let body = answer.into_body().collect().await?.to_bytes();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if !status.is_success() {
-        bail!("{}", body["error"].as_str().unwrap_or("the platform refused without a reason"));
-    }
-    Ok(body)
-}
-
-/// A segment of a path (RFC 3986, 2.1).
-fn percent_encode(segment: &str) -> String {
-    let mut encoded = String::with_capacity(segment.len());
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

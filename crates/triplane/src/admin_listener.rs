@@ -14,6 +14,7 @@ use triplane_management::Management;
 use triplane_net::{Body, Shutdown, full};
 use triplane_router::Router;
 
+use crate::async_metrics::QueueMetrics;
 use crate::fleet::{EngineStatus, Fleet};
 
 /// What the admin listener shows.
@@ -22,6 +23,7 @@ pub(crate) struct AdminListener(Arc<Shown>);
 
 struct Shown {
     registry: Registry,
+    queue: QueueMetrics,
     management: Arc<Management>,
     router: Arc<Router>,
     fleet: Arc<Fleet>,
@@ -32,12 +34,13 @@ impl AdminListener {
     /// A listener that shows these.
     pub(crate) fn new(
         registry: Registry,
+        queue: QueueMetrics,
         management: Arc<Management>,
         router: Arc<Router>,
         fleet: Arc<Fleet>,
         control: Handle,
     ) -> Self {
-        Self(Arc::new(Shown { registry, management, router, fleet, control }))
+        Self(Arc::new(Shown { registry, queue, management, router, fleet, control }))
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
@@ -55,7 +58,7 @@ impl AdminListener {
         match path {
             "/healthz" => text(StatusCode::OK, "ok"),
             "/readyz" => self.readiness(),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics().await,
             path if path.starts_with("/invokers") => self.invokers(path),
             _ => text(StatusCode::NOT_FOUND, "no such page"),
         }
@@ -103,9 +106,10 @@ impl AdminListener {
         json_answer(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
     }
 
-    fn metrics(&self) -> Response<Body> {
+    async fn metrics(&self) -> Response<Body> {
         // Refreshes the gauges that are not kept on the request path.
         let _ = self.0.router.metrics();
+        self.0.queue.observe().await;
         let mut page = String::new();
         if prometheus_client::encoding::text::encode(&mut page, &self.0.registry).is_err() {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written");

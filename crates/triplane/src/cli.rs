@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The hidden role of the process that starts sandboxes.
 pub(crate) const SPAWNER_ROLE: &str = "spawner";
@@ -23,7 +23,9 @@ pub(crate) enum Command {
     /// Administer subjects, and back up or restore a data directory.
     #[command(subcommand)]
     Admin(AdminCommand),
-    /// Drive the decisions of the control plane with seeds and faults.
+    /// List, show, cancel, retry, redrive and purge asynchronous calls.
+    Async(AsyncOptions),
+    /// Drive the decisions of the platform with seeds and faults.
     Simulate(SimulateOptions),
     /// Print the effective configuration, as TOML.
     Config(ServeOptions),
@@ -142,8 +144,124 @@ impl DataDir {
     }
 }
 
+/// What can be simulated.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Simulated {
+    /// The pool: the decisions of the control plane.
+    Pool,
+    /// The queue of asynchronous calls.
+    Queue,
+}
+
+/// Whose asynchronous calls, and what to do with them.
+#[derive(Debug, Args)]
+pub(crate) struct AsyncOptions {
+    #[command(subcommand)]
+    pub(crate) command: AsyncCommand,
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// With a credential the calls of its namespace, else, as the operator of a data directory, all.
+#[derive(Debug, Args)]
+pub(crate) struct Whose {
+    /// The credential (`uuid:key`) of a namespace.
+    #[arg(short = 'u', long, env = "TRIPLANE_AUTH", hide_env_values = true, global = true)]
+    pub(crate) auth: Option<String>,
+    /// The address of the platform, for a credential.
+    #[arg(long, env = "TRIPLANE_API_HOST", default_value = "http://127.0.0.1:3233", global = true)]
+    pub(crate) api_host: String,
+    /// The data directory of the platform that runs on this machine, for its operator.
+    #[arg(long, env = "TRIPLANE_DATA", global = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The namespace, for an operator.
+    #[arg(long, visible_alias = "ns", global = true)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AsyncCommand {
+    /// List calls, oldest first.
+    List {
+        #[command(flatten)]
+        filter: AsyncFilter,
+        /// How many, 0 to 200; 0 means 200.
+        #[arg(long)]
+        limit: Option<u64>,
+        /// How many to leave out.
+        #[arg(long)]
+        skip: Option<u64>,
+        /// Print counts instead.
+        #[arg(long)]
+        summary: bool,
+    },
+    /// Show one call, with its payload while that is kept.
+    Show {
+        /// The id of its activation.
+        id: String,
+    },
+    /// Cancel a call that waits or runs.
+    Cancel {
+        /// The id of its activation.
+        id: String,
+    },
+    /// Let a call that waits for its time start now.
+    Retry {
+        /// The id of its activation.
+        id: String,
+    },
+    /// Make a new call of a dead letter, or of the oldest ones.
+    Redrive {
+        /// The id of its activation.
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// The oldest dead letters.
+        #[arg(long)]
+        all: bool,
+        /// With `--all`: of this action only.
+        #[arg(long, requires = "all")]
+        action: Option<String>,
+        /// With `--all`: at most so many, up to 1000.
+        #[arg(long, requires = "all")]
+        limit: Option<u64>,
+    },
+    /// Remove dead letters and what is left of other calls that are over.
+    Purge {
+        #[command(flatten)]
+        filter: AsyncFilter,
+        /// Only what ended before this time, in epoch milliseconds.
+        #[arg(long)]
+        before: Option<u64>,
+    },
+    /// Print the key that receivers check the signatures of callbacks with.
+    CallbackKey,
+}
+
+/// Which calls.
+#[derive(Debug, Args)]
+pub(crate) struct AsyncFilter {
+    /// In this state: accepted, leased, running, retry, done, dead, cancelled or expired.
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Of this action, `/namespace/name` or `name`.
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// Accepted at or after this time, in epoch milliseconds.
+    #[arg(long)]
+    pub(crate) since: Option<u64>,
+    /// Accepted at or before this time, in epoch milliseconds.
+    #[arg(long)]
+    pub(crate) upto: Option<u64>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SimulateOptions {
+    /// What is simulated.
+    #[arg(value_enum, default_value_t = Simulated::Pool)]
+    pub(crate) what: Simulated,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -40,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) guest: NamespaceLimits,
     pub(crate) pool: PoolConfig,
     pub(crate) activations: ActivationsConfig,
+    pub(crate) queue: QueueConfig,
     pub(crate) node: NodeConfig,
     pub(crate) docker: DockerConfig,
     pub(crate) network: NetworkConfig,
@@ -239,6 +240,18 @@ impl Default for DockerConfig {
     }
 }
 
+/// What the queue of asynchronous calls holds; beyond it calls are not accepted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct QueueConfig {
+    /// Calls of all namespaces that wait or run.
+    pub(crate) calls_max: u64,
+    /// The same of one namespace.
+    pub(crate) namespace_calls_max: u64,
+    /// The bytes of their payloads.
+    pub(crate) bytes_max: u64,
+}
+
 /// What actions reach.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -276,6 +289,7 @@ impl Default for Config {
             },
             pool: PoolConfig::default(),
             activations: ActivationsConfig::default(),
+            queue: QueueConfig::default(),
             node: NodeConfig::default(),
             docker: DockerConfig::default(),
             network: NetworkConfig::default(),
@@ -305,6 +319,12 @@ impl Default for NetworkConfig {
             egress: Egress::All,
             namespaces: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self { calls_max: 2_000_000, namespace_calls_max: 1_000_000, bytes_max: 4 << 30 }
     }
 }
 

@@ -174,7 +174,7 @@ mod adapter {
     use futures_util::future::BoxFuture;
     use triplane_core::id::ContainerId;
     use triplane_driver_docker::{CodeSource, Docker};
-    use triplane_model::CodeHash;
+    use triplane_model::{ActivationId, CodeHash};
     use triplane_wire::run::{RunReply, RunRequest};
 
     use crate::fleet::{Engine, EngineStatus};
@@ -183,6 +183,10 @@ mod adapter {
     impl Engine for Docker {
         fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply> {
             Self::run(self, request)
+        }
+
+        fn cancel(&self, container: ContainerId, id: ActivationId) {
+            Self::cancel(self, container, id);
         }
 
         fn has(&self, container: ContainerId) -> bool {

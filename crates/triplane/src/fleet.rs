@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_core::id::{ContainerId, NodeId};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
+use triplane_model::ActivationId;
 use triplane_node::Node;
 use triplane_router::ports;
 use triplane_wire::run::{RunReply, RunRequest};
@@ -21,6 +22,9 @@ pub(crate) const DOCKER: NodeId = NodeId(1);
 pub(crate) trait Engine: Driver {
     /// Runs a call on one of its containers.
     fn run(&self, request: RunRequest) -> BoxFuture<'static, RunReply>;
+
+    /// Stops a call on one of its containers.
+    fn cancel(&self, container: ContainerId, id: ActivationId);
 
     /// Whether a container is one of its own.
     fn has(&self, container: ContainerId) -> bool;
@@ -130,6 +134,13 @@ impl ports::Upstream for Fleet {
         match &self.engine {
             Some(engine) if engine.has(request.target.container) => engine.run(request),
             _ => self.node.run(request),
+        }
+    }
+
+    fn cancel(&self, container: ContainerId, id: ActivationId) {
+        match &self.engine {
+            Some(engine) if engine.has(container) => engine.cancel(container, id),
+            _ => self.node.cancel(container, id),
         }
     }
 }

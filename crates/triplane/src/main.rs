@@ -2,7 +2,11 @@
 
 mod admin;
 mod admin_listener;
+mod async_metrics;
+mod asynchronous;
+mod callback;
 mod cli;
+mod client;
 mod config;
 mod contact;
 mod crowd;
@@ -11,11 +15,13 @@ mod epoch;
 mod fleet;
 mod follow;
 mod ports;
+mod queue;
 mod recover;
 mod settings;
 mod simulate;
 mod standalone;
 mod telemetry;
+mod tls;
 mod well_known;
 
 use std::os::fd::AsFd;
@@ -64,6 +70,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             runtime()?.block_on(standalone::run(config))
         }
         Command::Admin(command) => runtime()?.block_on(admin::run(command)),
+        Command::Async(options) => runtime()?.block_on(asynchronous::run(options)),
         Command::Simulate(options) => simulate::run_seeds(&options),
         Command::Config(options) => config::show(&options),
     }

@@ -1,24 +1,21 @@
 //! Where the planes meet: each adapter gives one plane what it needs of another, in process.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use triplane_control::Handle;
-use triplane_core::id::Epoch;
 use triplane_core::pool::message::Event;
-use triplane_management::{Flush, Management, Propagation};
+use triplane_management::{Dispatch, Flush, Management, Propagation};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{Action, ActivationId, CodeHash, Credential, EntityName, FullName, Identity};
 use triplane_net::Body;
 use triplane_node::CodeSource;
 use triplane_proxy::spool::{Spool, Uploader};
-use triplane_router::ports::{self, Directory, QueuedCall, Unavailable};
-use triplane_store::{Activations, Call, CallState, Calls, Change, Changed, StoreError};
-
-/// How long a dispatcher holds a call before it must say again that it is alive.
-const LEASE: Duration = Duration::from_secs(60);
+use triplane_router::Router;
+use triplane_router::ports::{self, Directory, Unavailable};
+use triplane_store::{Activations, Change, Changed, StoreError};
 
 /// The management plane, for the router.
 #[derive(Clone, Debug)]
@@ -51,6 +48,35 @@ impl ports::Management for ManagementPort {
     }
 }
 
+/// The dispatchers, for the management plane, which is there before them.
+#[derive(Debug, Default)]
+pub(crate) struct DispatchPort(OnceLock<Weak<Router>>);
+
+impl DispatchPort {
+    /// From now on they are reached.
+    pub(crate) fn connect(&self, router: &Arc<Router>) {
+        self.0.get_or_init(|| Arc::downgrade(router));
+    }
+
+    fn router(&self) -> Option<Arc<Router>> {
+        self.0.get()?.upgrade()
+    }
+}
+
+impl Dispatch for DispatchPort {
+    fn stop(&self, id: ActivationId) {
+        if let Some(router) = self.router() {
+            router.stop(id);
+        }
+    }
+
+    fn changed(&self) {
+        if let Some(router) = self.router() {
+            router.queue_changed();
+        }
+    }
+}
+
 /// The code of actions, for what runs them.
 #[derive(Debug)]
 pub(crate) struct CodePort(pub(crate) Arc<dyn triplane_store::Entities>);
@@ -59,55 +85,6 @@ impl CodeSource for CodePort {
     fn code(&self, hash: CodeHash) -> BoxFuture<'static, Result<Option<Arc<str>>, String>> {
         let code = self.0.code(hash);
         async move { code.await.map_err(|error| error.to_string()) }.boxed()
-    }
-}
-
-/// The store's queue, for the dispatchers of one epoch.
-#[derive(Debug)]
-pub(crate) struct QueuePort {
-    pub(crate) calls: Arc<dyn Calls>,
-    pub(crate) owner: Epoch,
-}
-
-impl ports::Queue for QueuePort {
-    fn accept(&self, call: QueuedCall) -> ports::Future<()> {
-        let call = Call {
-            id: call.id,
-            namespace: call.namespace,
-            action: call.action,
-            payload: call.payload.to_vec(),
-            transaction_id: call.transaction_id,
-            traceparent: call.traceparent,
-            accepted_ms: call.accepted_ms,
-            not_before_ms: call.accepted_ms,
-            attempt: 0,
-            partition: None,
-            state: CallState::Accepted,
-        };
-        self.calls.accept(call).map(|accepted| accepted.map_err(unavailable)).boxed()
-    }
-
-    fn lease(&self, limit: usize) -> ports::Future<Vec<QueuedCall>> {
-        let leased = self.calls.lease(self.owner.0, now_ms(), lease_until_ms(), limit as u64);
-        let calls = |calls: Vec<Call>| calls.into_iter().map(queued).collect();
-        leased.map(move |leased| leased.map(calls).map_err(unavailable)).boxed()
-    }
-
-    fn running(&self, id: ActivationId) -> ports::Future<()> {
-        self.calls.running(self.owner.0, id).map(|noted| noted.map_err(unavailable)).boxed()
-    }
-
-    fn release(&self, id: ActivationId, after_ms: u64) -> ports::Future<()> {
-        let not_before_ms = now_ms().saturating_add(after_ms);
-        self.calls.release(self.owner.0, id, not_before_ms).map(|put| put.map_err(unavailable)).boxed()
-    }
-
-    fn done(&self, id: ActivationId) -> ports::Future<()> {
-        self.calls.done(id).map(|done| done.map_err(unavailable)).boxed()
-    }
-
-    fn renew(&self, ids: Vec<ActivationId>) -> ports::Future<()> {
-        self.calls.renew(self.owner.0, ids, lease_until_ms()).map(|held| held.map_err(unavailable)).boxed()
     }
 }
 
@@ -168,25 +145,9 @@ impl Propagation for PropagationPort {
     }
 }
 
-fn queued(call: Call) -> QueuedCall {
-    QueuedCall {
-        id: call.id,
-        namespace: call.namespace,
-        action: call.action,
-        payload: call.payload.into(),
-        transaction_id: call.transaction_id,
-        traceparent: call.traceparent,
-        accepted_ms: call.accepted_ms,
-    }
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 fn unavailable(error: StoreError) -> Unavailable {
     Unavailable(error.to_string())
-}
-
-fn lease_until_ms() -> u64 {
-    now_ms().saturating_add(u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Wall-clock time, epoch milliseconds.

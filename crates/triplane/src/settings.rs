@@ -12,9 +12,14 @@ use crate::config::Config;
 use crate::docker::Share;
 use crate::fleet;
 
-/// The store: its own bounds.
-pub(crate) fn store(_config: &Config) -> triplane_store::Options {
-    triplane_store::Options::default()
+/// The store: its own bounds, but for those of the queue.
+pub(crate) fn store(config: &Config) -> triplane_store::Options {
+    triplane_store::Options {
+        calls_max: config.queue.calls_max,
+        calls_per_namespace_max: config.queue.namespace_calls_max,
+        calls_bytes_max: config.queue.bytes_max,
+        ..triplane_store::Options::default()
+    }
 }
 
 /// The control plane.

@@ -1,36 +1,74 @@
-//! `triplane simulate`: the decisions of the control plane under seeds and faults, one line for each seed.
+//! `triplane simulate`: the decisions of the platform under seeds and faults, one line for each seed.
 
 use anyhow::bail;
-use triplane_simulator::{Config, run, run_traced};
+use triplane_simulator::{Config, asynchronous, run, run_traced};
 
-use crate::cli::SimulateOptions;
+use crate::cli::{SimulateOptions, Simulated};
 
 /// How much of what happened last is shown of a run that broke an invariant.
 const TRACE_LINES: usize = 40;
 
+// What finds the mistakes must not bring them along.
+const _: () = assert!(!triplane_core::asynchronous::mutant::MUTANTS, "built with the feature mutants");
+
 /// Runs the seeds; the first that breaks an invariant ends it, with what happened last.
 pub(crate) fn run_seeds(options: &SimulateOptions) -> anyhow::Result<()> {
     for seed in options.seed..options.seed.saturating_add(options.seeds) {
-        let config = Config::stormy(seed, options.calls);
-        let report = run(seed, &config);
-        let calls = report.calls;
-        println!(
-            "seed {seed}: {} events, {} calls ({} done, {} died, {} refused, {} timed out), {} starts, at most {} containers",
-            report.events,
-            calls.arrived,
-            calls.done,
-            calls.died,
-            calls.refused,
-            calls.timed_out,
-            report.starts,
-            report.containers_max
-        );
-        if let Some(violation) = report.violation {
-            for line in run_traced(seed, &config, TRACE_LINES).trace {
-                eprintln!("  {line}");
-            }
-            bail!("seed {seed} breaks an invariant: {violation}");
+        match options.what {
+            Simulated::Pool => run_pool(seed, options.calls)?,
+            Simulated::Queue => run_queue(seed, options.calls)?,
         }
     }
     Ok(())
+}
+
+fn run_pool(seed: u64, calls: u32) -> anyhow::Result<()> {
+    let config = Config::stormy(seed, calls);
+    let report = run(seed, &config);
+    let calls = report.calls;
+    println!(
+        "seed {seed}: {} events, {} calls ({} done, {} died, {} refused, {} timed out), {} starts, at most {} containers",
+        report.events,
+        calls.arrived,
+        calls.done,
+        calls.died,
+        calls.refused,
+        calls.timed_out,
+        report.starts,
+        report.containers_max
+    );
+    match report.violation {
+        Some(violation) => show(seed, &violation, &run_traced(seed, &config, TRACE_LINES).trace),
+        None => Ok(()),
+    }
+}
+
+fn run_queue(seed: u64, calls: u32) -> anyhow::Result<()> {
+    let config = asynchronous::Config::stormy(seed, calls.into());
+    let report = asynchronous::run(seed, &config);
+    let calls = report.calls;
+    let faults: Vec<_> = report.faults.iter().map(|(fault, times)| format!("{times} {fault}")).collect();
+    println!(
+        "seed {seed}: {} events, {} calls ({} done, {} dead, {} cancelled, {} expired), {} refused, {} runs; {}",
+        report.events,
+        calls.accepted,
+        calls.done,
+        calls.dead,
+        calls.cancelled,
+        calls.expired,
+        calls.refused,
+        calls.sends,
+        faults.join(", ")
+    );
+    match report.violation {
+        Some(violation) => {
+            show(seed, &violation, &asynchronous::run_traced(seed, &config, TRACE_LINES).trace)
+        }
+        None => Ok(()),
+    }
+}
+
+fn show(seed: u64, violation: &str, trace: &[String]) -> anyhow::Result<()> {
+    trace.iter().for_each(|line| eprintln!("  {line}"));
+    bail!("seed {seed} breaks an invariant: {violation}");
 }

@@ -23,13 +23,17 @@ use triplane_router::Router;
 use triplane_store::{DirLock, Sqlite, Stores};
 
 use crate::admin_listener::{self, AdminListener};
+use crate::async_metrics::QueueMetrics;
+use crate::callback::CallbackPort;
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::crowd::Crowd;
 use crate::docker::{self, Share};
 use crate::fleet::Fleet;
-use crate::ports::{CodePort, ManagementPort, PropagationPort, QueuePort, SpoolPort, UploadPort};
-use crate::{epoch, follow, recover, settings, well_known};
+use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, SpoolPort, UploadPort};
+use crate::queue::{QueuePort, SharedQueue};
+use crate::recover::Recoverer;
+use crate::{epoch, follow, settings, well_known};
 
 /// The one router of standalone.
 const ROUTER: RouterId = RouterId(0);
@@ -78,7 +82,7 @@ impl Platform {
         let stores = Sqlite::open(data_dir, settings::store(config)).await?;
         well_known::create(&*stores.entities, &config.guest).await?;
         let epoch = epoch::next(data_dir)?;
-        let spool = open_spool(data_dir, &stores, epoch).await?;
+        let spool = open_spool(data_dir, &stores).await?;
 
         let shutdown = Shutdown::new();
         let networks = start_networks(config, listen).await;
@@ -88,8 +92,13 @@ impl Platform {
         let fleet = start_fleet(config, listen, &share, &node, &stores, &proxies).await?;
         let (control, handle) = Control::start(settings::control(config, &share), epoch, fleet.clone());
         let contact = Contact::write(data_dir, admin_address)?;
-        let management = start_management(config, &contact, &stores, &spool, share, &handle);
+        let dispatch = Arc::<DispatchPort>::default();
+        let management = start_management(config, &contact, &stores, &spool, share, &handle, &dispatch);
         let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch);
+        dispatch.connect(&router);
+        let (calls, activations) = (stores.calls.clone(), stores.activations.clone());
+        let recoverer = Recoverer::new(calls, activations, router.clone(), epoch);
+        recoverer.at_start().await.context("cannot settle the calls of an earlier start")?;
 
         let mut background = vec![
             tokio::spawn(follow::said(said, handle.clone())),
@@ -102,12 +111,15 @@ impl Platform {
             spawn(&management, &shutdown, |management, shutdown| async move {
                 management.retention(shutdown.wait()).await;
             }),
+            tokio::spawn(recoverer.run(shutdown.clone())),
         ];
         let mut registry = Registry::default();
         router.metrics().register(&mut registry);
         proxies.metrics().register(&mut registry);
+        router.register_asynchronous(&mut registry);
         handle.register(&mut registry);
-        let shown = AdminListener::new(registry, management, router.clone(), fleet.clone(), handle);
+        let queue = QueueMetrics::new(stores.calls.clone(), &mut registry);
+        let shown = AdminListener::new(registry, queue, management, router.clone(), fleet.clone(), handle);
         background.push(tokio::spawn(admin_listener::serve(admin, shown, shutdown.clone())));
         let front = vec![
             spawn(&router, &shutdown, |router, shutdown| async move { router.serve(public, shutdown).await }),
@@ -159,14 +171,11 @@ fn create_private(path: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("cannot make the data directory {}", path.display()))
 }
 
-/// Opens the spool, waits until what an earlier start left in it is in the store, and settles that start's calls.
-async fn open_spool(data_dir: &Path, stores: &Stores, epoch: Epoch) -> anyhow::Result<Arc<Spool>> {
+/// Opens the spool, and waits until what an earlier start left in it is in the store.
+async fn open_spool(data_dir: &Path, stores: &Stores) -> anyhow::Result<Arc<Spool>> {
     let uploader = Arc::new(UploadPort(stores.activations.clone()));
     let spool = Spool::open(data_dir.join("spool"), uploader, SpoolOptions::default()).await?;
     spool.flush().await.context("records of an earlier start cannot be stored")?;
-    recover::calls(&*stores.calls, &*stores.activations, epoch)
-        .await
-        .context("cannot settle queued calls")?;
     Ok(spool)
 }
 
@@ -231,10 +240,13 @@ fn start_management(
     spool: &Arc<Spool>,
     share: Share,
     control: &Handle,
+    dispatch: &Arc<DispatchPort>,
 ) -> Arc<Management> {
     let ports = triplane_management::Ports {
         entities: stores.entities.clone(),
         activations: stores.activations.clone(),
+        calls: stores.calls.clone(),
+        dispatch: dispatch.clone(),
         propagation: Arc::new(PropagationPort(control.clone())),
         records: Arc::new(SpoolPort(spool.clone())),
     };
@@ -253,7 +265,8 @@ fn start_router(
     let ports = triplane_router::Ports {
         directory: Arc::new(ManagementPort(management.clone())),
         upstream: fleet.clone(),
-        queue: Arc::new(QueuePort { calls: stores.calls.clone(), owner: epoch }),
+        queue: Arc::new(SharedQueue(QueuePort::new(stores.calls.clone(), epoch))),
+        callbacks: CallbackPort::new(management.clone(), &config.network),
         records: Arc::new(SpoolPort(spool.clone())),
         management: Arc::new(ManagementPort(management.clone())),
     };

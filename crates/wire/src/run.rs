@@ -67,6 +67,8 @@ pub enum NotStarted {
 pub struct Finished {
     /// How.
     pub status: Status,
+    /// Whether it ran longer than its limit.
+    pub timed_out: bool,
     /// The result as JSON; `{"error": ...}` for errors.
     pub result: Bytes,
     /// The activation record as JSON, with empty logs.

@@ -22,14 +22,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("simulator", &["core"]),
     ("testkit", &[]),
     ("triplane", &["management", "router", "node", "driver-docker", "simulator"]),
-    ("bench", &["wire", "node", "testkit"]),
+    ("bench", &["store", "wire", "node", "testkit"]),
     ("xtask", &[]),
 ];
 
 /// Libraries that only these crates may use: the heavy ones, and those that a layer must not know.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("sqlx", &["store"]),
+    ("sqlx", &["store", "bench"]),
     ("ring", &["store"]),
+    ("tokio-rustls", &["triplane"]),
+    ("rustls-native-certs", &["triplane"]),
     ("axum", &["management"]),
     ("tower", &["management"]),
     ("moka", &["router"]),
@@ -53,6 +55,8 @@ const CONFINED: &[(&str, &[&str])] = &[
 pub(crate) struct Package {
     name: String,
     dependencies: Vec<Dependency>,
+    /// Its own features, and what each switches on.
+    features: Vec<(String, Vec<String>)>,
 }
 
 #[derive(Debug)]
@@ -60,6 +64,8 @@ struct Dependency {
     name: String,
     /// Whether only tests use it.
     dev: bool,
+    /// What of it is switched on.
+    features: Vec<String>,
 }
 
 /// The packages of the workspace at `root`, from `cargo metadata`.
@@ -81,11 +87,18 @@ fn parse(metadata: &Value) -> Option<Vec<Package>> {
 
 fn package(value: &Value) -> Option<Package> {
     let dependencies = value["dependencies"].as_array()?.iter().map(dependency).collect::<Option<_>>()?;
-    Some(Package { name: short(value["name"].as_str()?), dependencies })
+    let features = value["features"].as_object().into_iter().flatten();
+    let features = features.map(|(name, switched_on)| (name.clone(), texts(switched_on))).collect();
+    Some(Package { name: short(value["name"].as_str()?), dependencies, features })
 }
 
 fn dependency(value: &Value) -> Option<Dependency> {
-    Some(Dependency { name: short(value["name"].as_str()?), dev: value["kind"] == "dev" })
+    let features = texts(&value["features"]);
+    Some(Dependency { name: short(value["name"].as_str()?), dev: value["kind"] == "dev", features })
+}
+
+fn texts(array: &Value) -> Vec<String> {
+    array.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// The name of a package of ours without prefix; the names of others unchanged.
@@ -133,7 +146,7 @@ fn is_allowed(from: &str, dependency: &Dependency) -> bool {
 /// A heavy library is used by the crates that it is meant for; tests are free.
 pub(crate) fn confined_dependencies(packages: &[Package]) -> Vec<String> {
     let mut problems = Vec::new();
-    for Package { name, dependencies } in packages {
+    for Package { name, dependencies, .. } in packages {
         for library in dependencies.iter().filter(|dependency| !dependency.dev) {
             let confined = CONFINED.iter().find(|(confined, _)| *confined == library.name);
             let Some((library, users)) = confined else { continue };
@@ -143,6 +156,23 @@ pub(crate) fn confined_dependencies(packages: &[Package]) -> Vec<String> {
                     "{name}: uses {library}, which only {users} may; keep its types behind them"
                 ));
             }
+        }
+    }
+    problems
+}
+
+/// The feature that lets mistakes be planted is for the command line of a test of the simulator only: no manifest switches it on, not even for
+/// tests, because features of a build are shared.
+pub(crate) fn mutants_are_not_shipped(packages: &[Package]) -> Vec<String> {
+    let is_mutants = |feature: &String| feature.ends_with("mutants");
+    let mut problems = Vec::new();
+    for Package { name, dependencies, features } in packages {
+        let asks = dependencies.iter().any(|dependency| dependency.features.iter().any(is_mutants));
+        let has_it = !["core", "simulator"].contains(&name.as_str())
+            && features.iter().any(|(own, _)| is_mutants(own));
+        let implies = features.iter().any(|(own, on)| !is_mutants(own) && on.iter().any(is_mutants));
+        if asks || has_it || implies {
+            problems.push(format!("{name}: switches on the feature mutants; leave that to ./dev test"));
         }
     }
     problems
@@ -191,8 +221,36 @@ mod tests {
     fn a_heavy_library_stays_in_its_crate() {
         assert!(confined_dependencies(&workspace("triplane-store", "sqlx", None)).is_empty());
         let problems = confined_dependencies(&workspace("triplane-router", "sqlx", None));
-        assert_eq!(problems, ["router: uses sqlx, which only store may; keep its types behind them"]);
+        assert_eq!(problems, ["router: uses sqlx, which only store, bench may; keep its types behind them"]);
         assert!(confined_dependencies(&workspace("triplane-router", "sqlx", Some("dev"))).is_empty());
+    }
+
+    /// A workspace with one package, its features, and a dependency on core with some of its features.
+    fn featured(package: &str, features: &Value, of_core: &Value) -> Vec<Package> {
+        let dependencies = json!([{"name": "triplane-core", "kind": null, "features": of_core}]);
+        let package = json!({"name": package, "features": features, "dependencies": dependencies});
+        parse(&json!({"packages": [package]})).unwrap()
+    }
+
+    #[test]
+    fn no_manifest_switches_planted_mistakes_on() {
+        let none = mutants_are_not_shipped(&featured(
+            "triplane-simulator",
+            &json!({"mutants": ["triplane-core/mutants"]}),
+            &json!([]),
+        ));
+        assert!(none.is_empty(), "{none:?}");
+        for (package, features, of_core) in [
+            ("triplane", json!({}), json!(["mutants"])),
+            ("triplane", json!({"mutants": ["triplane-core/mutants"]}), json!([])),
+            ("triplane-simulator", json!({"default": ["mutants"]}), json!([])),
+        ] {
+            assert_eq!(
+                mutants_are_not_shipped(&featured(package, &features, &of_core)).len(),
+                1,
+                "{features}"
+            );
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) fn problems(root: &Path) -> anyhow::Result<Vec<String>> {
     let found = [
         edges::crate_edges(&packages),
         edges::confined_dependencies(&packages),
+        edges::mutants_are_not_shipped(&packages),
         source::core_is_pure(&tree),
         source::unsafe_code_is_in_node(&tree),
         source::file_sizes(&tree),

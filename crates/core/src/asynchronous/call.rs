@@ -7,6 +7,9 @@
 //! The store's statements mirror [`Call::take_in`]: each names the state, and the hold, that it leaves. An event that does
 //! not fit the state is late or doubled and changes nothing.
 
+use super::mutant::{Mutant, is_planted};
+use super::said::CallState;
+
 /// Which dispatcher holds a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub u64);
@@ -68,13 +71,7 @@ impl State {
     /// Its name in lists, metrics and errors.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Leased(_) => "leased",
-            Self::Running(_) => "running",
-            Self::Retry { .. } => "retry",
-            Self::Final(end) => end.name(),
-        }
+        CallState::from(self).name()
     }
 }
 
@@ -201,8 +198,12 @@ impl Call {
         match self.state {
             State::Accepted { due_ms } | State::Retry { due_ms } => self.while_waiting(due_ms, event),
             State::Leased(lease) => self.while_leased(lease, event),
+            State::Running(lease) if is_lost(lease, event) && is_planted(Mutant::LapsedIsUnsent) => {
+                self.unsend(0);
+            }
             State::Running(lease) if is_lost(lease, event) => return Outcome::Unresolved,
             State::Running(lease) => self.while_running(lease, event),
+            State::Final(_) if is_planted(Mutant::OverIsPutBack) => self.put_back_again(event),
             State::Final(_) => {}
         }
         if *self == before { Outcome::Unchanged } else { Outcome::Changed }
@@ -229,7 +230,10 @@ impl Call {
                 self.state = State::Leased(Lease { until_ms, ..lease });
             }
             // Who asked for the cancellation was told that it will not be sent any more.
-            Event::SendingRun(hold) if self.is_held(lease, hold) && !self.cancel_asked => {
+            Event::SendingRun(hold)
+                if self.is_held(lease, hold)
+                    && (!self.cancel_asked || is_planted(Mutant::CancelledIsSent)) =>
+            {
                 self.attempts = self.attempts.saturating_add(1);
                 self.state = State::Running(lease);
             }
@@ -238,7 +242,7 @@ impl Call {
             Event::Ended { hold, end } if self.is_held(lease, hold) && end != Final::Done => self.end(end),
             Event::NeverSent { number } if number == self.leases => self.wait_until(0),
             Event::CancelAsked => self.cancel_asked = true,
-            event if is_lost(lease, event) => self.wait_until(0),
+            event if is_lost(lease, event) && !is_planted(Mutant::LapsedStaysLeased) => self.wait_until(0),
             event => self.if_recorded(event),
         }
     }
@@ -250,6 +254,11 @@ impl Call {
             }
             // Its owner alone knows that no container took it.
             Event::Released { hold, due_ms } if self.is_held(lease, hold) => self.unsend(due_ms),
+            Event::Retried { hold, due_ms }
+                if self.is_held(lease, hold) && is_planted(Mutant::UncountedRetry) =>
+            {
+                self.unsend(due_ms);
+            }
             Event::Retried { hold, due_ms } if self.is_held(lease, hold) => self.wait_until(due_ms),
             // It was started, so that it did not expire.
             Event::Ended { hold, end } if self.is_held(lease, hold) && end != Final::Expired => self.end(end),
@@ -275,7 +284,7 @@ impl Call {
     }
 
     fn is_held(&self, lease: Lease, hold: Hold) -> bool {
-        lease.owner == hold.owner && self.leases == hold.number
+        lease.owner == hold.owner && (self.leases == hold.number || is_planted(Mutant::HoldWithoutNumber))
     }
 
     /// What is cancelled is not kept waiting: a dispatcher is to end it.
@@ -287,6 +296,12 @@ impl Call {
     fn unsend(&mut self, due_ms: u64) {
         self.attempts = self.attempts.saturating_sub(1);
         self.wait_until(due_ms);
+    }
+
+    fn put_back_again(&mut self, event: Event) {
+        if let Event::Released { due_ms, .. } | Event::Retried { due_ms, .. } = event {
+            self.wait_until(due_ms);
+        }
     }
 
     fn end(&mut self, end: Final) {

@@ -2,10 +2,12 @@
 
 use triplane_model::ActivationId;
 
+use super::mutant::{Mutant, is_planted};
+
 /// The longest key, bytes.
 const BYTES_MAX: usize = 255;
 /// How long a key is kept, milliseconds.
-const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+pub const KEY_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// The value of a header `Idempotency-Key`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,13 +55,13 @@ impl KeptKey {
     /// Until when it is kept, epoch milliseconds.
     #[must_use]
     pub fn until_ms(&self) -> u64 {
-        self.accepted_ms.saturating_add(KEPT_MS)
+        self.accepted_ms.saturating_add(KEY_KEPT_MS)
     }
 
     /// What a call is that has the same key.
     #[must_use]
     pub fn repeated_by(&self, fingerprint: &[u8; 32], now_ms: u64) -> Repeat {
-        match now_ms >= self.until_ms() {
+        match now_ms >= self.until_ms() || is_planted(Mutant::KeyIsForgotten) {
             true => Repeat::New,
             false if self.fingerprint == *fingerprint => Repeat::Of(self.call),
             false => Repeat::Misused,
@@ -84,8 +86,8 @@ mod tests {
     #[test]
     fn a_key_stands_for_one_call_for_a_day() {
         let kept = KeptKey { call: ActivationId::from_bits(1), fingerprint: [1; 32], accepted_ms: 500 };
-        assert_eq!(kept.repeated_by(&[1; 32], 500 + KEPT_MS - 1), Repeat::Of(kept.call));
-        assert_eq!(kept.repeated_by(&[2; 32], 500 + KEPT_MS - 1), Repeat::Misused);
-        assert_eq!(kept.repeated_by(&[2; 32], 500 + KEPT_MS), Repeat::New);
+        assert_eq!(kept.repeated_by(&[1; 32], 500 + KEY_KEPT_MS - 1), Repeat::Of(kept.call));
+        assert_eq!(kept.repeated_by(&[2; 32], 500 + KEY_KEPT_MS - 1), Repeat::Misused);
+        assert_eq!(kept.repeated_by(&[2; 32], 500 + KEY_KEPT_MS), Repeat::New);
     }
 }

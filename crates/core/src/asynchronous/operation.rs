@@ -1,6 +1,7 @@
 //! What people may ask for, and in which states of a call.
 
 use super::call::{Final, State};
+use super::mutant::{Mutant, is_planted};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,10 @@ impl Operation {
                 "waits for its time",
                 "retried",
             ),
-            Self::Redrive => (state == State::Final(Final::Dead), "is dead", "redriven"),
+            Self::Redrive => {
+                let is_dead = state == State::Final(Final::Dead);
+                (is_dead || is_planted(Mutant::AnythingIsRedriven), "is dead", "redriven")
+            }
             Self::Purge => (matches!(state, State::Final(_)), "is over", "purged"),
         };
         if is_fine { Ok(()) } else { Err(NotNow { state: state.name(), wanted, done }) }

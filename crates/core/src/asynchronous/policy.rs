@@ -6,6 +6,7 @@ use triplane_model::Parameters;
 use super::backoff::Backoff;
 use super::destination::Destination;
 use super::failure::{Failure, RetryOn};
+use super::mutant::{Mutant, is_planted};
 use super::setting::{PolicyError, Setting};
 
 /// The policy of a call, from the annotations of its action and the headers of its request.
@@ -132,7 +133,8 @@ impl Policy {
     /// How many places it takes in the queue: one more for the call that tells its destination, so that there is room for it.
     #[must_use]
     pub fn places(&self) -> u64 {
-        1 + u64::from(self.on_success.is_some() || self.on_failure.is_some())
+        let tells = self.on_success.is_some() || self.on_failure.is_some();
+        1 + u64::from(tells && !is_planted(Mutant::NoPlaceForDestination))
     }
 }
 

@@ -1,14 +1,17 @@
 //! What a dispatcher leases next: lanes in turn, so that nobody waits behind another's calls.
 //!
 //! A lane is the calls of one namespace for one action. Namespaces take turns, and within a namespace its lanes. A lane whose calls
-//! find no room rests, longer each time, and is then tried with one call; the others go on. While others have calls, a
-//! namespace gets three quarters of the places at most, so that who comes finds one.
+//! find no room rests, longer each time, and is then tried with one call; the others go on. A namespace gets three quarters of the
+//! places that the others leave, and a lane of it three quarters of what its other lanes leave of that, so that who comes finds one
+//! even when the calls of all who came before do not end.
 //!
 //! It is told what is ready by listings and by accepts, both of which may be wrong: a lane that is believed to have more than it has
 //! costs a lease that brings less.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
+
+use super::mutant::{Mutant, is_planted};
 
 /// The most lanes that are kept; a listing brings the others when these are empty.
 pub const LANES_MAX: usize = 10_000;
@@ -64,17 +67,30 @@ struct Rest {
 
 impl Lane {
     fn may_go(&self, now_ms: u64) -> bool {
-        self.ready > 0 && self.rest.is_none_or(|rest| rest.until_ms <= now_ms && !rest.is_tried)
+        self.ready > 0 && self.rest.is_none_or(|rest| rest.is_over(now_ms) && !rest.is_tried)
+    }
+}
+
+impl Rest {
+    /// One that ends later than any rest can was begun before the clock went back.
+    fn is_over(&self, now_ms: u64) -> bool {
+        self.until_ms <= now_ms || now_ms.saturating_add(REST_MS_MAX) < self.until_ms
     }
 }
 
 impl<A: Ord + Clone> Namespace<A> {
-    /// The lane whose turn it is.
-    fn next(&self, now_ms: u64) -> Option<A> {
+    /// The lane whose turn it is, of a namespace that may hold so many.
+    fn next(&self, now_ms: u64, share: usize) -> Option<A> {
+        let has_place = |lane: &Lane| lane.held < share_of(share, self.held - lane.held);
         after(&self.lanes, self.last.as_ref())
-            .find(|(_, lane)| lane.may_go(now_ms))
+            .find(|(_, lane)| lane.may_go(now_ms) && has_place(lane))
             .map(|(action, _)| action.clone())
     }
+}
+
+/// The share of one, of places of which the others hold some.
+fn share_of(places: usize, of_others: usize) -> usize {
+    (places.saturating_sub(of_others) * 3 / 4).max(1)
 }
 
 /// All entries, beginning behind the one that had the last turn.
@@ -82,6 +98,7 @@ fn after<'a, K: Ord, V>(
     map: &'a BTreeMap<K, V>,
     last: Option<&'a K>,
 ) -> impl Iterator<Item = (&'a K, &'a V)> {
+    let last = last.filter(|_| !is_planted(Mutant::FirstLaneFirst));
     let behind = last.map(|last| map.range((Excluded(last), Unbounded)));
     let up_to = move |key: &&'a K| last.is_none_or(|last| *key <= last);
     behind.into_iter().flatten().chain(map.iter().take_while(move |(key, _)| up_to(key)))
@@ -137,7 +154,11 @@ impl<N: Ord + Clone, A: Ord + Clone> Turns<N, A> {
     /// Chooses up to `most` calls to lease, each as if it were leased already; tell [`Turns::leased`] what came of each pick.
     pub fn take(&mut self, now_ms: u64, most: usize) -> Vec<Pick<N, A>> {
         let mut picks: Vec<Pick<N, A>> = Vec::new();
-        for _ in 0..most.min(self.places_max.saturating_sub(self.held)) {
+        let places = match is_planted(Mutant::PlacesWithoutBound) {
+            true => self.places_max,
+            false => self.places_max.saturating_sub(self.held),
+        };
+        for _ in 0..most.min(places) {
             let Some((namespace, action)) = self.next(now_ms) else { break };
             self.hold(&namespace, &action);
             match picks.iter_mut().find(|pick| pick.namespace == namespace && pick.action == action) {
@@ -167,6 +188,13 @@ impl<N: Ord + Clone, A: Ord + Clone> Turns<N, A> {
         });
     }
 
+    /// Whether a lane found no room, and none of its calls has started since.
+    #[must_use]
+    pub fn rests(&self, namespace: &N, action: &A) -> bool {
+        let of_namespace = self.namespaces.get(namespace);
+        of_namespace.and_then(|of| of.lanes.get(action)).is_some_and(|lane| lane.rest.is_some())
+    }
+
     /// A call of the lane started: there is room for it again.
     pub fn started(&mut self, namespace: &N, action: &A) {
         if let Some(lane) = self.known(namespace, action) {
@@ -183,9 +211,10 @@ impl<N: Ord + Clone, A: Ord + Clone> Turns<N, A> {
     pub fn turned_away(&mut self, namespace: &N, action: &A, now_ms: u64, retry_after_ms: u64) {
         self.give_back(namespace, action, 1, |lane| {
             lane.ready = lane.ready.saturating_add(1);
+            lane.untry();
             // Calls that went out together and come back together are one experience.
             let times = match lane.rest {
-                Some(rest) if now_ms < rest.until_ms => return,
+                Some(rest) if !rest.is_over(now_ms) => return,
                 Some(rest) => rest.times.saturating_add(1),
                 None => 0,
             };
@@ -204,11 +233,12 @@ impl<N: Ord + Clone, A: Ord + Clone> Turns<N, A> {
 
     /// Whose turn it is.
     fn next(&self, now_ms: u64) -> Option<(N, A)> {
-        let share_max =
-            if self.namespaces.len() > 1 { (self.places_max * 3 / 4).max(1) } else { self.places_max };
-        after(&self.namespaces, self.last.as_ref())
-            .filter(|(_, namespace)| namespace.held < share_max)
-            .find_map(|(name, namespace)| Some((name.clone(), namespace.next(now_ms)?)))
+        after(&self.namespaces, self.last.as_ref()).find_map(|(name, namespace)| {
+            let share = share_of(self.places_max, self.held - namespace.held);
+            let has_place = namespace.held < share;
+            let action = has_place.then(|| namespace.next(now_ms, share)).flatten()?;
+            Some((name.clone(), action))
+        })
     }
 
     fn hold(&mut self, namespace: &N, action: &A) {
@@ -314,18 +344,30 @@ mod tests {
     #[test]
     fn one_who_comes_finds_a_place_beside_a_million_calls() {
         let mut turns = turns(8, &[("a", 1, 1_000_000), ("b", 1, 1)]);
-        assert_eq!(take(&mut turns, 0, 8), [("a", 1, 6), ("b", 1, 1)]);
+        assert_eq!(take(&mut turns, 0, 8), [("a", 1, 3), ("b", 1, 1)]);
         turns.accepted(&"c", &1);
         assert_eq!(take(&mut turns, 0, 8), [("c", 1, 1)]);
     }
 
     #[test]
-    fn who_is_alone_has_all_places() {
-        let mut turns = turns(8, &[("a", 1, 1_000_000)]);
-        assert_eq!(take(&mut turns, 0, 100), [("a", 1, 8)]);
+    fn who_is_alone_leaves_places_for_who_comes() {
+        let mut turns = turns(16, &[("a", 1, 1_000_000)]);
+        assert_eq!(take(&mut turns, 0, 100), [("a", 1, 9)]);
         assert_eq!(take(&mut turns, 0, 100), []);
         turns.ended(&"a", &1);
         assert_eq!(take(&mut turns, 0, 100), [("a", 1, 1)]);
+    }
+
+    #[test]
+    fn lanes_whose_calls_do_not_end_leave_a_place_for_the_next() {
+        let mut turns = turns(64, &[]);
+        for action in 1..=4 {
+            (0..1_000).for_each(|_| turns.accepted(&"a", &action));
+            let taken = take(&mut turns, 0, 100);
+            assert!(matches!(taken[..], [("a", taken, 1..)] if taken == action), "{taken:?}");
+        }
+        turns.accepted(&"b", &1);
+        assert_eq!(take(&mut turns, 0, 100), [("b", 1, 1)]);
     }
 
     #[test]
@@ -355,6 +397,20 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_goes_back_does_not_keep_a_lane_at_rest() {
+        for back_ms in [REST_MS / 2, 1_000_000] {
+            let now_ms = 2_000_000;
+            let mut turns = turns(100, &[("a", 1, 50)]);
+            take(&mut turns, now_ms, 1);
+            turns.turned_away(&"a", &1, now_ms, 0);
+            assert_eq!(take(&mut turns, now_ms + REST_MS, 9), [("a", 1, 1)]);
+            turns.turned_away(&"a", &1, now_ms + REST_MS - back_ms, 0);
+            let rested_ms = now_ms + REST_MS - back_ms + REST_MS_MAX;
+            assert_eq!(take(&mut turns, rested_ms, 9), [("a", 1, 1)], "{back_ms}");
+        }
+    }
+
+    #[test]
     fn a_hint_is_obeyed_up_to_a_bound() {
         let mut turns = turns(100, &[("a", 1, 50)]);
         for (hint_ms, rest_ms) in [(5_000, 5_000), (u64::MAX, REST_MS_MAX)] {
@@ -378,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_failed_is_made_again() {
-        let mut turns = turns(4, &[("a", 1, 4)]);
+        let mut turns = turns(8, &[("a", 1, 4)]);
         let picks = turns.take(0, 4);
         turns.not_leased(&picks[0]);
         assert_eq!(take(&mut turns, 0, 4), [("a", 1, 4)]);

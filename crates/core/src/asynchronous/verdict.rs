@@ -5,6 +5,7 @@ use triplane_model::ActivationId;
 use super::backoff::Backoff;
 use super::call::Final;
 use super::failure::Failure;
+use super::mutant::{Mutant, is_planted};
 use super::policy::Policy;
 
 /// Between two tries to start a call, when nothing better is known. Free of charge, so that it may be short.
@@ -78,9 +79,9 @@ pub enum Unstarted {
 pub fn on_lease(policy: &Policy, facts: &Facts, now_ms: u64) -> Leased {
     if facts.cancel_asked {
         Leased::End(Final::Cancelled)
-    } else if now_ms > policy.expires_ms(facts.accepted_ms) {
+    } else if now_ms > policy.expires_ms(facts.accepted_ms) && !is_planted(Mutant::ExpiredIsStarted) {
         Leased::End(Final::Expired)
-    } else if facts.attempts >= policy.attempts_max {
+    } else if facts.attempts >= attempts_max(policy) {
         // The last attempt was lost on the way to its verdict; to send it again would be one too many.
         Leased::End(Final::Dead)
     } else {
@@ -95,12 +96,13 @@ pub fn after_attempt(policy: &Policy, facts: &Facts, failure: Option<Failure>, n
     if facts.cancel_asked {
         return Ended::End(Final::Cancelled);
     }
-    if !policy.retries(failure) {
+    let is_repeated = failure == Failure::Lost && is_planted(Mutant::LostIsRepeated);
+    if !policy.retries(failure) && !is_repeated {
         // Nobody saw a lost one end, so that its record is no answer.
         return Ended::End(if failure == Failure::Lost { Final::Dead } else { Final::Done });
     }
     let due_ms = now_ms.saturating_add(policy.backoff.after(facts.id, facts.attempts));
-    if facts.attempts >= policy.attempts_max || due_ms > policy.expires_ms(facts.accepted_ms) {
+    if facts.attempts >= attempts_max(policy) || due_ms > policy.expires_ms(facts.accepted_ms) {
         return Ended::End(Final::Dead);
     }
     Ended::Retry { due_ms }
@@ -119,6 +121,10 @@ pub fn not_started(policy: &Policy, facts: &Facts, obstacle: Obstacle, now_ms: u
             Unstarted::Release { due_ms: now_ms.saturating_add(wait_ms).min(too_old_ms.max(now_ms)) }
         }
     }
+}
+
+fn attempts_max(policy: &Policy) -> u32 {
+    policy.attempts_max + u32::from(is_planted(Mutant::OneAttemptMore) || is_planted(Mutant::LostIsRepeated))
 }
 
 #[cfg(test)]

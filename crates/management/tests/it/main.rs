@@ -7,6 +7,7 @@ mod platform;
 
 mod actions;
 mod activations;
+mod asynchronous;
 mod bodies;
 mod changes;
 mod conventions;

@@ -8,10 +8,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, header};
 use serde_json::{Value, json};
-use triplane_management::{AdminToken, Flush, Management, Ports, Propagation, Settings, subjects};
+use triplane_management::{AdminToken, Dispatch, Flush, Management, Ports, Propagation, Settings, subjects};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::runtimes::{Runtime, Runtimes};
-use triplane_model::{EntityName, FullName, NamespaceLimits, TransactionId};
+use triplane_model::{ActivationId, EntityName, FullName, NamespaceLimits, TransactionId};
 use triplane_store::{Activations, Change, Expected, Options, Sqlite, Stores};
 use triplane_testkit::TempDir;
 
@@ -65,6 +65,8 @@ impl Platform {
         let ports = Ports {
             entities: Arc::clone(&stores.entities),
             activations: Arc::clone(&stores.activations),
+            calls: Arc::clone(&stores.calls),
+            dispatch: Arc::<Router>::clone(&router),
             propagation: Arc::<Router>::clone(&router),
             records: Arc::<Spool>::clone(&spool),
         };
@@ -239,6 +241,16 @@ pub(crate) struct Router {
     changes: Mutex<Vec<Change>>,
     /// While this is set, a router does not apply anything.
     pub(crate) stuck: Mutex<bool>,
+    /// Calls that it was told to stop.
+    pub(crate) stopped: Mutex<Vec<ActivationId>>,
+}
+
+impl Dispatch for Router {
+    fn stop(&self, id: ActivationId) {
+        self.stopped.lock().unwrap().push(id);
+    }
+
+    fn changed(&self) {}
 }
 
 impl Router {

@@ -260,7 +260,7 @@ impl Pump {
 
     fn end_late_calls(&mut self, cx: &mut Context<'_>) {
         for (stream, call) in self.desk.poll_late(cx) {
-            let outcome = self.container.outcome_of_late(stream);
+            let outcome = self.container.outcome_of_late(stream, &call);
             self.settle(call, stream, outcome);
         }
     }

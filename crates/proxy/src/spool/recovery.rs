@@ -15,6 +15,8 @@ use crate::record::{self, Ending};
 
 /// What the record of a call says that was sent and never heard of again.
 const INTERRUPTED: &str = "the platform was stopped while the action ran; the action was not run again";
+/// The end of its annotations.
+const LOST: &str = r#",{"key":"lost","value":true}"#;
 
 /// What was found.
 pub(super) struct Recovered {
@@ -145,10 +147,12 @@ impl From<&Sent<'_>> for OwnedSent {
 
 impl OwnedSent {
     /// Nobody knows how long it ran: its record says nothing, rather than something wrong.
+    /// The annotation tells it from a failure that somebody saw.
     fn record(&self) -> String {
         let result = record::error_result(INTERRUPTED);
         let ending =
             Ending { status: Status::WhiskError, result: &result, start_ms: self.start_ms, duration_ms: 0 };
-        record::write(&self.head, &ending, &self.annotations).0
+        let annotations = self.annotations.strip_suffix(']').unwrap_or(&self.annotations);
+        record::write(&self.head, &ending, &format!("{annotations}{LOST}]")).0
     }
 }

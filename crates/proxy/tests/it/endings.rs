@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use triplane_model::Status;
 use triplane_model::activation::text;
+use triplane_model::{ActivationId, Status};
 use triplane_proxy::runtime::Exit;
 use triplane_wire::framed::FrameType;
 use triplane_wire::run::{NotStarted, RunReply};
@@ -67,6 +67,49 @@ async fn calls_that_overlap_with_a_late_one_end_in_peace_before_the_kill() {
     launcher.result(run.stream, 0, "{}").await;
     let finished = done(good).await;
     assert_eq!((finished.status, finished.reusable), (Status::Success, false));
+    assert_eq!(soon(proxy.exited()).await, Exit::Signal(9));
+}
+
+#[tokio::test]
+async fn a_cancelled_run_is_killed_as_at_its_time_limit_and_says_so() {
+    let world = World::new().await;
+    let Started { proxy, mut launcher, .. } = world.start_warm(|_| {}).await;
+    let reply = proxy.run(call(2, "{}"));
+    launcher.next().await;
+    proxy.cancel(ActivationId::from_bits(9));
+    proxy.cancel(ActivationId::from_bits(2));
+    let finished = done(reply).await;
+    assert_eq!((error_of(&finished).as_str(), finished.status), (text::CANCELLED, Status::WhiskError));
+    assert!(!finished.reusable && !finished.timed_out);
+    assert_eq!(soon(proxy.exited()).await, Exit::Signal(9));
+    assert_eq!(world.record(2).await["response"]["result"]["error"], text::CANCELLED);
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_before_it_is_sent_is_not_sent() {
+    let world = World::new().await;
+    let Started { proxy, mut launcher, .. } = world.start_warm(|_| {}).await;
+    let first = proxy.run(call(2, "{}"));
+    let run = launcher.next().await;
+    let queued = proxy.run(call(3, "{}"));
+    proxy.cancel(ActivationId::from_bits(3));
+    launcher.result(run.stream, 0, "{}").await;
+    assert_eq!(done(first).await.status, Status::Success);
+    let refused = soon(queued).await;
+    assert!(matches!(refused, RunReply::Busy { .. }), "{refused:?}");
+    let next = proxy.run(call(4, r#"{"next":1}"#));
+    assert_eq!(launcher.serve("{}").await.body["value"]["next"], 1);
+    assert_eq!(done(next).await.status, Status::Success);
+}
+
+#[tokio::test]
+async fn a_cancelled_init_ends_its_call() {
+    let world = World::new().await;
+    let Started { proxy, mut launcher, .. } = world.start(|_| {}).await;
+    let reply = proxy.run(call(1, "{}"));
+    launcher.next().await;
+    proxy.cancel(ActivationId::from_bits(1));
+    assert_eq!(error_of(&done(reply).await), text::CANCELLED);
     assert_eq!(soon(proxy.exited()).await, Exit::Signal(9));
 }
 

@@ -11,7 +11,7 @@ use triplane_model::activation::ActivationEntry;
 use triplane_model::{ActivationId, EntityName};
 use triplane_proxy::spool::{Sent, Spool, SpoolError, SpoolOptions};
 
-use crate::world::{Store, TempDir, soon, until};
+use crate::world::{Store, TempDir, annotation, soon, until};
 
 fn options() -> SpoolOptions {
     SpoolOptions { gather_ms: 1, retry_ms_min: 1, retry_ms_max: 5, ..SpoolOptions::default() }
@@ -157,7 +157,8 @@ async fn what_was_sent_and_never_heard_of_again_gets_a_record_and_what_was_withd
         record["response"]["result"]["error"],
         "the platform was stopped while the action ran; the action was not run again"
     );
-    assert_eq!(record["annotations"][0]["value"], "guest/hello");
+    assert_eq!(annotation(&record, "path"), "guest/hello");
+    assert_eq!(annotation(&record, "lost"), true);
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use triplane_model::NamespaceLimits;
 
-use crate::planes::lock;
 use crate::world::{World, authorization, identity};
 
 const CALL: &str = "_/actions/a?blocking=true&result=true";
@@ -114,10 +113,10 @@ async fn while_it_is_stored_the_call_is_stored_all_the_same() {
     world.until(|| world.queue.gate.at() == 1).await;
     hang_up(call).await;
     world.queue.gate.open();
-    world.until(|| lock(&world.queue.due).len() == 1).await;
+    world.until(|| world.queue.calls().len() == 1).await;
     world.in_the_background();
     works(&world).await;
-    assert_eq!(lock(&world.queue.done).len(), 1);
+    assert_eq!(world.queue.over().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -65,7 +65,7 @@ async fn calls_that_wait_in_the_queue_count_as_in_flight_until_they_are_done() {
     }
     assert_eq!(world.post("_/actions/a", "").await.status, 429);
     world.in_the_background();
-    world.until(|| crate::planes::lock(&world.queue.done).len() == 2).await;
+    world.until(|| world.queue.over().len() == 2).await;
     world.until_idle().await;
     assert_eq!(world.post("_/actions/a", "").await.status, 202);
 }

@@ -5,10 +5,14 @@
 mod answers;
 mod caches;
 mod cancelled;
+mod destinations;
 mod limits;
 mod planes;
+mod policies;
+mod queue;
 mod queued;
 mod refusals;
 mod stream;
 mod waiting;
+mod wishes;
 mod world;

@@ -1,12 +1,12 @@
 //! The other planes, played by scripts that the tests change and look into.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
@@ -14,7 +14,7 @@ use triplane_model::{
 };
 use triplane_net::Body;
 use triplane_router::ports::{
-    Directory, Future, Management, Queue, QueuedCall, Records, Unavailable, Upstream,
+    Answered, Callback, Callbacks, Directory, Future, Management, Records, Unavailable, Upstream,
 };
 use triplane_wire::run::{Finished, RunReply, RunRequest};
 
@@ -56,7 +56,7 @@ impl Gate {
         self.at.load(Ordering::SeqCst)
     }
 
-    async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         if self.closed.load(Ordering::SeqCst) {
             self.at.fetch_add(1, Ordering::SeqCst);
             self.passes.acquire().await.unwrap().forget();
@@ -143,6 +143,9 @@ pub(crate) struct Containers {
     pub(crate) gate: Gate,
     behaviour: Mutex<Option<Arc<Behaviour>>>,
     pub(crate) requests: Mutex<Vec<RunRequest>>,
+    /// Those that were to be stopped; a stopped one passes the gate and says that it was cancelled.
+    pub(crate) cancelled: Mutex<Vec<ActivationId>>,
+    cancellations: Notify,
     inside: Mutex<HashMap<ContainerId, usize>>,
     most_inside: Mutex<HashMap<ContainerId, usize>>,
 }
@@ -184,6 +187,16 @@ impl Containers {
         lock(&self.requests).push(request.clone());
     }
 
+    async fn cancelled(&self, id: ActivationId) {
+        loop {
+            let told = self.cancellations.notified();
+            if lock(&self.cancelled).contains(&id) {
+                return;
+            }
+            told.await;
+        }
+    }
+
     fn leave(&self, container: ContainerId) {
         *lock(&self.inside).get_mut(&container).unwrap() -= 1;
     }
@@ -197,13 +210,25 @@ impl Upstream for ScriptedUpstream {
         let containers = Arc::clone(&self.0);
         Box::pin(async move {
             containers.enter(&request);
-            containers.gate.pass().await;
+            let cancelled = tokio::select! {
+                () = containers.gate.pass() => false,
+                () = containers.cancelled(request.activation_id) => true,
+            };
             tokio::task::yield_now().await;
             let behaviour = lock(&containers.behaviour).clone();
-            let reply = behaviour.map_or_else(|| echo(&request), |behaviour| behaviour(&request));
+            let reply = match (cancelled, behaviour) {
+                (true, _) => done(&request, Status::WhiskError, r#"{"error":"The call was cancelled."}"#),
+                (false, Some(behaviour)) => behaviour(&request),
+                (false, None) => echo(&request),
+            };
             containers.leave(request.target.container);
             reply
         })
+    }
+
+    fn cancel(&self, _: ContainerId, id: ActivationId) {
+        lock(&self.0.cancelled).push(id);
+        self.0.cancellations.notify_waiters();
     }
 }
 
@@ -215,79 +240,42 @@ pub(crate) fn echo(request: &RunRequest) -> RunReply {
 pub(crate) fn done(request: &RunRequest, status: Status, result: &str) -> RunReply {
     RunReply::Done(Finished {
         status,
+        timed_out: false,
         result: result.to_owned().into(),
-        record: format!(r#"{{"activationId":"{}","result":{result}}}"#, request.activation_id).into(),
+        record: record(request, status, result).into(),
         service_us: 1000,
         reusable: true,
     })
 }
 
-/// The queue in memory.
+fn record(request: &RunRequest, status: Status, result: &str) -> String {
+    let (id, caller) = (request.activation_id, &request.caller);
+    let success = status == Status::Success;
+    format!(
+        r#"{{"namespace":"{}","name":"a","version":"0.0.1","subject":"{}","activationId":"{id}","start":1,"end":2,"duration":1,"response":{{"status":"{}","success":{success},"result":{result}}},"logs":[],"annotations":[],"publish":false}}"#,
+        caller.namespace,
+        caller.subject,
+        status.text(),
+    )
+}
+
+/// The receivers of callbacks: they note what came, and answer as told, or 204.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
-    pub(crate) due: Mutex<VecDeque<QueuedCall>>,
-    leased: Mutex<HashMap<ActivationId, QueuedCall>>,
-    pub(crate) running: Mutex<HashSet<ActivationId>>,
-    pub(crate) done: Mutex<Vec<ActivationId>>,
-    pub(crate) released: AtomicUsize,
-    pub(crate) is_broken: AtomicBool,
-    pub(crate) gate: Gate,
+pub(crate) struct Receivers {
+    pub(crate) got: Mutex<Vec<Callback>>,
+    pub(crate) answers: Mutex<Vec<Answered>>,
 }
 
 #[derive(Debug)]
-pub(crate) struct ScriptedQueue(pub(crate) Arc<Waiting>);
+pub(crate) struct ScriptedCallbacks(pub(crate) Arc<Receivers>);
 
-impl ScriptedQueue {
-    fn change<T: Send + 'static>(&self, change: impl FnOnce(&Waiting) -> T + Send + 'static) -> Future<T> {
-        let waiting = Arc::clone(&self.0);
-        Box::pin(async move {
-            waiting.gate.pass().await;
-            match waiting.is_broken.load(Ordering::SeqCst) {
-                true => Err(Unavailable("broken".to_owned())),
-                false => Ok(change(&waiting)),
-            }
-        })
-    }
-}
-
-impl Queue for ScriptedQueue {
-    fn accept(&self, call: QueuedCall) -> Future<()> {
-        self.change(move |waiting| lock(&waiting.due).push_back(call))
-    }
-
-    fn lease(&self, limit: usize) -> Future<Vec<QueuedCall>> {
-        self.change(move |waiting| {
-            let mut due = lock(&waiting.due);
-            let count = limit.min(due.len());
-            let leased: Vec<_> = due.drain(..count).collect();
-            lock(&waiting.leased).extend(leased.iter().map(|call| (call.id, call.clone())));
-            leased
-        })
-    }
-
-    fn running(&self, id: ActivationId) -> Future<()> {
-        self.change(move |waiting| {
-            lock(&waiting.running).insert(id);
-        })
-    }
-
-    fn release(&self, id: ActivationId, _after_ms: u64) -> Future<()> {
-        self.change(move |waiting| {
-            let call = lock(&waiting.leased).remove(&id).expect("only leased calls are released");
-            lock(&waiting.due).push_back(call);
-            waiting.released.fetch_add(1, Ordering::SeqCst);
-        })
-    }
-
-    fn done(&self, id: ActivationId) -> Future<()> {
-        self.change(move |waiting| {
-            lock(&waiting.leased).remove(&id).expect("only leased calls are done");
-            lock(&waiting.done).push(id);
-        })
-    }
-
-    fn renew(&self, _ids: Vec<ActivationId>) -> Future<()> {
-        self.change(|_| ())
+impl Callbacks for ScriptedCallbacks {
+    fn deliver(&self, callback: Callback) -> BoxFuture<'static, Answered> {
+        lock(&self.0.got).push(callback);
+        let mut answers = lock(&self.0.answers);
+        let next = (!answers.is_empty()).then(|| answers.remove(0));
+        let fine = Answered { status: Some(204), retry_after_ms: None, text: String::new() };
+        Box::pin(std::future::ready(next.unwrap_or(fine)))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use triplane_core::asynchronous::{Final, State};
 use triplane_core::pool::message::{Delta, Refusal, RefusalReason};
 use triplane_model::Status;
 
@@ -24,7 +25,7 @@ async fn a_202_means_that_the_call_is_stored() {
     assert!(!call.is_finished());
     world.queue.gate.open();
     let answer = call.await.unwrap();
-    let stored = lock(&world.queue.due)[0].clone();
+    let stored = world.queue.calls()[0].clone();
     let id = stored.id.to_string();
     assert_eq!((answer.status, answer.body), (202, format!(r#"{{"activationId":"{id}"}}"#)));
     assert_eq!(answer.headers["x-openwhisk-activation-id"], id.as_str());
@@ -39,7 +40,7 @@ async fn a_queue_that_does_not_store_is_503_and_nothing_is_accepted() {
     let answer = world.post(CALL, "").await;
     assert_eq!((answer.error().0, answer.header("retry-after")), (503, "1"));
     assert_eq!(answer.header("x-openwhisk-activation-id"), "");
-    assert!(lock(&world.queue.due).is_empty());
+    assert!(world.queue.calls().is_empty());
     world.queue.is_broken.store(false, Ordering::SeqCst);
     for _ in 0..30 {
         assert_eq!(world.post(CALL, "").await.status, 202, "the failed call counts no more");
@@ -54,11 +55,11 @@ async fn a_stored_call_runs_is_noted_before_it_is_sent_and_leaves_the_queue() {
     world.in_the_background();
     let answer = world.post(CALL, r#"{"x":1}"#).await;
     world.until(|| world.containers.gate.at() == 1).await;
-    let id = answer.json()["activationId"].as_str().unwrap().parse().unwrap();
+    let id = answer.id();
     assert!(lock(&world.queue.running).contains(&id));
-    assert!(lock(&world.queue.done).is_empty());
+    assert!(world.queue.over().is_empty());
     world.containers.gate.open();
-    world.until(|| *lock(&world.queue.done) == [id]).await;
+    world.until(|| world.queue.over() == [id]).await;
     let sent = lock(&world.containers.requests)[0].clone();
     assert_eq!((sent.activation_id, &sent.parameters[..]), (id, &br#"{"x":1}"#[..]));
     assert_eq!(sent.transaction_id.as_str(), answer.header("x-request-id"));
@@ -72,7 +73,7 @@ async fn a_run_that_fails_leaves_the_queue_too() {
     world.containers.answer(|request| done(request, Status::DeveloperError, r#"{"error":"e"}"#));
     world.in_the_background();
     world.post(CALL, "").await;
-    world.until(|| lock(&world.queue.done).len() == 1).await;
+    world.until(|| world.queue.over().len() == 1).await;
 }
 
 #[tokio::test]
@@ -82,7 +83,7 @@ async fn an_action_that_was_deleted_meanwhile_leaves_a_record() {
     world.knowledge.forget_action(&full_name("a"));
     world.tell(Delta::ActionChanged(full_name("a"), None));
     world.in_the_background();
-    world.until(|| lock(&world.queue.done).len() == 1).await;
+    world.until(|| world.queue.over().len() == 1).await;
     let record = &world.records()[0];
     assert_eq!(record["activationId"], answer.json()["activationId"]);
     assert_eq!(record["response"]["result"]["error"], "Action could not be found or may have been deleted.");
@@ -95,7 +96,7 @@ async fn a_namespace_that_was_deleted_meanwhile_leaves_a_record() {
     world.post(CALL, "").await;
     world.knowledge.forget_identity("guest");
     world.in_the_background();
-    world.until(|| lock(&world.queue.done).len() == 1).await;
+    world.until(|| world.queue.over().len() == 1).await;
     assert_eq!(world.records().len(), 1);
 }
 
@@ -108,22 +109,21 @@ async fn a_call_that_finds_no_room_is_put_back_and_runs_later() {
     world.tell(refused(RefusalReason::PoolFull));
     world.until(|| world.queue.released.load(Ordering::SeqCst) >= 1).await;
     world.ready("a", 1, 1);
-    world.until(|| lock(&world.queue.done).len() == 1).await;
+    world.until(|| world.queue.over().len() == 1).await;
     assert!(world.records().is_empty());
 }
 
 #[tokio::test]
-async fn a_call_that_found_no_room_for_too_long_ends_with_a_record() {
-    let world = World::with(|settings| {
-        settings.queued_time_max = Duration::ZERO;
-        settings.wait_time_max = Duration::from_millis(10);
-    })
-    .await;
+async fn a_call_that_found_no_room_until_it_is_too_old_expires_with_a_record() {
+    let world = World::with(|settings| settings.wait_time_max = Duration::from_millis(10)).await;
     world.in_the_background();
-    world.post(CALL, "").await;
-    world.until(|| lock(&world.queue.done).len() == 1).await;
-    let error = &world.records()[0]["response"]["result"]["error"];
-    assert_eq!(error, "Failed to provision resources to run the action.");
+    let id = world.post(CALL, "").await.id();
+    world.until(|| world.queue.released.load(Ordering::SeqCst) >= 1).await;
+    world.queue.age(id, 24 * 60 * 60 * 1000);
+    world.until(|| world.queue.end_of(id) == Some(Final::Expired)).await;
+    let response = &world.records()[0]["response"];
+    assert_eq!(response["result"]["error"], "The call expired before it was started.");
+    assert_eq!(response["status"], "whisk internal error");
 }
 
 #[tokio::test]
@@ -133,13 +133,13 @@ async fn a_call_whose_containers_do_not_start_ends_with_a_record() {
     world.post(CALL, "").await;
     world.until_waiting(1).await;
     world.tell(refused(RefusalReason::StartFailed));
-    world.until(|| lock(&world.queue.done).len() == 1).await;
+    world.until(|| world.queue.over().len() == 1).await;
     assert_eq!(world.records().len(), 1);
 }
 
 #[tokio::test]
 async fn the_dispatcher_holds_no_more_than_its_bound() {
-    let world = World::with(|settings| settings.dispatch_concurrency_max = 4).await;
+    let world = World::with(|settings| settings.dispatch_concurrency_max = 8).await;
     world.unlimited();
     world.ready("a", 1, 100);
     world.containers.gate.close();
@@ -152,7 +152,7 @@ async fn the_dispatcher_holds_no_more_than_its_bound() {
     world.until(|| world.containers.request_count() == 5).await;
     assert_eq!(world.containers.gate.at(), 4);
     world.containers.gate.open();
-    world.until(|| lock(&world.queue.done).len() == 20).await;
+    world.until(|| world.queue.over().len() == 20).await;
     assert_eq!(world.containers.most_inside(), 4);
 }
 
@@ -168,5 +168,18 @@ async fn a_shutdown_lets_queued_calls_that_run_end() {
     world.shutdown.trigger();
     world.containers.gate.open();
     tokio::time::timeout(crate::world::PATIENCE, dispatcher).await.expect("it ends").unwrap();
-    assert_eq!(lock(&world.queue.done).len(), 1);
+    assert_eq!(world.queue.over().len(), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_puts_queued_calls_back_that_wait_for_a_container() {
+    let world = World::new().await;
+    let (router, shutdown) = (world.router.clone(), world.shutdown.clone());
+    let dispatcher = tokio::spawn(async move { router.dispatch(shutdown).await });
+    let id = world.post(CALL, "").await.id();
+    world.until_waiting(1).await;
+    world.shutdown.trigger();
+    dispatcher.await.unwrap();
+    assert!(matches!(world.queue.state_of(id), State::Accepted { .. }));
+    assert_eq!(world.containers.request_count(), 0);
 }

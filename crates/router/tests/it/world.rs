@@ -18,16 +18,17 @@ use triplane_core::pool::message::{Delta, Endpoint, Lease, Numbered, Up};
 use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
-    Action, ActionLimits, CodeHash, Credential, EntityName, FullName, Identity, NamespaceLimits, Parameters,
-    Revision, Version,
+    Action, ActionLimits, ActivationId, CodeHash, Credential, EntityName, FullName, Identity,
+    NamespaceLimits, Parameters, Revision, Version,
 };
 use triplane_net::Shutdown;
 use triplane_router::{Followed, Ports, Router, Settings};
 
 use crate::planes::{
-    Containers, Knowledge, ScriptedDirectory, ScriptedManagement, ScriptedQueue, ScriptedRecords,
-    ScriptedUpstream, Waiting, lock,
+    Containers, Knowledge, Receivers, ScriptedCallbacks, ScriptedDirectory, ScriptedManagement,
+    ScriptedRecords, ScriptedUpstream, lock,
 };
+use crate::queue::{Queue, ScriptedQueue};
 
 /// No wait in these tests takes that long unless something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,7 +40,8 @@ pub(crate) struct World {
     pub(crate) router: Arc<Router>,
     pub(crate) knowledge: Arc<Knowledge>,
     pub(crate) containers: Arc<Containers>,
-    pub(crate) queue: Arc<Waiting>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) receivers: Arc<Receivers>,
     pub(crate) records: Arc<Mutex<Vec<ActivationEntry>>>,
     pub(crate) up: mpsc::Receiver<(RouterId, Up)>,
     pub(crate) address: SocketAddr,
@@ -57,13 +59,15 @@ impl World {
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings { dispatch_period: Duration::from_millis(20), ..Settings::default() };
         change(&mut settings);
-        let (knowledge, containers, queue) = (Arc::default(), Arc::default(), Arc::default());
+        let (knowledge, containers) = (Arc::default(), Arc::default());
+        let (queue, receivers) = (Arc::default(), Arc::default());
         let records = ScriptedRecords::default();
         let kept = Arc::clone(&records.0);
         let ports = Ports {
             directory: Arc::new(ScriptedDirectory(Arc::clone(&knowledge))),
             upstream: Arc::new(ScriptedUpstream(Arc::clone(&containers))),
             queue: Arc::new(ScriptedQueue(Arc::clone(&queue))),
+            callbacks: Arc::new(ScriptedCallbacks(Arc::clone(&receivers))),
             records: Arc::new(records),
             management: Arc::new(ScriptedManagement),
         };
@@ -82,6 +86,7 @@ impl World {
             knowledge,
             containers,
             queue,
+            receivers,
             records: kept,
             up,
             address,
@@ -193,6 +198,12 @@ impl World {
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.client().post(path, body).await
     }
+
+    /// Calls with headers.
+    pub(crate) async fn post_with(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = headers.iter().fold(post(path), |request, (name, value)| request.header(*name, *value));
+        self.client().send(request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await
+    }
 }
 
 /// What the client got.
@@ -206,6 +217,11 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The id of the activation that it is about.
+    pub(crate) fn id(&self) -> ActivationId {
+        self.json()["activationId"].as_str().unwrap().parse().unwrap()
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {

@@ -92,13 +92,26 @@ async fn delete_recorded(connection: &mut SqliteConnection, activations: &Path) 
     sqlx::query("ATTACH ? AS recorded").bind(path).execute(&mut *connection).await?;
     let mut transaction = connection.begin().await?;
     let dropped = sqlx::query(
-        "DELETE FROM calls WHERE EXISTS (SELECT 1 FROM recorded.activations AS known WHERE known.id = calls.id)",
+        "DELETE FROM calls WHERE state < 5 AND EXISTS
+         (SELECT 1 FROM recorded.activations AS known WHERE known.id = calls.id)",
     )
     .execute(&mut *transaction)
     .await?;
     sqlx::query("DELETE FROM payloads WHERE place NOT IN (SELECT place FROM calls)")
         .execute(&mut *transaction)
         .await?;
+    sqlx::query("UPDATE totals SET done = done + ?")
+        .bind(i64::try_from(dropped.rows_affected()).unwrap_or(i64::MAX))
+        .execute(&mut *transaction)
+        .await?;
+    // What stood behind a call that was dropped is let go.
+    sqlx::query(
+        "UPDATE calls SET state = 3 WHERE state = 4 AND NOT EXISTS
+         (SELECT 1 FROM calls AS earlier WHERE earlier.namespace = calls.namespace AND earlier.partition = calls.partition
+          AND earlier.partition IS NOT NULL AND earlier.state < 5 AND earlier.place < calls.place)",
+    )
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await?;
     Ok(dropped.rows_affected())
 }

@@ -1,23 +1,29 @@
-//! The queue of asynchronous calls: what callers see. The writes are in [`super::queue`].
+//! The queue of asynchronous calls: what callers see. The writes are in [`super::queue`], the reads in [`super::views`].
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use sqlx::sqlite::SqlitePool;
+use triplane_core::asynchronous::{Destination, Failure, Hold, LaneDepth, Lease, Owner, Pick, Stop};
 use triplane_model::{ActivationId, EntityName};
 
-use super::convert::{full_name, id_from, int, readable, uint, unavailable};
 use super::file::{File, OpenError, QUEUE};
 use super::options::Options;
-use super::queue::{Operation, Work};
+use super::queue::{Answer, Operation, Work};
+use super::views;
 use super::writer::Writer;
-use crate::{Call, CallState, Calls, Future};
+use crate::calls::{Accepted, Asked, CallQuery, CallView, Calls, End, HeldCall, NewCall, Scope, Summary};
+use crate::{Future, StoreError};
 
 /// [`Calls`] in a SQLite file.
 #[derive(Clone, Debug)]
 pub(crate) struct SqliteCalls {
     writer: Writer<Work>,
     readers: SqlitePool,
+    /// Until when each dispatcher lives. In memory, since all that write to this file are in this process.
+    dispatchers: Arc<Mutex<HashMap<Owner, u64>>>,
 }
 
 impl SqliteCalls {
@@ -26,129 +32,128 @@ impl SqliteCalls {
         let connection = file.open().await?;
         let readers = file.readers();
         let work = Work::new(options);
-        Ok(Self { writer: Writer::start(file, connection, work, options), readers })
+        let writer = Writer::start(file, connection, work, options);
+        Ok(Self { writer, readers, dispatchers: Arc::default() })
     }
 
     pub(crate) async fn close(&self) {
         super::close(&self.readers, &self.writer).await;
     }
 
-    fn write(&self, operation: Operation) -> Future<Vec<Call>> {
+    /// Writes, and takes from the answer what that kind of write answers.
+    fn write<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        of: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+    ) -> Future<T> {
         let writer = self.writer.clone();
-        async move { writer.write(operation).await }.boxed()
+        async move {
+            let answer = writer.write(operation).await?;
+            of(answer).ok_or_else(|| StoreError::Unavailable("the writer answered something else".into()))
+        }
+        .boxed()
     }
 
     fn note(&self, operation: Operation) -> Future<()> {
-        let written = self.write(operation);
-        async move { written.await.map(drop) }.boxed()
+        self.write(operation, |answer| matches!(answer, Answer::Written).then_some(()))
     }
+}
+
+/// Takes one kind of answer.
+macro_rules! of {
+    ($kind:ident) => {
+        |answer| match answer {
+            Answer::$kind(answer) => Some(answer),
+            _ => None,
+        }
+    };
 }
 
 impl Calls for SqliteCalls {
-    fn accept(&self, call: Call) -> Future<()> {
-        self.note(Operation::Accept(call))
+    fn accept(&self, call: NewCall) -> Future<Accepted> {
+        self.write(Operation::Accept(Box::new(call)), of!(Accepted))
     }
 
-    fn lease(&self, owner: u64, now_ms: u64, lease_until_ms: u64, limit: u64) -> Future<Vec<Call>> {
-        self.write(Operation::Lease { owner, now_ms, lease_until_ms, limit })
+    fn lanes(&self, owner: Owner, living: Vec<Owner>, now_ms: u64, limit: usize) -> Future<Vec<LaneDepth>> {
+        self.write(Operation::Lanes { owner, living, now_ms, limit }, of!(Lanes))
     }
 
-    fn renew(&self, owner: u64, ids: Vec<ActivationId>, lease_until_ms: u64) -> Future<()> {
-        self.note(Operation::Renew { owner, ids, lease_until_ms })
+    fn lease(
+        &self,
+        lease: Lease,
+        now_ms: u64,
+        picks: Vec<Pick<EntityName, Destination>>,
+    ) -> Future<Vec<HeldCall>> {
+        self.write(Operation::Lease { lease, now_ms, picks }, of!(Calls))
     }
 
-    fn running(&self, owner: u64, id: ActivationId) -> Future<()> {
-        self.note(Operation::Running { owner, id })
+    fn renew(&self, lease: Lease, holds: Vec<(ActivationId, u32)>) -> Future<Vec<Stop>> {
+        self.write(Operation::Renew { lease, holds }, of!(Stops))
     }
 
-    fn release(&self, owner: u64, id: ActivationId, not_before_ms: u64) -> Future<()> {
-        self.note(Operation::Release { owner, id, not_before_ms })
+    fn running(&self, hold: Hold, id: ActivationId) -> Future<()> {
+        self.note(Operation::Running { hold, id })
     }
 
-    fn done(&self, id: ActivationId) -> Future<()> {
-        self.note(Operation::Done(id))
+    fn release(&self, hold: Hold, id: ActivationId, due_ms: u64) -> Future<()> {
+        self.note(Operation::Release { hold, id, due_ms })
     }
 
-    fn orphans(&self, owner: u64, now_ms: u64, limit: u64) -> Future<Vec<Call>> {
-        let readers = self.readers.clone();
-        async move {
-            let rows = sqlx::query(
-                "SELECT id, namespace, action, payload, transaction_id, traceparent, accepted_ms, not_before_ms,
-                        attempt, partition, state, calls.place
-                 FROM calls JOIN payloads USING (place)
-                 WHERE state > 0 AND (owner <> ? OR lease_until_ms < ?)
-                 ORDER BY accepted_ms, calls.place LIMIT ?",
-            )
-            .bind(owner.cast_signed())
-            .bind(int(now_ms))
-            .bind(int(limit))
-            .fetch_all(&readers)
-            .await
-            .map_err(|error| unavailable(&error))?;
-            Ok(readable(rows).filter_map(call).collect())
-        }
-        .boxed()
+    fn retry(&self, hold: Hold, id: ActivationId, failure: Failure, due_ms: u64) -> Future<()> {
+        self.note(Operation::Retry { hold, id, failure, due_ms })
     }
 
-    fn reclaim(&self, id: ActivationId) -> Future<()> {
-        self.note(Operation::Reclaim(id))
+    fn finish(&self, hold: Hold, id: ActivationId, end: End) -> Future<()> {
+        self.note(Operation::Finish { hold, id, end })
     }
 
-    fn depth(&self) -> Future<[u64; 3]> {
-        let readers = self.readers.clone();
-        async move {
-            // Both by their partial indexes: most calls wait, and those are only counted.
-            let sql = "SELECT (SELECT COUNT(*) FROM calls WHERE state = 0),
-                              COUNT(*) FILTER (WHERE state = 1), COUNT(*) FILTER (WHERE state = 2)
-                       FROM calls WHERE state > 0";
-            let (accepted, leased, running): (i64, i64, i64) =
-                sqlx::query_as(sql).fetch_one(&readers).await.map_err(|error| unavailable(&error))?;
-            Ok([uint(accepted), uint(leased), uint(running)])
-        }
-        .boxed()
+    fn adopt(&self, lease: Lease, now_ms: u64, living: Vec<Owner>, limit: u64) -> Future<Vec<HeldCall>> {
+        self.write(Operation::Adopt { lease, now_ms, living, limit }, of!(Calls))
     }
-}
 
-/// id, namespace, action, payload, transaction id, trace parent, accepted, not before, attempt, partition, state, place
-type CallRow =
-    (Vec<u8>, String, String, Vec<u8>, String, Option<String>, i64, i64, i64, Option<String>, i64, i64);
+    fn cancel(&self, scope: Scope, id: ActivationId) -> Future<Asked> {
+        self.write(Operation::Cancel { scope, id }, of!(Asked))
+    }
 
-/// A call as it is stored; one that cannot be read is logged and left out.
-pub(crate) fn call(row: CallRow) -> Option<Call> {
-    let (id, namespace, action, payload, transaction_id, traceparent, accepted_ms, ..) = row;
-    let (.., not_before_ms, attempt, partition, state, place) = row;
-    let read = || {
-        Some((
-            id_from(&id)?,
-            EntityName::namespace(&namespace).ok()?,
-            full_name(&action)?,
-            call_state(state)?,
-        ))
-    };
-    let Some((id, namespace, action, state)) = read() else {
-        tracing::error!(place, action, "a stored call cannot be read; it is left out");
-        return None;
-    };
-    Some(Call {
-        id,
-        namespace,
-        action,
-        payload,
-        transaction_id,
-        traceparent,
-        accepted_ms: uint(accepted_ms),
-        not_before_ms: uint(not_before_ms),
-        attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
-        partition,
-        state,
-    })
-}
+    fn hasten(&self, scope: Scope, id: ActivationId) -> Future<Asked> {
+        self.write(Operation::Hasten { scope, id }, of!(Asked))
+    }
 
-fn call_state(state: i64) -> Option<CallState> {
-    match state {
-        0 => Some(CallState::Accepted),
-        1 => Some(CallState::Leased),
-        2 => Some(CallState::Running),
-        _ => None,
+    fn redrive(&self, scope: Scope, id: ActivationId, new: ActivationId, now_ms: u64) -> Future<Asked> {
+        self.write(Operation::Redrive { scope, id, new, now_ms }, of!(Asked))
+    }
+
+    fn purge(&self, query: CallQuery, ended_before_ms: Option<u64>, limit: u64) -> Future<u64> {
+        self.write(Operation::Purge { query, ended_before_ms, limit }, of!(Count))
+    }
+
+    fn expire(&self, now_ms: u64) -> Future<u64> {
+        self.write(Operation::Expire { now_ms }, of!(Count))
+    }
+
+    fn get(&self, scope: Scope, id: ActivationId) -> Future<Option<CallView>> {
+        views::get(self.readers.clone(), scope, id).boxed()
+    }
+
+    fn payload(&self, scope: Scope, id: ActivationId) -> Future<Option<Vec<u8>>> {
+        views::payload(self.readers.clone(), scope, id).boxed()
+    }
+
+    fn list(&self, query: CallQuery, skip: u64, limit: u64) -> Future<Vec<CallView>> {
+        views::list(self.readers.clone(), query, skip, limit).boxed()
+    }
+
+    fn summary(&self, scope: Scope) -> Future<Summary> {
+        let bytes = self.write(Operation::Bytes(scope.clone()), of!(Count));
+        let summary = views::summary(self.readers.clone(), scope);
+        async move { Ok(Summary { bytes: bytes.await?, ..summary.await? }) }.boxed()
+    }
+
+    fn alive(&self, lease: Lease, now_ms: u64) -> Future<Vec<Owner>> {
+        let mut dispatchers = self.dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
+        dispatchers.insert(lease.owner, lease.until_ms);
+        dispatchers.retain(|_, until_ms| *until_ms >= now_ms);
+        let living = dispatchers.keys().copied().collect();
+        std::future::ready(Ok(living)).boxed()
     }
 }

@@ -134,7 +134,10 @@ pub(crate) const ACTIVATIONS: Kind = Kind {
 pub(crate) const QUEUE: Kind = Kind {
     name: "queue.db",
     application_id: 0x5452_5051,
-    migrations: &[include_str!("../../migrations/queue/0001.sql")],
+    migrations: &[
+        include_str!("../../migrations/queue/0001.sql"),
+        include_str!("../../migrations/queue/0002.sql"),
+    ],
     durable: true,
 };
 
@@ -212,7 +215,7 @@ impl File {
             .filename(&self.path)
             .synchronous(synchronous)
             .busy_timeout(BUSY_MAX.min(self.options.wait_max / 2))
-            .statement_cache_capacity(32)
+            .statement_cache_capacity(64)
             .pragma("cache_size", format!("-{}", self.options.cache_kib))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
             .pragma("mmap_size", "0")

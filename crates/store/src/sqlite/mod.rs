@@ -7,11 +7,13 @@ mod calls;
 mod convert;
 mod entities;
 mod file;
+mod filter;
 mod options;
 mod purge;
 mod queue;
 mod rows;
 mod subjects;
+mod views;
 mod writer;
 
 use std::path::Path;
@@ -28,8 +30,9 @@ pub use options::Options;
 use self::activations::SqliteActivations;
 use self::calls::SqliteCalls;
 use self::entities::SqliteEntities;
+use crate::calls::Calls;
 use crate::keys;
-use crate::{Activations, Calls, Entities};
+use crate::{Activations, Entities};
 
 /// Exists in a data directory while a restore writes it.
 pub(crate) const RESTORING: &str = ".restoring";

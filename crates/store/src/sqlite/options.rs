@@ -11,12 +11,24 @@ pub struct Options {
     pub code_bytes_per_namespace_max: u64,
     /// The most namespaces that there may be.
     pub namespaces_max: u64,
-    /// The most asynchronous calls of one namespace that are accepted and not done.
+    /// The most asynchronous calls of one namespace that wait or run; one with a destination counts twice.
     pub calls_per_namespace_max: u64,
-    /// The most asynchronous calls of all namespaces that are accepted and not done.
+    /// The most asynchronous calls of all namespaces that wait or run.
     pub calls_max: u64,
     /// The most bytes of payload that these calls may have together.
     pub calls_bytes_max: u64,
+    /// The most dead letters of one namespace; the oldest go.
+    pub dead_per_namespace_max: u64,
+    /// The most bytes of payload that these may have together; the oldest go.
+    pub dead_bytes_per_namespace_max: u64,
+    /// How long a dead letter is kept.
+    pub dead_kept: Duration,
+    /// The most rows of other calls of one namespace that are over; the oldest go.
+    pub over_per_namespace_max: u64,
+    /// How long such a row is kept.
+    pub over_kept: Duration,
+    /// The most idempotency keys of one namespace; the oldest go.
+    pub keys_per_namespace_max: u64,
     /// How many changes the log keeps; a follower that is further behind starts afresh.
     pub changes_kept: u64,
     /// The most records that one purge removes.
@@ -41,9 +53,15 @@ impl Default for Options {
             actions_per_namespace_max: 10_000,
             code_bytes_per_namespace_max: 4 << 30,
             namespaces_max: 100_000,
-            calls_per_namespace_max: 50_000,
-            calls_max: 200_000,
+            calls_per_namespace_max: 1_000_000,
+            calls_max: 2_000_000,
             calls_bytes_max: 4 << 30,
+            dead_per_namespace_max: 10_000,
+            dead_bytes_per_namespace_max: 256 << 20,
+            dead_kept: Duration::from_secs(14 * 24 * 60 * 60),
+            over_per_namespace_max: 10_000,
+            over_kept: Duration::from_secs(7 * 24 * 60 * 60),
+            keys_per_namespace_max: 100_000,
             changes_kept: 10_000,
             purge_records_max: 1_000,
             purge_bytes_max: 64 << 20,

@@ -4,12 +4,15 @@ use std::fs;
 
 use futures_util::future::join_all;
 use sqlx::Connection;
+use triplane_core::asynchronous::{Destination, Final};
+use triplane_store::calls::{Accepted, NewCall, Scope};
 use triplane_store::{
     BackupError, DirLock, Expected, OpenError, Options, Sqlite, StoreError, Stores, backup, restore,
 };
 
 use crate::support::{
-    TempDir, action, call, credential, entry, hash, id, named, namespace_limits, ns, numbers, open, raw,
+    TempDir, action, call, credential, entry, hash, id, lease, named, namespace_limits, ns, numbers, open,
+    raw, rows, run,
 };
 
 async fn fill(stores: &Stores) {
@@ -25,7 +28,7 @@ async fn check(stores: &Stores) {
     assert_eq!(&*stores.entities.code(hash("x")).await.unwrap().unwrap(), "x");
     assert!(stores.entities.owner(ns("guest")).await.unwrap().is_some());
     assert_eq!(stores.activations.get(ns("guest"), id(7)).await.unwrap(), Some(entry(7, "hello", 7)));
-    assert_eq!(numbers(&stores.calls.lease(1, 9_999, 9_999, 9).await.unwrap()), [100]);
+    assert_eq!(numbers(&lease(&*stores.calls, 9).await), [100]);
 }
 
 #[tokio::test]
@@ -73,9 +76,11 @@ async fn a_copy_while_writes_go_on_is_one_a_server_starts_on() {
     let writes = join_all((1_000..1_300).map(|number| {
         let stores = &stores;
         async move {
-            stores.calls.accept(call(number)).await.unwrap();
+            let target = Destination::Action(named(&format!("a{number}")));
+            let call = NewCall { target, ..call(number) };
+            stores.calls.accept(call.clone()).await.unwrap();
             stores.activations.insert(vec![entry(number, "hello", number)]).await.unwrap();
-            stores.calls.done(id(number)).await.unwrap();
+            run(&*stores.calls, &call, Final::Done).await;
         }
     }));
     let (_, copied) =
@@ -85,9 +90,10 @@ async fn a_copy_while_writes_go_on_is_one_a_server_starts_on() {
     restore(&dir.join("copy"), &dir.join("new")).await.unwrap();
     let restored = open(&dir.join("new")).await;
     // Whatever was under way when the copy was made, nothing with a record is in the queue.
-    for call in restored.calls.lease(1, u64::MAX, 0, 10_000).await.unwrap() {
-        assert!(!restored.activations.exists(call.id).await.unwrap(), "{}", call.id);
+    for held in lease(&*restored.calls, 10_000).await {
+        assert!(!restored.activations.exists(held.call.id).await.unwrap(), "{}", held.call.id);
     }
+    rows(&*restored.calls).await;
     restored.close().await;
 }
 
@@ -103,7 +109,7 @@ async fn a_restored_call_that_has_a_record_is_not_run() {
     let restored = restore(&dir.join("copy"), &dir.join("new")).await.unwrap();
     assert_eq!(restored.calls_dropped, 1);
     let stores = open(&dir.join("new")).await;
-    assert_eq!(numbers(&stores.calls.lease(1, 9_999, 9_999, 9).await.unwrap()), [1]);
+    assert_eq!(numbers(&lease(&*stores.calls, 9).await), [1]);
     stores.close().await;
 }
 
@@ -190,6 +196,40 @@ async fn a_restore_that_was_cut_off_is_not_started_on() {
 }
 
 #[tokio::test]
+async fn what_stood_behind_a_call_that_a_restore_drops_is_let_go() {
+    let dir = TempDir::new();
+    let stores = open(&dir.join("data")).await;
+    for number in 1..=3 {
+        stores.calls.accept(NewCall { partition: Some("p".into()), ..call(number) }).await.unwrap();
+    }
+    stores.activations.insert(vec![entry(1, "hello", 5)]).await.unwrap();
+    backup(&dir.join("data"), &dir.join("copy"), true).await.unwrap();
+    stores.close().await;
+    restore(&dir.join("copy"), &dir.join("new")).await.unwrap();
+    let stores = open(&dir.join("new")).await;
+    assert_eq!(numbers(&lease(&*stores.calls, 9).await), [2]);
+    rows(&*stores.calls).await;
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_copied_with_their_payloads_and_records_do_not_drop_them() {
+    let dir = TempDir::new();
+    let stores = open(&dir.join("data")).await;
+    stores.calls.accept(call(1)).await.unwrap();
+    run(&*stores.calls, &call(1), Final::Dead).await;
+    stores.activations.insert(vec![entry(1, "hello", 5)]).await.unwrap();
+    backup(&dir.join("data"), &dir.join("copy"), true).await.unwrap();
+    stores.close().await;
+    restore(&dir.join("copy"), &dir.join("new")).await.unwrap();
+    let stores = open(&dir.join("new")).await;
+    assert_eq!(rows(&*stores.calls).await, [0, 0, 0, 0, 0, 1, 0, 0]);
+    let payload = stores.calls.payload(Scope::All, id(1)).await.unwrap();
+    assert_eq!(payload, Some(call(1).payload));
+    stores.close().await;
+}
+
+#[tokio::test]
 async fn a_reader_of_another_process_does_not_stop_the_writer() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
@@ -197,7 +237,7 @@ async fn a_reader_of_another_process_does_not_stop_the_writer() {
     let mut other = raw(&dir.join("queue.db")).await;
     let mut reading = other.begin().await.unwrap();
     let seen: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM calls").fetch_one(&mut *reading).await.unwrap();
-    let written: Result<(), StoreError> = stores.calls.accept(call(2)).await;
+    let written: Result<Accepted, StoreError> = stores.calls.accept(call(2)).await;
     written.unwrap();
     let still: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM calls").fetch_one(&mut *reading).await.unwrap();
     assert_eq!((seen, still), (1, 1), "it sees one moment");

@@ -3,10 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 
 use sqlx::{AssertSqlSafe, Connection};
+use triplane_core::asynchronous::Final;
+use triplane_store::calls::{NewCall, Scope};
 use triplane_store::{DirLock, Expected, LockError, OpenError, Options, Sqlite, StoreError, backup};
 
 use crate::support::{
-    TempDir, action, call, credential, entry, id, named, namespace_limits, ns, numbers, open, raw,
+    TempDir, action, call, credential, entry, id, lease, named, namespace_limits, ns, numbers, open, raw, run,
 };
 
 const FILES: [&str; 3] = ["entities.db", "activations.db", "queue.db"];
@@ -33,7 +35,7 @@ async fn everything_is_there_after_a_restart() {
     assert!(stores.entities.action(named("hello")).await.unwrap().is_some());
     assert!(stores.entities.identity(credential(1)).await.unwrap().is_some());
     assert_eq!(stores.activations.get(ns("guest"), id(7)).await.unwrap(), Some(entry(7, "hello", 7)));
-    assert_eq!(numbers(&stores.calls.lease(1, 9_999, 9_999, 9).await.unwrap()), [1_000]);
+    assert_eq!(numbers(&lease(&*stores.calls, 9).await), [1_000]);
     stores.close().await;
 }
 
@@ -49,7 +51,7 @@ async fn an_orderly_close_leaves_no_logs_and_what_comes_later_fails() {
         assert!(!dir.join(&format!("{file}-wal")).exists(), "{file}");
     }
     assert!(matches!(calls.accept(call(2)).await, Err(StoreError::Unavailable(_))));
-    assert!(matches!(calls.depth().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(calls.summary(Scope::All).await, Err(StoreError::Unavailable(_))));
 }
 
 #[tokio::test]
@@ -97,7 +99,7 @@ async fn a_newer_file_is_refused_and_left_as_it_is() {
         let before = std::fs::read(dir.join(file)).unwrap();
         let refused = refusal(&dir).await;
         assert!(
-            matches!(&refused, OpenError::Newer { path, found: 99, known: 1 } if path.ends_with(file)),
+            matches!(&refused, OpenError::Newer { path, found: 99, known: 1.. } if path.ends_with(file)),
             "{refused}"
         );
         assert_eq!(std::fs::read(dir.join(file)).unwrap(), before);
@@ -189,12 +191,12 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_passes() {
     let dir = TempDir::new();
     let options = Options { file_pages_max: Some(200), ..Options::default() };
     let stores = Sqlite::open(dir.path(), options).await.unwrap();
-    let large = |number| triplane_store::Call { payload: vec![b'x'; 100_000], ..call(number) };
+    let large = |number| NewCall { payload: vec![b'x'; 100_000], ..call(number) };
     let mut acknowledged = Vec::new();
     let refused = loop {
         let number = acknowledged.len() as u64 + 1;
         match stores.calls.accept(large(number)).await {
-            Ok(()) => acknowledged.push(u128::from(number)),
+            Ok(_) => acknowledged.push(u128::from(number)),
             Err(error) => break error,
         }
         assert!(acknowledged.len() < 100, "the bound does not hold");
@@ -202,11 +204,11 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_passes() {
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
     assert!(!acknowledged.is_empty());
     stores.calls.accept(call(500)).await.unwrap();
-    stores.calls.done(id(1)).await.unwrap();
+    run(&*stores.calls, &large(1), Final::Done).await;
     stores.calls.accept(large(501)).await.unwrap();
     acknowledged.remove(0);
     acknowledged.extend([500, 501]);
-    let waiting = stores.calls.lease(1, 9_999, 9_999, 100).await.unwrap();
+    let waiting = lease(&*stores.calls, 100).await;
     assert_eq!(numbers(&waiting), acknowledged);
     stores.close().await;
 }

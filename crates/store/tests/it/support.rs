@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
+use triplane_core::asynchronous::{CallState, Destination, Final, LaneDepth, Lease, Owner, Pick, Policy};
 use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
     Action, ActionLimits, ActivationId, CodeHash, Credential, EntityName, FullName, NamespaceLimits,
     Parameters, Revision, SystemLimits, Version,
 };
-use triplane_store::{Call, CallState, Options, Sqlite, Stores};
+use triplane_store::calls::{Calls, End, HeldCall, NewCall, Scope};
+use triplane_store::{Options, Sqlite, Stores};
 
 static COUNTER: AtomicU64 = AtomicU64::new(1);
 
@@ -122,22 +124,71 @@ pub(crate) fn entry(number: u64, name: &str, start_ms: u64) -> ActivationEntry {
     }
 }
 
-pub(crate) fn call(number: u64) -> Call {
-    Call {
+pub(crate) fn call(number: u64) -> NewCall {
+    NewCall {
         id: id(number),
         namespace: ns("guest"),
-        action: named("hello"),
+        target: Destination::Action(named("hello")),
         payload: format!("{{\"n\":{number}}}").into_bytes(),
         transaction_id: format!("tid-{number}"),
         traceparent: None,
         accepted_ms: 1_000 + number,
-        not_before_ms: 1_000 + number,
-        attempt: 0,
+        policy: Policy::default(),
         partition: None,
-        state: CallState::Accepted,
+        idempotency: None,
+        cause: None,
+        hops: 0,
     }
 }
 
-pub(crate) fn numbers(calls: &[Call]) -> Vec<u128> {
-    calls.iter().map(|call| call.id.bits()).collect()
+/// A policy by its annotations.
+pub(crate) fn policy(settings: &[(&str, &str)]) -> Policy {
+    Policy::default().with(settings.iter().copied()).unwrap()
+}
+
+/// The dispatcher that most tests use, and until when it holds what it leases.
+pub(crate) const ME: Owner = Owner(7);
+pub(crate) const LEASE: Lease = Lease { owner: ME, until_ms: 60_000 };
+/// Later than all accepts of tests.
+pub(crate) const NOW_MS: u64 = 50_000;
+
+/// Leases the first calls of the lane of a call.
+pub(crate) async fn lease_lane(calls: &dyn Calls, of: &NewCall, most: usize) -> Vec<HeldCall> {
+    let pick = Pick { namespace: of.namespace.clone(), action: of.target.clone(), calls: most };
+    calls.lease(LEASE, NOW_MS, vec![pick]).await.unwrap()
+}
+
+/// Leases up to so many calls of each lane.
+pub(crate) async fn lease_by(calls: &dyn Calls, lease: Lease, now_ms: u64, most: usize) -> Vec<HeldCall> {
+    let lanes = calls.lanes(lease.owner, vec![lease.owner], now_ms, usize::MAX).await.unwrap();
+    let pick = |lane: LaneDepth| Pick { namespace: lane.namespace, action: lane.target, calls: most };
+    calls.lease(lease, now_ms, lanes.into_iter().map(pick).collect()).await.unwrap()
+}
+
+pub(crate) async fn lease(calls: &dyn Calls, most: usize) -> Vec<HeldCall> {
+    lease_by(calls, LEASE, NOW_MS, most).await
+}
+
+pub(crate) fn end(state: Final) -> End {
+    End { state, failure: None, ended_ms: NOW_MS, destinations: Vec::new() }
+}
+
+/// Leases the first call of the lane of a call, which is to be it, sends it, and ends it.
+pub(crate) async fn run(calls: &dyn Calls, of: &NewCall, state: Final) {
+    let held = lease_lane(calls, of, 1).await.remove(0);
+    assert_eq!(held.call.id, of.id);
+    calls.running(held.hold, of.id).await.unwrap();
+    calls.finish(held.hold, of.id, end(state)).await.unwrap();
+}
+
+pub(crate) fn numbers(calls: &[HeldCall]) -> Vec<u128> {
+    calls.iter().map(|held| held.call.id.bits()).collect()
+}
+
+/// How many rows there are by state: accepted, leased, running, retry, done, dead, cancelled, expired. Nothing is ever lost.
+pub(crate) async fn rows(calls: &dyn Calls) -> [u64; 8] {
+    let summary = calls.summary(Scope::All).await.unwrap();
+    assert_eq!(summary.counters.drift(), 0, "{summary:?}");
+    CallState::ALL
+        .map(|state| summary.rows.iter().filter(|(other, _)| *other == state).map(|(_, rows)| rows).sum())
 }

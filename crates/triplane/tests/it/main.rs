@@ -3,6 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
 
 mod admin;
+mod async_conservation;
+mod async_destinations;
+mod async_operations;
+mod async_policies;
+mod async_restart;
 mod asynchronous;
 mod attacks;
 mod clients;
@@ -20,4 +25,5 @@ mod network;
 mod observability;
 mod platform;
 mod pool;
+mod synced;
 mod weights;

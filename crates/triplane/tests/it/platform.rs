@@ -29,12 +29,23 @@ impl Platform {
         .await
     }
 
+    /// A platform with further environment.
+    pub(crate) async fn with_environment(environment: &[(&str, &str)]) -> Self {
+        Self::set_up(|mut settings| {
+            let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            settings.environment.extend(environment);
+            settings
+        })
+        .await
+    }
+
     /// A platform with every language that the host has.
     pub(crate) async fn with_all_languages() -> Self {
         Self::set_up(ServerSettings::with_all_languages).await
     }
 
-    async fn set_up(change: impl FnOnce(ServerSettings) -> ServerSettings) -> Self {
+    /// A platform with changed settings.
+    pub(crate) async fn set_up(change: impl FnOnce(ServerSettings) -> ServerSettings) -> Self {
         let data = TempDir::new("platform");
         let settings = change(ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), data.path()));
         Self { server: settings.start().await, data }
@@ -52,6 +63,16 @@ impl Platform {
             let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
             children.split_whitespace().next()?.parse().ok()
         })
+    }
+
+    /// The asynchronous calls by state, and the drift, as an operator sees them.
+    pub(crate) fn summary(&self) -> Value {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_triplane"))
+            .args(["async", "list", "--summary", "--json"])
+            .env("TRIPLANE_DATA", self.data.path())
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// The guest.
@@ -91,6 +112,43 @@ impl Guest {
     pub(crate) async fn fire(&self, name: &str, payload: Value) -> String {
         let answer = self.0.post(&format!("/api/v1/namespaces/_/actions/{name}"), &payload).await.expect(202);
         answer.json()["activationId"].as_str().unwrap().to_owned()
+    }
+
+    /// Invokes an action without waiting, with headers, and answers whatever comes.
+    pub(crate) async fn fire_with(
+        &self,
+        name: &str,
+        payload: Value,
+        headers: &[(&'static str, &str)],
+    ) -> Answer {
+        let json = [("content-type", "application/json")];
+        let pairs = json.iter().chain(headers).map(|(name, value)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).unwrap())
+        });
+        let path = format!("/api/v1/namespaces/_/actions/{name}");
+        self.0.send(http::Method::POST, &path, pairs.collect(), payload.to_string()).await.unwrap()
+    }
+
+    /// Creates or replaces an action that asks for something by annotations.
+    pub(crate) async fn create_annotated(&self, name: &str, code: &str, annotations: Value) -> Answer {
+        let pairs = annotations.as_object().unwrap().iter();
+        let annotations: Vec<_> = pairs.map(|(key, value)| json!({"key": key, "value": value})).collect();
+        let body = json!({"exec": {"kind": "nodejs:default", "code": code}, "annotations": annotations});
+        self.0.put(&format!("/api/v1/namespaces/_/actions/{name}?overwrite=true"), &body).await
+    }
+
+    /// An asynchronous call, as its owner sees it.
+    pub(crate) async fn call(&self, id: &str) -> Answer {
+        self.0.get(&format!("/api/v1/namespaces/_/async/{id}")).await
+    }
+
+    /// Waits until an asynchronous call is in a state, and answers it.
+    pub(crate) async fn call_in(&self, id: &str, state: &str) -> Value {
+        wait_for(SOON, &format!("the call is {state}"), async || {
+            let answer = self.call(id).await;
+            (answer.status == 200).then(|| answer.json()).filter(|call| call["state"] == state)
+        })
+        .await
     }
 
     /// Waits until an activation has a record.

@@ -1,0 +1,226 @@
+//! Calls that are not waited for: how fast they are accepted, how soon they start, and what a million that wait cost.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use triplane_testkit::{Client, Server, TempDir, wait_for, wait_until};
+
+use crate::blocking::{Connection, post};
+use crate::context::Context;
+use crate::queue::{Queue, Raw, synced_writes};
+use crate::report::{Measurement, Target, median, percentile};
+use crate::usage::resident_mb;
+
+/// Calls that share a commit.
+const BATCH: usize = 64;
+/// Commits in a turn.
+const COMMITS: usize = 50;
+/// Those who call at once, and the calls of each in a turn.
+const CLIENTS: usize = 8;
+const CALLS: usize = 250;
+/// Calls of an idle platform in a turn.
+const IDLE_CALLS: usize = 50;
+/// When the number of records has not grown for so long, all calls have theirs.
+const STILL: Duration = Duration::from_millis(500);
+/// A file system in memory: the same route with syncs that cost nothing.
+const IN_MEMORY: &str = "/dev/shm";
+
+pub(crate) fn run(context: &Context, waiting: usize) -> anyhow::Result<Vec<Measurement>> {
+    let mut measurements = context.block_on_here(accepts(context.rounds))?;
+    measurements.extend(context.block_on_here(depth(context.rounds, waiting))?);
+    measurements.extend(front_door(context)?);
+    measurements.extend(starts(context)?);
+    Ok(measurements)
+}
+
+/// Runs something so often; answers per second.
+async fn rate(
+    times: usize,
+    each: usize,
+    mut something: impl AsyncFnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    let started = Instant::now();
+    for _ in 0..times {
+        something().await?;
+    }
+    Ok((times * each) as f64 / started.elapsed().as_secs_f64())
+}
+
+fn p99_us(latencies: &[Duration]) -> f64 {
+    let micros: Vec<f64> = latencies.iter().map(|latency| latency.as_secs_f64() * 1e6).collect();
+    percentile(&micros, 99)
+}
+
+/// Accepts at the trait, beside raw commits and synced writes.
+async fn accepts(rounds: usize) -> anyhow::Result<Vec<Measurement>> {
+    let directory = TempDir::new("queue");
+    let mut queue = Queue::open(directory.path()).await?;
+    let mut raw = Raw::open(directory.path()).await?;
+    let (mut accepted, mut committed, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut p99, mut synced) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let of_raw = rate(COMMITS, BATCH, async || raw.commit(BATCH).await).await?;
+        let of_queue = rate(COMMITS, BATCH, async || queue.accept(BATCH).await).await?;
+        ratios.push(of_queue / of_raw);
+        accepted.push(of_queue);
+        committed.push(of_raw);
+        synced.push(p99_us(&synced_writes(directory.path(), CLIENTS * CALLS)?));
+        p99.push(p99_us(&queue.latencies(CLIENTS, CALLS).await?));
+    }
+    queue.close().await;
+    Ok(vec![
+        Measurement::new(
+            "accepts at the trait, 64 in a commit, beside raw commits",
+            median(&accepted),
+            "1/s",
+        )
+        .beside(median(&committed))
+        .promised(Target::RatioMin(0.8)),
+        Measurement::new("the same as the median of the ratios of the rounds", median(&ratios), ""),
+        Measurement::new("accept p99 of 8 clients, beside one synced write's p99", median(&p99), "us")
+            .beside(median(&synced))
+            .promised(Target::RatioMax(3.0)),
+    ])
+}
+
+/// A queue with many calls beside an empty one, in turns.
+async fn depth(rounds: usize, waiting: usize) -> anyhow::Result<Vec<Measurement>> {
+    let (empty_in, full_in) = (TempDir::new("empty"), TempDir::new("full"));
+    let before_mb = resident_mb(&[std::process::id()]);
+    let mut full = Queue::open(full_in.path()).await?;
+    for _ in 0..waiting.div_ceil(BATCH * 8) {
+        full.accept(BATCH * 8).await?;
+    }
+    let full_mb = resident_mb(&[std::process::id()]) - before_mb;
+    let mut empty = Queue::open(empty_in.path()).await?;
+    let mut rates: [Vec<f64>; 4] = Default::default();
+    for _ in 0..rounds {
+        rates[0].push(rate(COMMITS, BATCH, async || empty.accept(BATCH).await).await?);
+        rates[1].push(rate(COMMITS, BATCH, async || full.accept(BATCH).await).await?);
+        rates[2].push(rate(COMMITS, BATCH, async || empty.run(BATCH).await).await?);
+        rates[3].push(rate(COMMITS, BATCH, async || full.run(BATCH).await).await?);
+    }
+    empty.close().await;
+    full.close().await;
+    let [empty_accepts, full_accepts, empty_runs, full_runs] = rates.map(|rates| median(&rates));
+    let name = |what: &str| format!("{what} with {waiting} calls waiting");
+    Ok(vec![
+        Measurement::new(name("memory of the queue"), full_mb, "MB").promised(Target::ValueMax(100.0)),
+        Measurement::new(name("accepts") + ", beside none", full_accepts, "1/s")
+            .beside(empty_accepts)
+            .promised(Target::RatioMin(0.9)),
+        Measurement::new(name("leased, run and done") + ", beside none", full_runs, "1/s")
+            .beside(empty_runs)
+            .promised(Target::RatioMin(0.9)),
+    ])
+}
+
+/// Accepts through the front door, beside the same with a data directory in memory, and raw commits of as many rows as clients.
+fn front_door(context: &Context) -> anyhow::Result<Vec<Measurement>> {
+    let on_disk = context.start();
+    let in_memory = context.start_in(Path::new(IN_MEMORY));
+    let directory = TempDir::new("raw");
+    let mut raw = context.block_on_here(Raw::open(directory.path()))?;
+    let (mut disk, mut memory, mut commits) = (Vec::new(), Vec::new(), Vec::new());
+    for subject in [&on_disk, &in_memory] {
+        context.create(&subject.server.guest, "noop", 64)?;
+    }
+    for _ in 0..context.rounds {
+        disk.push(posts(context, &on_disk.server)?);
+        memory.push(posts(context, &in_memory.server)?);
+        commits.push(context.block_on_here(rate(COMMITS, CLIENTS, async || raw.commit(CLIENTS).await))?);
+    }
+    let (disk, memory, commits) = (median(&disk), median(&memory), median(&commits));
+    Ok(vec![
+        Measurement::new("accepts by HTTP of 8 clients, beside the slower of the next two", disk, "1/s")
+            .beside(memory.min(commits))
+            .promised(Target::RatioMin(0.8)),
+        Measurement::new("the same with a data directory in memory", memory, "1/s"),
+        Measurement::new("raw commits of 8 rows", commits, "1/s"),
+    ])
+}
+
+/// One turn of calls that are not waited for, to the end of the last; answers accepts per second.
+fn posts(context: &Context, server: &Server) -> anyhow::Result<f64> {
+    let request = call(context, "noop");
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut connection = Connection::open(server.settings.port)?;
+                    (0..CALLS).try_for_each(|_| accepted(&mut connection, &request))
+                })
+            })
+            .collect();
+        let ended = clients
+            .into_iter()
+            .map(|client| client.join().unwrap_or_else(|_| anyhow::bail!("a client panicked")));
+        ended.collect::<anyhow::Result<()>>()
+    })?;
+    let rate = (CLIENTS * CALLS) as f64 / started.elapsed().as_secs_f64();
+    context.block_on(drained(&server.guest));
+    Ok(rate)
+}
+
+fn call(context: &Context, action: &str) -> Vec<u8> {
+    post(&format!("/api/v1/namespaces/_/actions/{action}"), &context.authorization, "{\"n\":1}")
+}
+
+fn accepted(connection: &mut Connection, request: &[u8]) -> anyhow::Result<()> {
+    let status = connection.exchange(request)?;
+    anyhow::ensure!(status == 202, "answer {status}");
+    Ok(())
+}
+
+/// Waits until the number of records does not grow any more.
+async fn drained(guest: &Client) {
+    let mut before = None;
+    wait_until(Duration::from_secs(120), "all calls have records", async || {
+        tokio::time::sleep(STILL).await;
+        let now = guest.get("/api/v1/namespaces/_/activations?count=true").await.json();
+        let is_still = before.as_ref() == Some(&now);
+        before = Some(now);
+        is_still
+    })
+    .await;
+}
+
+/// From the 202 of an idle platform to the start of the call in a warm container.
+fn starts(context: &Context) -> anyhow::Result<Vec<Measurement>> {
+    const CLOCK: &str = "function main() { return { at: performance.timeOrigin + performance.now() }; }\n";
+    let subject = context.start();
+    let guest = &subject.server.guest;
+    let body = json!({"exec": {"kind": "nodejs:20", "code": CLOCK}, "limits": {"memory": 128}});
+    let answer = context.block_on(guest.put("/api/v1/namespaces/_/actions/clock", &body));
+    anyhow::ensure!(answer.status == 200, "cannot create the action: {}", answer.describe());
+    start(context, guest)?;
+    let mut medians = Vec::new();
+    for _ in 0..context.rounds {
+        let waits = (0..IDLE_CALLS).map(|_| start(context, guest)).collect::<anyhow::Result<Vec<_>>>()?;
+        medians.push(median(&waits));
+    }
+    Ok(vec![
+        Measurement::new("from the 202 to the start on an idle platform p50", median(&medians), "ms")
+            .promised(Target::ValueMax(5.0)),
+    ])
+}
+
+/// Milliseconds from the 202 to the start by the clock of the action, which is the one of the machine.
+fn start(context: &Context, guest: &Client) -> anyhow::Result<f64> {
+    context.block_on(async {
+        let answer = guest.post("/api/v1/namespaces/_/actions/clock", &json!({})).await;
+        let accepted_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64() * 1e3;
+        let id = answer.json()["activationId"].as_str().context("no activation id")?.to_owned();
+        let path = format!("/api/v1/namespaces/_/activations/{id}/result");
+        let result: Value = wait_for(Duration::from_secs(30), "the call has a record", async || {
+            let answer = guest.get(&path).await;
+            (answer.status == 200).then(|| answer.json())
+        })
+        .await;
+        let at = result["result"]["at"].as_f64().context("no time of start")?;
+        Ok((at - accepted_ms).max(0.0))
+    })
+}

@@ -1,0 +1,165 @@
+//! The durable queue at its trait, beside raw group commits of SQLite and one synced write on the same disk.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
+use triplane_core::asynchronous::{Destination, Final, Lease, Owner, Pick, Policy};
+use triplane_model::{ActivationId, EntityName, FullName};
+use triplane_store::calls::{Calls, End, HeldCall, NewCall};
+use triplane_store::{Options, Sqlite, Stores};
+
+/// The bytes of a payload, as of a small JSON object.
+const PAYLOAD_BYTES: usize = 200;
+/// A lease that outlasts the benchmark.
+const LEASE: Lease = Lease { owner: Owner(1), until_ms: u64::MAX };
+
+/// A queue in a directory, and the number of its next call.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    stores: Stores,
+    next: u128,
+}
+
+impl Queue {
+    pub(crate) async fn open(directory: &Path) -> anyhow::Result<Self> {
+        let stores = Sqlite::open(directory, Options::default()).await?;
+        // Ids grow with time, as those of a router do.
+        Ok(Self { stores, next: 1 << 80 })
+    }
+
+    pub(crate) async fn close(self) {
+        self.stores.close().await;
+    }
+
+    fn calls(&self) -> &dyn Calls {
+        &*self.stores.calls
+    }
+
+    /// Accepts so many calls at once: on one thread they share one commit.
+    pub(crate) async fn accept(&mut self, calls: usize) -> anyhow::Result<()> {
+        let accepts: Vec<_> = (0..calls)
+            .map(|_| {
+                self.next += 1;
+                self.calls().accept(new_call(self.next))
+            })
+            .collect();
+        try_join_all(accepts).await?;
+        Ok(())
+    }
+
+    /// Leases so many calls, notes them as running, and ends them: the three writes of a call after its accept.
+    pub(crate) async fn run(&mut self, calls: usize) -> anyhow::Result<()> {
+        let call = new_call(0);
+        let pick = Pick { namespace: call.namespace, action: call.target, calls };
+        let held = self.calls().lease(LEASE, u64::MAX, vec![pick]).await?;
+        anyhow::ensure!(held.len() == calls, "{} calls were leased instead of {calls}", held.len());
+        try_join_all(held.iter().map(|held| self.calls().running(held.hold, held.call.id))).await?;
+        try_join_all(held.iter().map(|held| self.finish(held))).await?;
+        Ok(())
+    }
+
+    fn finish(&self, held: &HeldCall) -> triplane_store::Future<()> {
+        let end = End { state: Final::Done, failure: None, ended_ms: 1, destinations: Vec::new() };
+        self.calls().finish(held.hold, held.call.id, end)
+    }
+
+    /// How long each of `calls` accepts takes when `clients` make one after the other.
+    pub(crate) async fn latencies(&mut self, clients: usize, calls: usize) -> anyhow::Result<Vec<Duration>> {
+        let first = self.next + 1;
+        self.next += (clients * calls) as u128;
+        let client = |client: usize| {
+            let queue = self.calls();
+            async move {
+                let mut latencies = Vec::with_capacity(calls);
+                for call in 0..calls {
+                    let id = first + (call * clients + client) as u128;
+                    let started = Instant::now();
+                    queue.accept(new_call(id)).await?;
+                    latencies.push(started.elapsed());
+                }
+                anyhow::Ok(latencies)
+            }
+        };
+        Ok(try_join_all((0..clients).map(client)).await?.concat())
+    }
+}
+
+fn new_call(number: u128) -> NewCall {
+    let name = |text| EntityName::entity(text).unwrap_or_else(|_| unreachable!("a constant name"));
+    NewCall {
+        id: ActivationId::from_bits(number),
+        namespace: name("guest"),
+        target: Destination::Action(FullName::new(name("guest"), name("hello"))),
+        payload: vec![b'x'; PAYLOAD_BYTES],
+        transaction_id: "0123456789abcdef0123456789abcdef".into(),
+        traceparent: None,
+        accepted_ms: 1,
+        policy: Policy::default(),
+        partition: None,
+        idempotency: None,
+        cause: None,
+        hops: 0,
+    }
+}
+
+/// Group commits of rows with an id and a payload, and nothing else: the least that a durable queue in SQLite costs.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    connection: SqliteConnection,
+    next: u128,
+}
+
+impl Raw {
+    pub(crate) async fn open(directory: &Path) -> anyhow::Result<Self> {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(directory.join("raw.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("wal_autocheckpoint", "4000")
+            .disable_statement_logging()
+            .connect()
+            .await?;
+        let table =
+            "CREATE TABLE rows (place INTEGER PRIMARY KEY, id BLOB NOT NULL, payload BLOB NOT NULL) STRICT";
+        sqlx::raw_sql(table).execute(&mut connection).await?;
+        Ok(Self { connection, next: 1 << 80 })
+    }
+
+    /// Commits so many rows together.
+    pub(crate) async fn commit(&mut self, rows: usize) -> anyhow::Result<()> {
+        let tuples = vec!["(?,?)"; rows].join(",");
+        let payload = [b'x'; PAYLOAD_BYTES];
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        let mut insert =
+            sqlx::query(AssertSqlSafe(format!("INSERT INTO rows (id, payload) VALUES {tuples}")));
+        for _ in 0..rows {
+            self.next += 1;
+            insert = insert.bind(self.next.to_be_bytes().to_vec()).bind(payload.to_vec());
+        }
+        insert.execute(&mut self.connection).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?;
+        Ok(())
+    }
+}
+
+/// How long each of so many writes of a payload takes, each synced.
+pub(crate) fn synced_writes(directory: &Path, writes: usize) -> anyhow::Result<Vec<Duration>> {
+    let path = directory.join("synced");
+    let mut file =
+        std::fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let payload = [b'x'; PAYLOAD_BYTES];
+    (0..writes)
+        .map(|_| {
+            let started = Instant::now();
+            file.write_all(&payload)?;
+            file.sync_data()?;
+            Ok(started.elapsed())
+        })
+        .collect()
+}

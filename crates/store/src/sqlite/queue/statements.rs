@@ -1,0 +1,51 @@
+//! The statements over many rows.
+
+use crate::sqlite::rows::Rows;
+
+/// The statements over many rows, for several numbers of them.
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) accept: Rows,
+    pub(super) accept_payload: Rows,
+    pub(super) which: Rows,
+    pub(super) promote: Rows,
+    pub(super) lease: Rows,
+    pub(super) run: Rows,
+    pub(super) renew: Rows,
+    pub(super) remove: Rows,
+    pub(super) remove_payload: Rows,
+}
+
+impl Default for Statements {
+    fn default() -> Self {
+        Self {
+            accept: Rows::new(
+                "INSERT INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
+                 hops, places, bytes, partition, policy, cause, redrive_of, transaction_id, traceparent, payload) VALUES",
+                "(?,?,?,?,?,?,0,0,0,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "ON CONFLICT (id) DO NOTHING",
+            ),
+            accept_payload: Rows::new("INSERT INTO payloads (place, payload) VALUES", "(?,?)", ""),
+            which: Rows::new("SELECT place FROM calls WHERE place IN (VALUES", "(?)", ")"),
+            promote: Rows::new("UPDATE calls SET state = 0 WHERE state = 3 AND place IN (VALUES", "(?)", ")"),
+            lease: Rows::new(
+                "UPDATE calls SET state = 1, owner = ?, lease_until_ms = ?, leases = leases + 1
+                 WHERE state = 0 AND place IN (VALUES",
+                "(?)",
+                ")",
+            ),
+            run: Rows::new(
+                "UPDATE calls SET state = 2, attempts = attempts + 1 WHERE state = 1 AND place IN (VALUES",
+                "(?)",
+                ")",
+            ),
+            renew: Rows::new(
+                "UPDATE calls SET lease_until_ms = ? WHERE state IN (1, 2) AND place IN (VALUES",
+                "(?)",
+                ")",
+            ),
+            remove: Rows::new("DELETE FROM calls WHERE place IN (VALUES", "(?)", ")"),
+            remove_payload: Rows::new("DELETE FROM payloads WHERE place IN (VALUES", "(?)", ")"),
+        }
+    }
+}

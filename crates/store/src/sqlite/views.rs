@@ -1,0 +1,203 @@
+//! The queue as people see it: one call, lists, the summary.
+
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use triplane_core::asynchronous::{CallState, Counters, Final};
+use triplane_model::ActivationId;
+
+use super::convert::{id_bytes, int, uint, unavailable};
+use super::filter;
+use super::queue::{Lane, Stored, Totals, select};
+use crate::StoreError;
+use crate::calls::{CallQuery, CallView, Scope, Summary};
+
+/// One call.
+pub(crate) async fn get(
+    readers: SqlitePool,
+    scope: Scope,
+    id: ActivationId,
+) -> Result<Option<CallView>, StoreError> {
+    let sql = select!(", lanes.namespace, lanes.target FROM calls JOIN lanes USING (lane) WHERE id = ?");
+    let row = sqlx::query(sql).bind(id_bytes(id)).fetch_optional(&readers).await;
+    let row = row.map_err(|error| unavailable(&error))?;
+    Ok(row.as_ref().and_then(view).filter(|call| scope.has(&call.namespace)))
+}
+
+/// The payload of a call.
+pub(crate) async fn payload(
+    readers: SqlitePool,
+    scope: Scope,
+    id: ActivationId,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    if get(readers.clone(), scope, id).await?.is_none() {
+        return Ok(None);
+    }
+    sqlx::query_scalar("SELECT COALESCE(calls.payload, payloads.payload) FROM calls LEFT JOIN payloads USING (place) WHERE id = ?")
+        .bind(id_bytes(id))
+        .fetch_optional(&readers)
+        .await
+        .map(Option::flatten)
+        .map_err(|error| unavailable(&error))
+}
+
+/// Calls in the order of their accepts.
+pub(crate) async fn list(
+    readers: SqlitePool,
+    query: CallQuery,
+    skip: u64,
+    limit: u64,
+) -> Result<Vec<CallView>, StoreError> {
+    let mut sql = listing(&query, skip, limit);
+    let rows = sql.build().fetch_all(&readers).await.map_err(|error| unavailable(&error))?;
+    Ok(rows.iter().filter_map(view).collect())
+}
+
+/// The beginning of a list, by the index of what is in a state: the planner would rather take the one that saves it a sort.
+fn from(state: Option<CallState>) -> &'static str {
+    macro_rules! by {
+        ($index:literal) => {
+            select!(concat!(
+                ", lanes.namespace, lanes.target FROM calls ",
+                $index,
+                " JOIN lanes ON lanes.lane = calls.lane WHERE TRUE"
+            ))
+        };
+    }
+    match state {
+        None | Some(CallState::Accepted) => by!(""),
+        Some(CallState::Leased | CallState::Running) => by!("INDEXED BY calls_held"),
+        Some(CallState::Retry) => by!("INDEXED BY calls_retried"),
+        Some(CallState::Final(_)) => by!("INDEXED BY calls_over"),
+    }
+}
+
+/// The statement of a list.
+pub(crate) fn listing(query: &CallQuery, skip: u64, limit: u64) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new(from(query.state));
+    filter::conditions(&mut sql, query);
+    sql.push(" ORDER BY calls.place LIMIT ").push_bind(int(limit));
+    sql.push(" OFFSET ").push_bind(int(skip));
+    sql
+}
+
+fn view(row: &SqliteRow) -> Option<CallView> {
+    let read = Lane::read(row).and_then(|lane| Stored::read_of(row, &lane));
+    let read =
+        read.inspect_err(|error| tracing::error!(%error, "a stored call cannot be read; it is left out"));
+    read.ok().map(Stored::view)
+}
+
+/// The queue at one moment, but for the bytes.
+pub(crate) async fn summary(readers: SqlitePool, scope: Scope) -> Result<Summary, StoreError> {
+    let summary = async {
+        let mut snapshot = readers.begin().await?;
+        let totals = Totals::read(&mut snapshot).await?;
+        let all = Rows::read(&mut snapshot, &Scope::All).await?;
+        let of_scope = match &scope {
+            Scope::All => all,
+            Scope::Namespace(_) => Rows::read(&mut snapshot, &scope).await?,
+        };
+        Ok(Summary {
+            counters: all.counters(totals),
+            rows: of_scope.by_state(),
+            oldest_accepted_ms: of_scope.oldest_ms,
+            bytes: 0,
+            lanes: of_scope.lanes,
+            purged: totals.purged,
+        })
+    };
+    summary.await.map_err(|error: sqlx::Error| unavailable(&error))
+}
+
+/// The statement that counts the rows of a namespace, its first parameter, or of all: by the partial indexes, without a look at a row.
+pub(crate) fn counting(is_of_namespace: bool) -> String {
+    let (of_lane, of_namespace) = match is_of_namespace {
+        false => ("", ""),
+        true => (" AND lane IN (SELECT lane FROM lanes WHERE namespace = ?1)", " AND namespace = ?1"),
+    };
+    format!(
+            "SELECT (SELECT COUNT(*) FROM calls WHERE state = 0{of_lane}),
+                    (SELECT COUNT(*) FROM calls WHERE state = 3{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state = 4{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE attempts > 0 AND state IN (0, 3, 4){of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state IN (1, 2) AND state = 1{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state IN (1, 2) AND state = 2{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 5{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 6{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 7{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 8{of_namespace}),
+                    (SELECT COUNT(*) FROM lanes WHERE TRUE{of_namespace}),
+                    (SELECT accepted_ms FROM calls WHERE place = (SELECT MIN(place) FROM calls WHERE state = 0{of_lane}))"
+        )
+}
+
+/// How many rows there are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rows {
+    waiting: u64,
+    /// Of the waiting, those that were sent before.
+    retried: u64,
+    leased: u64,
+    running: u64,
+    dead: u64,
+    done: u64,
+    cancelled: u64,
+    expired: u64,
+    lanes: u64,
+    oldest_ms: Option<u64>,
+}
+
+impl Rows {
+    async fn read(connection: &mut SqliteConnection, scope: &Scope) -> Result<Self, sqlx::Error> {
+        let namespace = match scope {
+            Scope::All => None,
+            Scope::Namespace(name) => Some(name.as_str()),
+        };
+        let mut numbers = [0_i64; 11];
+        let sql = counting(namespace.is_some());
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(namespace).fetch_one(connection).await?;
+        for (column, number) in numbers.iter_mut().enumerate() {
+            *number = sqlx::Row::try_get(&row, column)?;
+        }
+        let [ready, due, behind, retried, leased, running, dead, done, cancelled, expired, lanes] =
+            numbers.map(uint);
+        let oldest_ms: Option<i64> = sqlx::Row::try_get(&row, numbers.len())?;
+        Ok(Self {
+            waiting: ready + due + behind,
+            retried,
+            leased,
+            running,
+            dead,
+            done,
+            cancelled,
+            expired,
+            lanes,
+            oldest_ms: oldest_ms.map(uint),
+        })
+    }
+
+    fn counters(&self, totals: Totals) -> Counters {
+        Counters {
+            accepted: totals.accepted,
+            waiting: self.waiting + self.leased,
+            running: self.running,
+            done: totals.done,
+            dead: totals.dead,
+            cancelled: totals.cancelled,
+            expired: totals.expired,
+        }
+    }
+
+    fn by_state(&self) -> Vec<(CallState, u64)> {
+        vec![
+            (CallState::Accepted, self.waiting.saturating_sub(self.retried)),
+            (CallState::Leased, self.leased),
+            (CallState::Running, self.running),
+            (CallState::Retry, self.retried),
+            (CallState::Final(Final::Done), self.done),
+            (CallState::Final(Final::Dead), self.dead),
+            (CallState::Final(Final::Cancelled), self.cancelled),
+            (CallState::Final(Final::Expired), self.expired),
+        ]
+    }
+}
