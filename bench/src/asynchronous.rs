@@ -11,12 +11,12 @@ use crate::blocking::{Connection, post};
 use crate::context::Context;
 use crate::queue::{Queue, Raw, synced_writes};
 use crate::report::{Measurement, Target, median, percentile};
-use crate::usage::resident_mb;
+use crate::usage::{cpu_seconds, resident_mb};
 
 /// Calls that share a commit.
 const BATCH: usize = 64;
 /// Commits in a turn.
-const COMMITS: usize = 50;
+const COMMITS: usize = 100;
 /// Those who call at once, and the calls of each in a turn.
 const CLIENTS: usize = 8;
 const CALLS: usize = 250;
@@ -95,26 +95,57 @@ async fn depth(rounds: usize, waiting: usize) -> anyhow::Result<Vec<Measurement>
     }
     let full_mb = resident_mb(&[std::process::id()]) - before_mb;
     let mut empty = Queue::open(empty_in.path()).await?;
-    let mut rates: [Vec<f64>; 4] = Default::default();
+    let mut turns: [Turns; 4] = Default::default();
     for _ in 0..rounds {
-        rates[0].push(rate(COMMITS, BATCH, async || empty.accept(BATCH).await).await?);
-        rates[1].push(rate(COMMITS, BATCH, async || full.accept(BATCH).await).await?);
-        rates[2].push(rate(COMMITS, BATCH, async || empty.run(BATCH).await).await?);
-        rates[3].push(rate(COMMITS, BATCH, async || full.run(BATCH).await).await?);
+        turns[0].take(async || empty.accept(BATCH).await).await?;
+        turns[1].take(async || full.accept(BATCH).await).await?;
+        turns[2].take(async || empty.run(BATCH).await).await?;
+        turns[3].take(async || full.run(BATCH).await).await?;
     }
     empty.close().await;
     full.close().await;
-    let [empty_accepts, full_accepts, empty_runs, full_runs] = rates.map(|rates| median(&rates));
+    let [empty_accepts, full_accepts, empty_runs, full_runs] = turns;
     let name = |what: &str| format!("{what} with {waiting} calls waiting");
+    let rate = |what: &str, full: &Turns, empty: &Turns| {
+        Measurement::new(name(what) + ", beside none", median(&full.rates), "1/s")
+            .beside(median(&empty.rates))
+            .promised(Target::RatioMin(0.9))
+    };
+    let cpu = |what: &str, full: &Turns, empty: &Turns| {
+        Measurement::new(name(what) + ", beside none", full.cpu_us(), "us")
+            .beside(empty.cpu_us())
+            .promised(Target::RatioMax(1.1))
+    };
     Ok(vec![
         Measurement::new(name("memory of the queue"), full_mb, "MB").promised(Target::ValueMax(100.0)),
-        Measurement::new(name("accepts") + ", beside none", full_accepts, "1/s")
-            .beside(empty_accepts)
-            .promised(Target::RatioMin(0.9)),
-        Measurement::new(name("leased, run and done") + ", beside none", full_runs, "1/s")
-            .beside(empty_runs)
-            .promised(Target::RatioMin(0.9)),
+        rate("accepts", &full_accepts, &empty_accepts),
+        rate("leased, run and done", &full_runs, &empty_runs),
+        cpu("CPU time of an accept", &full_accepts, &empty_accepts),
+        cpu("CPU time of a lease, run and end", &full_runs, &empty_runs),
     ])
+}
+
+/// Turns of something with a queue.
+#[derive(Debug, Default)]
+struct Turns {
+    rates: Vec<f64>,
+    /// Of all turns together: a tick is 10 ms.
+    cpu_seconds: f64,
+}
+
+impl Turns {
+    async fn take(&mut self, something: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let this = [std::process::id()];
+        let before = cpu_seconds(&this);
+        self.rates.push(rate(COMMITS, BATCH, something).await?);
+        self.cpu_seconds += cpu_seconds(&this) - before;
+        Ok(())
+    }
+
+    /// CPU time of a call, microseconds.
+    fn cpu_us(&self) -> f64 {
+        self.cpu_seconds * 1e6 / (self.rates.len() * COMMITS * BATCH) as f64
+    }
 }
 
 /// Accepts through the front door, beside the same with a data directory in memory, and raw commits of as many rows as clients.
