@@ -27,6 +27,8 @@ const BATCH: u64 = 1_000;
 const AT_ONCE: usize = 64;
 /// How often it looks for lapsed leases and for rows beyond their bounds.
 const PERIOD: Duration = Duration::from_secs(30);
+/// How often one round asks the store to remove more; what is left is for the next round.
+const EXPIRES_MAX: u32 = 100;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -97,9 +99,20 @@ impl Recoverer {
                 }
             }
         }
-        let expired = self.calls.expire(now_ms()).await?;
-        if expired > 0 {
-            info!(rows = expired, "old rows of the queue removed");
+        self.expire().await
+    }
+
+    /// Removes old rows; the store removes a bounded number at a time, so that no accept waits long for it.
+    async fn expire(&self) -> Result<(), StoreError> {
+        let mut total = 0;
+        for _ in 0..EXPIRES_MAX {
+            match self.calls.expire(now_ms()).await? {
+                0 => break,
+                expired => total += expired,
+            }
+        }
+        if total > 0 {
+            info!(rows = total, "old rows of the queue removed");
         }
         Ok(())
     }
