@@ -5,7 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -15,6 +15,9 @@ use super::workshop::Workshop;
 
 /// How long a namespace may take on a busy machine; it takes about a millisecond.
 const BUILD_WITHIN: Duration = Duration::from_secs(10);
+/// How long the thread leaves the processors to a start before it fills up, unless there is little left; an interpreter takes
+/// some 40 ms.
+const REST: Duration = Duration::from_millis(60);
 /// How often another address is tried, when the kernel still has what had this one.
 const ATTEMPTS: u32 = 3;
 
@@ -46,6 +49,8 @@ struct State {
     policies: Vec<Shelf>,
     demands: VecDeque<(usize, oneshot::Sender<io::Result<Slot>>)>,
     released: Vec<(usize, Ipv4Addr)>,
+    /// Until when a start is left alone. A stream of starts does not put it off.
+    rest: Option<Instant>,
     closing: bool,
 }
 
@@ -78,6 +83,7 @@ impl Pool {
             policies: shelves.collect(),
             demands: VecDeque::new(),
             released: Vec::new(),
+            rest: None,
             closing: false,
         };
         Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), ready })
@@ -121,6 +127,13 @@ impl Pool {
             if let Some((policy, answer)) = state.demands.pop_front() {
                 return Job::Demand(policy, answer);
             }
+            let rest = state.rest.and_then(|rest| rest.checked_duration_since(Instant::now()));
+            let rest = rest.filter(|_| !state.policies.iter().any(Shelf::is_low));
+            if let Some(rest) = rest {
+                state = self.wake.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            state.rest = None;
             if let Some((policy, address)) = state.released.pop() {
                 return Job::Release(policy, address);
             }
@@ -162,6 +175,7 @@ impl Pool {
             let shelf = state.policies.get_mut(policy).ok_or("there is no such network policy")?;
             shelf.wanted = self.ready;
             let idle = shelf.idle.pop_front();
+            state.rest.get_or_insert_with(|| Instant::now() + REST);
             let built = match idle {
                 Some(slot) => Ok(slot),
                 None => {
@@ -193,6 +207,13 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    /// Whether the next starts may find nothing.
+    fn is_low(&self) -> bool {
+        2 * self.idle.len() < self.wanted
     }
 }
 
