@@ -27,7 +27,10 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) async fn open(directory: &Path) -> anyhow::Result<Self> {
-        let stores = Sqlite::open(directory, Options::default()).await?;
+        // beside those that wait there are those that are measured
+        let bounds = Options::default();
+        let calls_per_namespace_max = bounds.calls_max;
+        let stores = Sqlite::open(directory, Options { calls_per_namespace_max, ..bounds }).await?;
         // Ids grow with time, as those of a router do.
         Ok(Self { stores, next: 1 << 80 })
     }
