@@ -1,12 +1,14 @@
 //! The least that a platform can do whose containers run one call at a time: an HTTP server that hands each request to one
-//! of a few launchers as soon as one is free. No identities, limits, records or logs. What it loses to a server that runs
-//! calls side by side is lost to the wake-ups of one process for each call, and no platform can have that back.
+//! of its launchers as soon as one is free. No identities, limits, records or logs. What it loses to a server that runs
+//! calls side by side is lost to the wake-ups of one process for each call, and what it loses with many launchers in turn is
+//! lost to cold caches and cold processes; no platform can have either back.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -26,19 +28,22 @@ use crate::context::NOOP;
 use crate::launcher::{Launcher, Slot, run_body};
 
 /// As many as the platform starts of an action that it knows nothing of.
-const LAUNCHERS: usize = 4;
+pub(crate) const FEW: usize = 4;
 /// As long as the head and the record that the platform answers.
 const ANSWER: [u8; 700] = [b' '; 700];
 
 /// The launchers that are free.
 struct Free {
-    sockets: Mutex<Vec<UnixStream>>,
+    sockets: Mutex<VecDeque<UnixStream>>,
+    /// Whether the launcher that was free first is next, as calls of many actions in turn need it; else the one that was free
+    /// last, whose caches are warm.
+    takes_turns: bool,
     count: Semaphore,
     calls: AtomicU32,
 }
 
 /// Serves until it is killed, with one thread, as the platform on two cores.
-pub(crate) fn serve(port: u16, node: &Path, launcher: &Path) -> anyhow::Result<()> {
+pub(crate) fn serve(port: u16, node: &Path, launcher: &Path, count: usize) -> anyhow::Result<()> {
     let slot = Slot::reserve()?;
     let code = TempDir::new("code");
     std::fs::write(code.join("action.js"), NOOP)?;
@@ -47,13 +52,16 @@ pub(crate) fn serve(port: u16, node: &Path, launcher: &Path) -> anyhow::Result<(
         launcher.initialise(&code.join("action.js"), "main", 1)?;
         anyhow::Ok(launcher)
     };
-    let launchers: Vec<Launcher> = (0..LAUNCHERS).map(|_| start()).collect::<Result<_, _>>()?;
+    let launchers: Vec<Launcher> = (0..count).map(|_| start()).collect::<Result<_, _>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let sockets = launchers.iter().map(Launcher::socket).collect::<Result<_, _>>()?;
-        let free =
-            Free { sockets: Mutex::new(sockets), count: Semaphore::new(LAUNCHERS), calls: AtomicU32::new(1) };
-        let free = Arc::new(free);
+        let free = Arc::new(Free {
+            sockets: Mutex::new(sockets),
+            takes_turns: count > FEW,
+            count: Semaphore::new(count),
+            calls: AtomicU32::new(1),
+        });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         loop {
             let (stream, _) = listener.accept().await?;
@@ -79,14 +87,21 @@ async fn answer(free: Arc<Free>, request: Request<Incoming>) -> Result<Response<
 }
 
 impl Free {
-    /// Runs a call on the launcher that was free last.
+    /// Runs a call on the launcher that is next.
     async fn call(&self) -> anyhow::Result<()> {
         let _place = self.count.acquire().await?;
-        let taken = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let taken = match self.takes_turns {
+            true => self.lock().pop_front(),
+            false => self.lock().pop_back(),
+        };
         let mut socket = taken.context("a place without a launcher")?;
         run(&mut socket, self.calls.fetch_add(1, Ordering::Relaxed).max(1)).await?;
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        self.lock().push_back(socket);
         Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<UnixStream>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -51,11 +51,12 @@ impl Baseline {
         Ok(Self { port, processes: vec![process], _directory: None }.ready(context))
     }
 
-    /// The least platform whose containers run one call at a time.
-    pub(crate) fn bare_platform(context: &Context) -> anyhow::Result<Self> {
+    /// The least platform whose containers run one call at a time, with so many of them.
+    pub(crate) fn bare_platform(context: &Context, launchers: usize) -> anyhow::Result<Self> {
         let port = free_port();
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve-bare-platform", &port.to_string()]).arg(&context.node).arg(&context.launcher);
+        command.arg(launchers.to_string());
         let process = Process::start(&mut command);
         Ok(Self { port, processes: vec![process], _directory: None }.ready(context))
     }

@@ -58,6 +58,8 @@ struct BarePlatformOptions {
     node: PathBuf,
     /// The Node.js launcher.
     launcher: PathBuf,
+    /// How many launchers.
+    launchers: usize,
 }
 
 #[derive(Debug, Args)]
@@ -108,8 +110,8 @@ enum Name {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::ServeHyper { port } => hyper_server::serve(port).map(|()| ExitCode::SUCCESS),
-        Command::ServeBarePlatform(BarePlatformOptions { port, node, launcher }) => {
-            bare_platform::serve(port, &node, &launcher).map(|()| ExitCode::SUCCESS)
+        Command::ServeBarePlatform(BarePlatformOptions { port, node, launcher, launchers }) => {
+            bare_platform::serve(port, &node, &launcher, launchers).map(|()| ExitCode::SUCCESS)
         }
         Command::Run(options) => run(&options),
     }
