@@ -1,7 +1,7 @@
 //! Warm calls of each language at the runtime's socket, beside a bare loop in the same interpreter over the same kind of
 //! socket that reads and answers the same frames (`bench/loops`).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use crate::context::{Context, NOOP};
 use crate::launcher::{Launcher, run_body};
 use crate::report::{Measurement, Target, median};
 
+/// Where the loops are, from the root of the checkout, where `./dev bench` starts this.
+const LOOPS: &str = "bench/loops";
 /// Calls ahead of the first round, after which compilers have compiled.
 const WARM_UP: u32 = 20_000;
 /// In a round the two take turns so often, so that a slow moment of the machine is in both.
@@ -184,9 +186,8 @@ fn round(bare: &mut Contender, launcher: &mut Contender) -> anyhow::Result<()> {
 
 /// The bare loop of a language, in the interpreter and with the variables of its launcher.
 fn loop_of(language: &Language, launcher: &Command) -> Command {
-    let loops = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("loops");
     let mut command = Command::new(launcher.get_program());
     let variables = launcher.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    command.env_clear().envs(variables).args(language.bare).current_dir(loops);
+    command.env_clear().envs(variables).args(language.bare).current_dir(LOOPS);
     command
 }

@@ -45,7 +45,9 @@ fn blocking(sender: pipe::Sender) -> Stdio {
 
 /// Node.js with its socket at descriptor 3.
 fn launch(code: &Path) -> Runtime {
-    let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes/nodejs/launcher.js");
+    // at run time, as cargo tells it: the checkout in which this was compiled may be another
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    let launcher = Path::new(&own).join("../../runtimes/nodejs/launcher.js");
     let (socket, far) = UnixStream::pair().unwrap();
     let far = OwnedFd::from(far.into_std().unwrap());
     let (stdout_sender, stdout) = pipe::pipe().unwrap();
