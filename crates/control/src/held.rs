@@ -166,6 +166,14 @@ impl<P: Send + Sync + 'static> Held<P> {
         }
     }
 
+    /// Whether a container takes no more calls, as its proxy says; one that is not held takes none.
+    pub fn close(&self, container: ContainerId, close: impl FnOnce(&P) -> bool) -> bool {
+        match self.proxy(container) {
+            Some(proxy) => close(&proxy),
+            None => !self.has(container),
+        }
+    }
+
     /// Kills a container and waits until nothing of it is left.
     pub async fn stop(&self, container: ContainerId) {
         let Some(entry) = self.containers.pin().get(&container).map(Arc::clone) else { return };

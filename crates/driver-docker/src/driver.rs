@@ -216,11 +216,7 @@ impl Driver for Docker {
     }
 
     fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
-        let held = &self.inner.held;
-        let closed = match held.proxy(container) {
-            Some(proxy) => proxy.close(idle_ms),
-            None => !held.has(container),
-        };
+        let closed = self.inner.held.close(container, |proxy| proxy.close(idle_ms));
         std::future::ready(closed).boxed()
     }
 

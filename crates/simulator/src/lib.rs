@@ -14,6 +14,7 @@ mod faults;
 mod report;
 mod rng;
 mod router;
+mod trace;
 mod world;
 
 #[cfg(test)]

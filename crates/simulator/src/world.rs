@@ -1,6 +1,6 @@
 //! The world: the pool machine among models of routers, nodes and messages, moved on by one event at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId};
@@ -14,6 +14,7 @@ use crate::event::{Agenda, CallId, Event, Life};
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::router::Router;
+use crate::trace::Trace;
 
 const POOL_TICK_MS: u64 = 50;
 const ROUTER_TICK_MS: u64 = 100;
@@ -37,8 +38,7 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<CallId, Call>,
     pub(crate) report: Report,
     last_arrival_ms: u64,
-    trace_max: usize,
-    trace: VecDeque<String>,
+    trace: Trace,
 }
 
 /// A call that has not ended.
@@ -75,8 +75,7 @@ impl World {
             calls: BTreeMap::new(),
             report: Report { seed, ..Report::default() },
             last_arrival_ms: 1_000,
-            trace_max,
-            trace: VecDeque::new(),
+            trace: Trace::new(trace_max),
             config,
         };
         world.set_up();
@@ -110,7 +109,7 @@ impl World {
             }
         }
         self.report.ended_ms = self.now_ms;
-        self.report.trace = self.trace.into();
+        self.report.trace = self.trace.into_lines();
         self.report
     }
 
@@ -141,12 +140,7 @@ impl World {
     }
 
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
-        if self.trace_max > 0 {
-            self.trace.push_back(line());
-            if self.trace.len() > self.trace_max {
-                self.trace.pop_front();
-            }
-        }
+        self.trace.note(line);
     }
 
     fn happen(&mut self, event: Event) {

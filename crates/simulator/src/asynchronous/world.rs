@@ -1,6 +1,6 @@
 //! The world: dispatchers, a queue, workers and messages, moved on by one event at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use triplane_core::asynchronous::{Failure, IdempotencyKey, Lease, Owner, State};
@@ -15,6 +15,7 @@ use super::report::Report;
 use super::worker::{Record, Request, Taken, Worker};
 use crate::event::Agenda;
 use crate::rng::Rng;
+use crate::trace::Trace;
 
 /// A dispatcher looks around that often.
 pub(super) const TICK_MS: u64 = 1_000;
@@ -46,8 +47,7 @@ pub(super) struct World {
     ids: u128,
     owners: u64,
     asks: u64,
-    trace_max: usize,
-    trace: VecDeque<String>,
+    trace: Trace,
 }
 
 impl World {
@@ -68,8 +68,7 @@ impl World {
             ids: 0,
             owners: 0,
             asks: 0,
-            trace_max,
-            trace: VecDeque::new(),
+            trace: Trace::new(trace_max),
             config,
         };
         world.set_up();
@@ -97,7 +96,7 @@ impl World {
             self.check();
         }
         self.report.ended_ms = self.now_ms;
-        self.report.trace = self.trace.into();
+        self.report.trace = self.trace.into_lines();
         self.report
     }
 
@@ -134,12 +133,7 @@ impl World {
     }
 
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
-        if self.trace_max > 0 {
-            self.trace.push_back(line());
-            if self.trace.len() > self.trace_max {
-                self.trace.pop_front();
-            }
-        }
+        self.trace.note(line);
     }
 
     fn happen(&mut self, event: Event) {
