@@ -19,6 +19,7 @@ mod play;
 mod reply;
 mod runtime;
 mod scenario;
+mod wsk;
 
 use guest::{Guest, array, node, sh};
 use reply::Reply;
@@ -52,4 +53,5 @@ areas! {
     invocation
     activations
     runtime
+    wsk
 }
