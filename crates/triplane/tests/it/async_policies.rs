@@ -107,7 +107,8 @@ async fn a_call_of_a_higher_priority_goes_before_those_of_its_action_that_wait()
     // One container, and one call in it at a time.
     guest.create_with("one", "function main() { return {} }", json!({"memory": 256})).await;
     let delay = DELAY_MS.to_string();
-    let later = |priority| [("x-triplane-async-delay", delay.as_str()), ("x-triplane-async-priority", priority)];
+    let later =
+        |priority| [("x-triplane-async-delay", delay.as_str()), ("x-triplane-async-priority", priority)];
     let mut others = Vec::new();
     for _ in 0..LEASED_TOGETHER + 16 {
         others.push(id_of(&guest, "one", json!({}), &later("3")).await);
