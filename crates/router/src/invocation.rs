@@ -108,7 +108,7 @@ impl Router {
         arrived_ms: u64,
     ) -> Result<Call, ApiError> {
         let caller = &entered.caller;
-let target = match self.action(&entered.name).await {
+        let target = match self.action(&entered.name).await {
             Ok(target) => target,
             Err(error) => {
                 // A payload that cannot be read is told before an action that is not there.
