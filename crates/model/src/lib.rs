@@ -31,5 +31,5 @@ pub use merge::{Merge, Merged};
 pub use name::{EntityName, FullName};
 pub use package::{Binding, Package};
 pub use parameters::{Parameter, Parameters};
-pub use rule::Rule;
+pub use rule::{Rule, RuleStatus};
 pub use trigger::Trigger;

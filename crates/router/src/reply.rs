@@ -41,6 +41,13 @@ pub(crate) fn accepted(id: ActivationId) -> Response<Body> {
     of_activation(json(202, format!(r#"{{"activationId":"{id}"}}"#)), id)
 }
 
+/// 204: there was nothing to do.
+pub(crate) fn nothing() -> Response<Body> {
+    let mut response = Response::new(triplane_net::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// Says that the preference of an asynchronous answer was applied, and where the result will be (RFC 7240).
 pub(crate) fn preferred(
     mut response: Response<Body>,

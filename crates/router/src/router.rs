@@ -25,6 +25,7 @@ use crate::ports::{Callbacks, Directory, Management, Queue, Records, Upstream};
 use crate::request_line::RequestLine;
 use crate::route::{Route, is_rest};
 use crate::settings::Settings;
+use crate::triggers::Triggers;
 use crate::uplink::Uplink;
 use crate::{invocation, reply, trace};
 
@@ -52,6 +53,7 @@ pub struct Router {
     pub(crate) ports: Ports,
     pub(crate) identities: Identities,
     pub(crate) actions: Actions,
+    pub(crate) triggers: Triggers,
     pub(crate) lines: Arc<Lines>,
     pub(crate) following: Mutex<()>,
     pub(crate) waiting: Waiting,
@@ -71,6 +73,7 @@ impl Router {
         Arc::new(Self {
             identities: Identities::new(Arc::clone(&ports.directory), clock),
             actions: Actions::new(Arc::clone(&ports.directory), clock),
+            triggers: Triggers::new(Arc::clone(&ports.directory), clock),
             lines: Arc::new(Lines::new(shared)),
             following: Mutex::new(()),
             waiting: Waiting::default(),
@@ -176,7 +179,7 @@ impl Router {
         Ok(())
     }
 
-    /// Phase "route": an invocation is ours, the rest is the management plane's.
+    /// Phase "route": invocations and fires are ours, the rest is the management plane's.
     async fn route<B>(
         self: &Arc<Self>,
         parts: http::request::Parts,
@@ -194,6 +197,7 @@ impl Router {
                 self.metrics.invocation.add(began);
                 answer
             }
+            Route::Fire(path) => self.fire(path, &parts, body, transaction_id).await,
             Route::Preflight => Ok(reply::preflight()),
             Route::Management => {
                 let request = invocation::for_management(parts, body, transaction_id);

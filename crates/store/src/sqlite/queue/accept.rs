@@ -104,6 +104,16 @@ impl Batch<'_> {
             placed.extend(self.place(call, None).await?);
         }
         for (operation, answer) in operations.iter().zip(answers) {
+            if let Operation::AcceptAll(calls) = operation {
+                match self.admit_all(calls) {
+                    Ok(()) => {
+                        for call in calls {
+                            placed.extend(self.place(call, None).await?);
+                        }
+                    }
+                    Err(full) => *answer = Err(full),
+                }
+            }
             let Operation::Accept(call) = operation else { continue };
             let accepted = match self.repeats(call).await? {
                 Some(repeats) => Ok(repeats),
@@ -161,6 +171,17 @@ impl Batch<'_> {
             .await?;
         self.memory.namespace(&call.namespace).keys -= 1;
         Ok(())
+    }
+
+    /// Whether there is room for all of these calls, which are of one namespace.
+    fn admit_all(&self, calls: &[NewCall]) -> Result<(), StoreError> {
+        let Some(first) = calls.first() else { return Ok(()) };
+        debug_assert!(
+            calls.iter().all(|call| call.namespace == first.namespace && call.idempotency.is_none())
+        );
+        let places = calls.iter().map(|call| call.policy.places()).sum();
+        let bytes = calls.iter().map(|call| call.payload.len() as u64).sum();
+        self.memory.admit(&first.namespace, places, bytes, self.options)
     }
 
     /// Takes a call in if there is room for it, and keeps its key.

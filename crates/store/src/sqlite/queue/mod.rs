@@ -32,6 +32,7 @@ use crate::calls::{Accepted, Asked, CallQuery, End, HeldCall, NewCall, Scope};
 #[derive(Debug)]
 pub(crate) enum Operation {
     Accept(Box<NewCall>),
+    AcceptAll(Vec<NewCall>),
     Lanes { owner: Owner, living: Vec<Owner>, now_ms: u64, limit: usize },
     Lease { lease: Lease, now_ms: u64, picks: Vec<Pick<EntityName, Destination>> },
     Renew { lease: Lease, holds: Vec<(ActivationId, u32)> },
@@ -136,6 +137,7 @@ impl Batch<'_> {
     ) -> Result<Option<Result<Answer, StoreError>>, sqlx::Error> {
         Ok(Some(match operation {
             Operation::Accept(_)
+            | Operation::AcceptAll(_)
             | Operation::Running { .. }
             | Operation::Finish { .. }
             | Operation::Release { .. }
