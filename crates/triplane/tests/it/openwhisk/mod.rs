@@ -19,7 +19,6 @@ mod play;
 mod reply;
 mod runtime;
 mod scenario;
-mod wsk;
 
 use guest::{Guest, array, node, sh};
 use reply::Reply;
@@ -53,5 +52,4 @@ areas! {
     invocation
     activations
     runtime
-    wsk
 }
