@@ -15,10 +15,13 @@ mod entities;
 mod guest;
 mod info;
 mod invocation;
+mod packages;
 mod play;
 mod reply;
+mod rules;
 mod runtime;
 mod scenario;
+mod sharing;
 
 use guest::{Guest, array, node, sh};
 use reply::Reply;
@@ -52,4 +55,7 @@ areas! {
     invocation
     activations
     runtime
+    packages
+    rules
+    sharing
 }
