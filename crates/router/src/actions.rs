@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::line::Line;
 use crate::lines::Lines;
 use crate::ports::{Directory, Unavailable};
+use crate::web::WebAction;
 
 const ACTIONS_MAX: usize = 16 * 1024;
 
@@ -31,8 +32,10 @@ pub(crate) struct Target {
     pub(crate) action: Arc<Action>,
     /// The calls of the action's own namespace.
     own: Arc<Line>,
-    merge: Merge,
+    pub(crate) merge: Merge,
     without_payload: Bytes,
+    /// What its annotations say to the web, if it is exported there.
+    pub(crate) web: Option<Arc<WebAction>>,
     /// What its annotations ask for asynchronous calls.
     pub(crate) policy: Policy,
 }
@@ -44,8 +47,9 @@ impl Target {
         let merge = Merge::new(&action.parameters, |key| is_locked && is_set(key));
         let own = line(&action, &action.name.namespace, lines);
         let without_payload = Bytes::copy_from_slice(merge.without_payload());
+        let web = WebAction::of(&action.annotations).map(Arc::new);
         let policy = policy(&action);
-        Self { action, own, merge, without_payload, policy }
+        Self { action, own, merge, without_payload, web, policy }
     }
 
     /// The waiting line of a namespace's calls.

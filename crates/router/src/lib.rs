@@ -35,6 +35,7 @@ mod settings;
 mod trace;
 mod uplink;
 mod watch;
+mod web;
 
 pub use asynchronous::{Found, Ran};
 pub use metrics::Metrics;

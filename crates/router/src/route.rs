@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use http::Method;
 use triplane_model::{ApiError, EntityName, FullName, Identity};
 
+use crate::web::WebPath;
+
 const API: &str = "/api/v1";
 const NAMESPACES: &str = "/api/v1/namespaces/";
 
@@ -13,6 +15,8 @@ const NAMESPACES: &str = "/api/v1/namespaces/";
 pub(crate) enum Route<'a> {
     /// A call of an action.
     Invoke(ActionPath<'a>),
+    /// A web action, by any method.
+    Web,
     /// A browser asks what it may do.
     Preflight,
     /// Anything else: the management plane answers.
@@ -30,6 +34,7 @@ pub(crate) struct ActionPath<'a> {
 impl<'a> Route<'a> {
     pub(crate) fn of(method: &Method, path: &'a str) -> Self {
         match *method {
+            _ if WebPath::is_below(path) => Self::Web,
             Method::POST => ActionPath::of(path).map_or(Self::Management, Self::Invoke),
             Method::OPTIONS if is_rest(path) => Self::Preflight,
             _ => Self::Management,
@@ -75,7 +80,7 @@ pub(crate) fn is_rest(path: &str) -> bool {
 }
 
 /// A segment without percent signs; nothing when it is no UTF-8.
-fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decoded(segment: &str) -> Option<Cow<'_, str>> {
     if !segment.contains('%') {
         return Some(Cow::Borrowed(segment));
     }
@@ -120,6 +125,15 @@ mod tests {
         }
         let get = Route::of(&Method::GET, "/api/v1/namespaces/_/actions/a");
         assert_eq!(get, Route::Management);
+    }
+
+    #[test]
+    fn whatever_is_below_the_path_of_web_actions_is_theirs() {
+        for method in [Method::GET, Method::POST, Method::OPTIONS, Method::TRACE] {
+            assert_eq!(Route::of(&method, "/api/v1/web/ns/default/a"), Route::Web);
+            assert_eq!(Route::of(&method, "/api/v1/web/"), Route::Web);
+        }
+        assert_eq!(Route::of(&Method::GET, "/api/v1/web"), Route::Management);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::request_line::RequestLine;
 use crate::route::{Route, is_rest};
 use crate::settings::Settings;
 use crate::uplink::Uplink;
+use crate::web::vanity;
 use crate::{invocation, reply, trace};
 
 /// The other planes, as the router sees them.
@@ -110,7 +111,8 @@ impl Router {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        vanity::enter(&mut parts, &self.settings.vanity_hosts);
         let transaction_id = trace::transaction_id(&parts.headers);
         let is_rest = is_rest(parts.uri.path());
         let line = RequestLine::of(&parts);
@@ -158,7 +160,7 @@ impl Router {
         Ok(())
     }
 
-    /// Phase "route": an invocation is ours, the rest is the management plane's.
+    /// Phase "route": invocations and web actions are ours, the rest is the management plane's.
     async fn route<B>(
         self: &Arc<Self>,
         parts: http::request::Parts,
@@ -175,6 +177,12 @@ impl Router {
                 let answer = self.invoke(path, &parts, body, transaction_id).await;
                 self.metrics.invocation.add(began);
                 answer
+            }
+            Route::Web => {
+                let began = Instant::now();
+                let answer = self.web(&parts, body, transaction_id).await;
+                self.metrics.invocation.add(began);
+                Ok(answer)
             }
             Route::Preflight => Ok(reply::preflight()),
             Route::Management => {

@@ -14,5 +14,6 @@ mod queued;
 mod refusals;
 mod stream;
 mod waiting;
+mod web;
 mod wishes;
 mod world;
