@@ -110,7 +110,11 @@ impl Router {
     ) -> Result<Call, ApiError> {
         let caller = &entered.caller;
         let found = self.actions.target(&entered.name, &self.lines).await;
-        let target = found.map_err(|_| overloaded(1000))?.ok_or_else(ApiError::not_found)?;
+        let Some(target) = found.map_err(|_| overloaded(1000))? else {
+            // A payload that cannot be read is told before an action that is not there.
+            payload::check_syntax(&payload)?;
+            return Err(ApiError::not_found());
+        };
         Ok(Call {
             id: trace::activation_id(),
             transaction_id: transaction_id.clone(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
-use triplane_model::ApiError;
+use triplane_model::{ApiError, Merge, Parameters};
 use triplane_net::{BodyError, TooLarge};
 
 /// What is read of the body of a request that is refused, in bytes and in time: a client that still sends would see its
@@ -67,6 +67,11 @@ where
         Ok(Err(TooLarge::Broken(error))) => Err(ApiError::malformed_content(error)),
         Err(_) => Err(ApiError::new(408, "The request took too long to arrive.")),
     }
+}
+
+/// Refuses a payload that no action could take; where there is an action, the merge with its parameters does.
+pub(crate) fn check_syntax(payload: &[u8]) -> Result<(), ApiError> {
+    Merge::new(&Parameters::default(), |_| false).apply(payload, |_| false).map(drop)
 }
 
 /// Reads what a client still sends, within limits. One that waits to be told to send is not told.
