@@ -69,6 +69,7 @@ pub(crate) fn router(config: &Config, router: RouterId) -> triplane_router::Sett
         router,
         limits: config.limits.clone(),
         http,
+        vanity_hosts: config.web.vanity_hosts.clone(),
         ..triplane_router::Settings::default()
     }
 }
