@@ -1,5 +1,5 @@
-//! The life of a request to a web action, phase by phase: owner of the namespace, action, limits, body size, what browsers
-//! ask, who calls, body, input, then the run or the queue. The order is OpenWhisk's (openwhisk-api.md 6).
+//! The life of a request to a web action, phase by phase: owner of the namespace, action, limits, entitlement of the owner,
+//! body size, what browsers ask, who calls, body, input, then the run or the queue. The order is OpenWhisk's (openwhisk-api.md 6).
 //!
 //! The action runs in the name of the namespace in the path, whoever the client is. A client whose credentials are not
 //! valid is as good as one without.
@@ -94,19 +94,19 @@ impl Router {
         let path = WebPath::of(parts.uri.path()).ok_or_else(ApiError::no_route)?;
         let owner = self.identities.owner(&path.name.namespace).await;
         let owner = owner.map_err(|_| overloaded(RETRY_AFTER_MS))?.ok_or_else(ApiError::not_found)?;
-        let target = self.actions.target(&path.name, &self.lines).await;
-        let target = target.map_err(|_| overloaded(RETRY_AFTER_MS))?.ok_or_else(ApiError::not_found)?;
+        let target = self.action(&path.name).await?;
         let web = target.web.clone().ok_or_else(ApiError::not_found)?;
         Ok(Visit { parts, path, owner, target, web, arrived_ms })
     }
 
-    /// The phases from the limits to who calls; nothing when the platform answers what a browser asks.
+    /// The phases from the limits of the owner, and what it may call, to who calls; nothing when the platform answers what a browser asks.
     async fn admit_visit<'a>(
         &self,
         visit: Visit<'a>,
         body: &impl http_body::Body,
     ) -> Result<Option<Admitted<'a>>, ApiError> {
         let guard = admission::admit(&visit.owner, visit.arrived_ms)?;
+        self.actions.entitle(&visit.owner.identity, &visit.path.name).await?;
         payload::check_size(body, self.settings.limits.payload_bytes_max)?;
         let is_preflight = visit.parts.method == Method::OPTIONS;
         if is_preflight && !visit.web.has_custom_options {

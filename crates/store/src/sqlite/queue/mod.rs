@@ -116,7 +116,6 @@ impl Batch<'_> {
     /// Writes of one batch are concurrent, so that any order of them is right: those of one kind go together, leases last, so that
     /// they see what was accepted.
     async fn apply(&mut self, operations: &[Operation]) -> Result<Answers, sqlx::Error> {
-        let before = self.memory.totals;
         let mut answers: Answers = operations.iter().map(|_| Ok(Answer::Written)).collect();
         self.run(operations, &mut answers).await?;
         let destinations = self.settle(operations, &mut answers).await?;
@@ -126,9 +125,7 @@ impl Batch<'_> {
                 *answer = answered;
             }
         }
-        if self.memory.totals != before {
-            self.memory.totals.write(self.connection).await?;
-        }
+        self.memory.write_totals(self.connection).await?;
         Ok(answers)
     }
 

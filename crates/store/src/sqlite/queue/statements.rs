@@ -6,6 +6,7 @@ use crate::sqlite::rows::Rows;
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) accept: Rows,
+    pub(super) accept_plain: Rows,
     pub(super) accept_payload: Rows,
     pub(super) which: Rows,
     pub(super) promote: Rows,
@@ -23,6 +24,13 @@ impl Default for Statements {
                 "INSERT INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
                  hops, places, bytes, partition, policy, cause, redrive_of, transaction_id, traceparent, payload) VALUES",
                 "(?,?,?,?,?,?,0,0,0,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "ON CONFLICT (id) DO NOTHING",
+            ),
+            // What most calls have alike is in the text: it costs no binding.
+            accept_plain: Rows::new(
+                "INSERT INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
+                 hops, places, bytes, transaction_id, traceparent, payload) VALUES",
+                "(?,?,?,?,0,4,0,0,0,?,0,0,1,?,?,?,?)",
                 "ON CONFLICT (id) DO NOTHING",
             ),
             accept_payload: Rows::new("INSERT INTO payloads (place, payload) VALUES", "(?,?)", ""),
