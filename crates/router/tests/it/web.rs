@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use triplane_model::{NamespaceLimits, Status};
+use triplane_model::{NamespaceLimits, Package, Parameters, Revision, Status, Version};
 
 use crate::planes::done;
-use crate::world::{Answer, World, action, authorization, identity};
+use crate::world::{Answer, World, action, authorization, full_name, identity, name};
 
 const METHODS: [Method; 7] =
     [Method::GET, Method::DELETE, Method::POST, Method::PUT, Method::HEAD, Method::OPTIONS, Method::PATCH];
@@ -235,6 +235,38 @@ async fn a_request_that_names_what_is_set_for_good_is_400() {
     let answer = ask(&world, Method::POST, "a", &json, "{").await;
     assert!(error(&answer).1.starts_with("The request content was malformed:\n"));
     assert_eq!(world.containers.request_count(), 0);
+}
+
+#[tokio::test]
+async fn parameters_of_a_package_are_below_those_of_the_request_and_final_too() {
+    let world = World::new().await;
+    world.knowledge.put_package(Package {
+        name: full_name("p"),
+        revision: Revision(1),
+        version: Version::FIRST,
+        publish: false,
+        annotations: Parameters::default(),
+        parameters: serde_json::from_str(r#"[{"key":"of","value":"package"},{"key":"none","value":null}]"#)
+            .unwrap(),
+        binding: None,
+        updated_ms: 0,
+    });
+    world.knowledge.put_action(action("a", 1, |action| {
+        action.name.package = Some(name("p"));
+        for key in ["web-export", "final"] {
+            action.annotations.set_bool(key, true);
+        }
+    }));
+    let ask = |query: &str| {
+        let request =
+            Request::get(format!("/api/v1/web/guest/p/a?{query}")).header("prefer", "respond-async");
+        let (client, request) = (world.client(), request.body(Full::new(Bytes::new())).unwrap());
+        async move { client.send(request).await }
+    };
+    assert_eq!(ask("of=query").await.status, 400);
+    assert_eq!(ask("none=query").await.status, 202);
+    let input: Value = serde_json::from_slice(&world.queue.calls()[0].payload).unwrap();
+    assert_eq!((&input["of"], &input["none"]), (&json!("package"), &json!("query")));
 }
 
 #[tokio::test]

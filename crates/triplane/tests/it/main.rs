@@ -27,4 +27,5 @@ mod openwhisk;
 mod platform;
 mod pool;
 mod synced;
+mod web;
 mod weights;

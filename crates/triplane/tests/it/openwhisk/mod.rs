@@ -23,9 +23,10 @@ mod web;
 mod web_hosts;
 mod web_input;
 mod web_output;
+mod web_packages;
 mod web_slow;
 
-use guest::{Guest, array, node, sh};
+use guest::{Call, Guest, array, node, sh};
 use reply::Reply;
 use scenario::{Scenario, scenario};
 
@@ -61,6 +62,7 @@ areas! {
     web
     web_input
     web_output
+    web_packages
     web_slow {"TRIPLANE__LIMITS__BLOCKING_WAIT_MS_MAX": "300"}
     web_hosts {"TRIPLANE__WEB__VANITY_HOSTS": "[\"localhost\", \"api.example.org\"]"}
 }

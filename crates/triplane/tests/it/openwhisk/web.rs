@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::guest::Call;
-use super::{Guest, Reply, Scenario, array, scenario, sh};
+use super::{Call, Guest, Reply, Scenario, array, scenario, sh};
 
 /// Every method that reaches a web action.
 pub(super) const METHODS: [&str; 7] = ["GET", "DELETE", "POST", "PUT", "HEAD", "OPTIONS", "PATCH"];

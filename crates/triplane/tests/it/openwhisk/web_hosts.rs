@@ -19,6 +19,22 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         assert_eq!(input["__ow_headers"]["host"], host);
     });
     let others = vec![
+        scenario(
+            "6.5",
+            REWRITES,
+            "the root of a host name is the page index of the package public",
+            async |me| {
+                me.put("packages/public", json!({})).await.is(200);
+                let annotations = array(json!({"web-export": true}));
+                let exec = sh(r#"echo '{"html": "welcome"}'"#);
+                me.put("actions/public/index", json!({"exec": exec, "annotations": annotations}))
+                    .await
+                    .is(200);
+                let host = format!("{}.localhost", me.namespace);
+                let reply = me.anonymous().get("/").header("host", &host).await.is(200).is_text("welcome");
+                reply.has_header("content-type", "text/html; charset=UTF-8");
+            },
+        ),
         scenario("6.5", REWRITES, "a host name may have a port and capitals", async |me| {
             export(&me, ECHO, json!({})).await;
             for host in ["NS.localhost:3233", "NS.LocalHost", "NS.api.example.org"] {

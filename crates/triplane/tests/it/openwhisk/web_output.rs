@@ -203,8 +203,7 @@ fn headers() -> Vec<Scenario> {
         )
         .await;
         let reply = visitor.visit("a").await.is(204).has_header("x-number", "1").has_header("x-yes", "true");
-        let cookies = reply.headers("set-cookie");
-        reply.holds(cookies == ["a=b", "c=d; Path = /"], || "both cookies".to_owned());
+        assert_eq!(reply.headers("set-cookie"), ["a=b", "c=d; Path = /"]);
     });
     let others = vec![
         scenario("6.4", HEADERS, "headers that are none are no message", async |me| {
