@@ -2,6 +2,8 @@
 //!
 //! A route that is added here is in the OpenAPI document by that.
 
+use http::Method;
+
 use crate::openapi::{Access, Doc, Parameter, Shown};
 use crate::table::{Routes, delete, get, post, put};
 use crate::{actions, activations, admin, asynchronous, info, packages, rules, triggers};
@@ -41,6 +43,21 @@ pub(crate) fn public() -> Routes {
         .with(actions_and_activations)
         .with(collections)
         .with(|routes| calls(routes, &under("async"), Access::Namespace))
+        .elsewhere("/api/v1/web/{ns}/{package}/{action}", web())
+}
+
+/// A web action, by any method; what it answers is its own.
+fn web() -> [(Method, Doc); 7] {
+    let methods = [
+        Method::GET,
+        Method::PUT,
+        Method::DELETE,
+        Method::POST,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+    ];
+    methods.map(|method| (method, anyone("Visit a web action; `default` is the package of those in none")))
 }
 
 const TEXT: Shown = Shown::Text("text/plain; charset=utf-8");

@@ -27,7 +27,7 @@ pub use error::ApiError;
 pub use id::{ActivationId, CodeHash, Revision, TransactionId, Version};
 pub use identity::{Credential, Identity};
 pub use limits::{ActionLimits, NamespaceLimits, SystemLimits};
-pub use merge::{Merge, Merged};
+pub use merge::{Member, Merge, Merged};
 pub use name::{EntityName, FullName};
 pub use package::{Binding, Package};
 pub use parameters::{Parameter, Parameters};

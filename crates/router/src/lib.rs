@@ -37,6 +37,7 @@ mod trace;
 mod triggers;
 mod uplink;
 mod watch;
+mod web;
 
 pub use asynchronous::{Found, Ran};
 pub use metrics::Metrics;

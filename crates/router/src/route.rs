@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use http::Method;
 use triplane_model::{ApiError, EntityName, FullName, Identity};
 
+use crate::web::WebPath;
+
 const API: &str = "/api/v1";
 const NAMESPACES: &str = "/api/v1/namespaces/";
 
@@ -15,6 +17,8 @@ pub(crate) enum Route<'a> {
     Invoke(ActionPath<'a>),
     /// A fire of a trigger.
     Fire(TriggerPath<'a>),
+    /// A web action, by any method.
+    Web,
     /// A browser asks what it may do.
     Preflight,
     /// Anything else: the management plane answers.
@@ -39,6 +43,7 @@ pub(crate) struct TriggerPath<'a> {
 impl<'a> Route<'a> {
     pub(crate) fn of(method: &Method, path: &'a str) -> Self {
         match *method {
+            _ if WebPath::is_below(path) => Self::Web,
             Method::POST => {
                 let invoke = ActionPath::of(path).map(Self::Invoke);
                 invoke.or_else(|| TriggerPath::of(path).map(Self::Fire)).unwrap_or(Self::Management)
@@ -112,7 +117,7 @@ pub(crate) fn is_rest(path: &str) -> bool {
 }
 
 /// A segment without percent signs; nothing when it is no UTF-8.
-fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decoded(segment: &str) -> Option<Cow<'_, str>> {
     if !segment.contains('%') {
         return Some(Cow::Borrowed(segment));
     }
@@ -167,6 +172,15 @@ mod tests {
         let fire = Route::of(&Method::POST, "/api/v1/namespaces/_/triggers/t");
         assert_eq!(fire, Route::Fire(TriggerPath { namespace: "_", name: "t" }));
         assert_eq!(Route::of(&Method::PUT, "/api/v1/namespaces/_/triggers/t"), Route::Management);
+    }
+
+    #[test]
+    fn whatever_is_below_the_path_of_web_actions_is_theirs() {
+        for method in [Method::GET, Method::POST, Method::OPTIONS, Method::TRACE] {
+            assert_eq!(Route::of(&method, "/api/v1/web/ns/default/a"), Route::Web);
+            assert_eq!(Route::of(&method, "/api/v1/web/"), Route::Web);
+        }
+        assert_eq!(Route::of(&Method::GET, "/api/v1/web"), Route::Management);
     }
 
     #[test]

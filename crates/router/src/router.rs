@@ -27,6 +27,7 @@ use crate::route::{Route, is_rest};
 use crate::settings::Settings;
 use crate::triggers::Triggers;
 use crate::uplink::Uplink;
+use crate::web::vanity;
 use crate::{invocation, reply, trace};
 
 /// The other planes, as the router sees them.
@@ -113,7 +114,8 @@ impl Router {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        vanity::enter(&mut parts, &self.settings.vanity_hosts);
         let transaction_id = trace::transaction_id(&parts.headers, &self.settings.transaction_header);
         let is_rest = is_rest(parts.uri.path());
         let line = RequestLine::of(&parts);
@@ -179,7 +181,7 @@ impl Router {
         Ok(())
     }
 
-    /// Phase "route": invocations and fires are ours, the rest is the management plane's.
+    /// Phase "route": invocations, fires and web actions are ours, the rest is the management plane's.
     async fn route<B>(
         self: &Arc<Self>,
         parts: http::request::Parts,
@@ -198,6 +200,12 @@ impl Router {
                 answer
             }
             Route::Fire(path) => self.fire(path, &parts, body, transaction_id).await,
+            Route::Web => {
+                let began = Instant::now();
+                let answer = self.web(&parts, body, transaction_id).await;
+                self.metrics.invocation.add(began);
+                Ok(answer)
+            }
             Route::Preflight => Ok(reply::preflight()),
             Route::Management => {
                 let request = invocation::for_management(parts, body, transaction_id);

@@ -77,6 +77,7 @@ pub(crate) fn router(config: &Config, router: RouterId) -> anyhow::Result<tripla
         limits: config.limits.clone(),
         transaction_header: config.transactions.header()?,
         http,
+        vanity_hosts: config.web.vanity_hosts.clone(),
         ..triplane_router::Settings::default()
     })
 }

@@ -26,7 +26,7 @@ impl Router {
         guard: InFlightGuard,
         wish: Wish,
     ) -> Result<Response<Body>, ApiError> {
-        let Wish { is_preferred, .. } = wish;
+        let Wish { is_preferred, is_readable, .. } = wish;
         let (id, namespace) = (call.id, call.caller.namespace.clone());
         let transaction_id = call.transaction_id.clone();
         let queued = queued(call, wish)?;
@@ -42,7 +42,9 @@ impl Router {
             }
         };
         let response = reply::accepted(id);
-        let response = if is_preferred { reply::preferred(response, &namespace, id) } else { response };
+        let response = if is_preferred { reply::preferred(response) } else { response };
+        let response =
+            if is_preferred && is_readable { reply::located(response, &namespace, id) } else { response };
         Ok(if is_replayed { reply::replayed(response) } else { response })
     }
 

@@ -16,5 +16,6 @@ mod queued;
 mod refusals;
 mod stream;
 mod waiting;
+mod web;
 mod wishes;
 mod world;

@@ -28,4 +28,5 @@ mod openwhisk;
 mod platform;
 mod pool;
 mod synced;
+mod web;
 mod weights;

@@ -121,9 +121,10 @@ fn triggers() -> Vec<Scenario> {
                 trigger(&me, "t", json!({})).await.is(200).lacks("rules");
                 listening_to_it(&me).await;
                 let reply = trigger(&me, "t?overwrite=true", json!({"annotations": []})).await.is(200);
-            let status = reply.at("rules")[format!("{}/r", me.namespace)]["status"].clone();
-            reply.holds(status == "active", || "its rule, active".to_owned());
-        }),
+                let status = reply.at("rules")[format!("{}/r", me.namespace)]["status"].clone();
+                reply.holds(status == "active", || "its rule, active".to_owned());
+            },
+        ),
         scenario(
             "5.2",
             "`{\"__ow_headers\": {lowercased request headers}}`",
