@@ -9,6 +9,7 @@ use tracing::Instrument;
 use triplane_store::Change;
 
 use crate::answer::Failure;
+use crate::audit;
 use crate::ports::Ports;
 use crate::settings::Settings;
 
@@ -68,13 +69,15 @@ impl Shared {
         let app = Arc::clone(self);
         let task = async move {
             let (written, changes) = write.await?;
-            for change in changes {
-                app.publish(change).await;
+            for change in &changes {
+                app.publish(change.clone()).await;
             }
-            Ok::<T, E>(written)
+            Ok::<_, E>((written, changes))
         };
         let task = tokio::spawn(task.in_current_span());
-        task.await.map_err(Failure::internal)?.map_err(Into::into)
+        let (written, changes) = task.await.map_err(Failure::internal)?.map_err(Into::into)?;
+        audit::wrote(&changes);
+        Ok(written)
     }
 }
 

@@ -16,13 +16,16 @@ mod admin;
 mod answer;
 mod app;
 mod asynchronous;
+mod audit;
 mod body;
 mod caller;
 mod calls;
 mod code;
 mod documents;
+pub mod import;
 mod info;
 mod later;
+pub mod limits;
 mod ports;
 mod query;
 mod retention;
@@ -45,6 +48,7 @@ use triplane_net::Body;
 use triplane_store::StoreError;
 
 use crate::app::{App, Shared};
+pub use crate::audit::{Audit, AuditEntry, AuditedChange, NoAudit};
 pub use crate::ports::{Dispatch, Flush, Ports, Propagation};
 pub use crate::settings::{AdminToken, Bodies, Retention, Settings};
 pub use crate::sign::CallbackKey;
@@ -72,18 +76,34 @@ impl Management {
             return answer::finish(answer::text("OK"), &TransactionId::new(""));
         }
         let transaction = transaction_of(&request);
-        answer_by(&self.public, request, &transaction).await
+        self.answer(&self.public, request, &transaction).await
     }
 
     /// Answers a request of the admin API, `/admin/v1/...`, to be served on the admin listener only.
     pub async fn admin(&self, request: http::Request<Body>) -> http::Response<Body> {
         let transaction = transaction_of(&request);
-        let mut response = answer_by(&self.admin, request, &transaction).await;
+        let mut response = self.answer(&self.admin, request, &transaction).await;
         // On the public listener the router does that.
         if let Ok(id) = http::HeaderValue::from_str(transaction.as_str()) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         response
+    }
+
+    /// Answers a request; a write leaves an entry in the audit trail.
+    async fn answer(
+        &self,
+        router: &Router,
+        request: http::Request<Body>,
+        transaction: &TransactionId,
+    ) -> http::Response<Body> {
+        if !audit::is_write(request.method()) {
+            return answer_by(router, request, transaction).await;
+        }
+        let what = (request.method().clone(), request.uri().path().to_owned());
+        let answer = answer_by(router, request, transaction);
+        let status = |answer: &http::Response<Body>| answer.status().as_u16();
+        audit::watch(&*self.app.ports.audit, what, transaction, answer, status).await
     }
 
     /// Who a credential stands for; nothing when it is unknown or its subject blocked.
@@ -111,12 +131,15 @@ impl Management {
         Ok(owner.map(|owner| sign::callback_key(&owner.credential)))
     }
 
-    /// An action.
+    /// An action as it is run: its parameters are opened.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer, or a parameter does not open.
     pub async fn action(&self, name: FullName) -> Result<Option<Action>, StoreError> {
-        self.app.ports.entities.action(name).await
+        let Some(action) = self.app.ports.entities.action(name).await? else { return Ok(None) };
+        let parameters = self.app.settings.parameter_keys.unlock(&action.parameters);
+        let corrupt = |error| StoreError::Corrupt(format!("parameters of {}: {error}", action.name));
+        Ok(Some(Action { parameters: parameters.map_err(corrupt)?, ..action }))
     }
 
     /// The code text with this hash.

@@ -46,11 +46,16 @@ pub(crate) fn public(app: App) -> Router {
 /// The admin API.
 pub(crate) fn admin(app: App) -> Router {
     let user = || get(admin::get).delete(admin::delete);
+    let limits = || get(admin::get_limits).patch(admin::set_limits).delete(admin::delete_limits);
     calls(Router::new(), "/admin/async")
         .route("/admin/v1/users", only("POST", post(admin::create)))
         .route("/admin/v1/users/{subject}", only("GET, DELETE", user()))
         .route("/admin/v1/users/{subject}/block", only("POST", post(admin::block)))
         .route("/admin/v1/users/{subject}/unblock", only("POST", post(admin::unblock)))
+        .route("/admin/v1/whois", only("POST", post(admin::whois)))
+        .route("/admin/v1/namespaces/{ns}/users", only(GET, get(admin::holders)))
+        .route("/admin/v1/namespaces/{ns}/limits", only("GET, PATCH, DELETE", limits()))
+        .route("/admin/v1/import", only("POST", post(admin::import)))
         .fallback(no_route)
         .with_state(app)
 }

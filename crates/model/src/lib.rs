@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod activation;
+pub mod encryption;
 pub mod error;
 pub mod id;
 pub mod identity;
@@ -12,15 +13,22 @@ pub mod image;
 pub mod limits;
 pub mod merge;
 pub mod name;
+pub mod namespace_limits;
 pub mod parameters;
 pub mod runtimes;
+pub mod size;
+pub mod storing;
 
 pub use action::Action;
 pub use activation::{ActivationRecord, Status};
+pub use encryption::{Cipher, ParameterKeys};
 pub use error::ApiError;
 pub use id::{ActivationId, CodeHash, Revision, TransactionId, Version};
 pub use identity::{Credential, Identity};
-pub use limits::{ActionLimits, NamespaceLimits, SystemLimits};
+pub use limits::{ActionLimits, SystemLimits};
 pub use merge::{Merge, Merged};
 pub use name::{EntityName, FullName};
+pub use namespace_limits::{LimitsDocument, NamespaceLimits};
 pub use parameters::{Parameter, Parameters};
+pub use size::ByteSize;
+pub use storing::{StoreLevel, StoreLevels};

@@ -1,7 +1,7 @@
 //! Phases "limits" and "entitlement": whether the caller may call now, and whether it may call this.
 
 use triplane_core::limits::InFlightGuard;
-use triplane_model::{ApiError, FullName, Identity};
+use triplane_model::{ApiError, FullName, Identity, NamespaceLimits, SystemLimits};
 
 use crate::identity::Known;
 
@@ -25,4 +25,13 @@ pub(crate) fn entitle(caller: &Identity, action: &FullName) -> Result<(), ApiErr
         true => Ok(()),
         false => Err(ApiError::not_entitled(action)),
     }
+}
+
+/// A namespace calls actions of the kinds that the system or an operator allows it (openwhisk-api.md 9.2).
+pub(crate) fn entitle_kind(
+    limits: &NamespaceLimits,
+    kind: &str,
+    system: &SystemLimits,
+) -> Result<(), ApiError> {
+    if limits.allows_kind(kind, system) { Ok(()) } else { Err(ApiError::kind_not_allowed(kind)) }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use triplane_core::id::RouterId;
-use triplane_model::SystemLimits;
+use triplane_model::{StoreLevels, SystemLimits};
 
 /// The settings of a router.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Settings {
     pub router: RouterId,
     /// The limits of the system: payloads and blocking waits are held against them.
     pub limits: SystemLimits,
+    /// Which calls leave a record.
+    pub store_levels: StoreLevels,
     /// Calls that wait for a container of one action; one more gets 503.
     pub waiting_per_action_max: usize,
     /// Calls that wait for a container of any action; one more gets 503.
@@ -37,6 +39,7 @@ impl Default for Settings {
         Self {
             router: RouterId(0),
             limits: SystemLimits::default(),
+            store_levels: StoreLevels::default(),
             // As many as OpenWhisk keeps for an action.
             waiting_per_action_max: 10_000,
             waiting_total_max: 20_000,

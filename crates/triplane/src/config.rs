@@ -285,7 +285,7 @@ impl Default for Config {
             guest: NamespaceLimits {
                 invocations_per_minute: 1_000_000,
                 concurrent_invocations: 10_000,
-                fires_per_minute: 1_000_000,
+                fires_per_minute: 1_000_000, ..NamespaceLimits::default()
             },
             pool: PoolConfig::default(),
             activations: ActivationsConfig::default(),

@@ -8,6 +8,7 @@ mod convert;
 mod entities;
 mod file;
 mod filter;
+mod limits;
 mod options;
 mod purge;
 mod queue;
