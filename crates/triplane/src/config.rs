@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use triplane_core::egress::{Egress, Network};
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::SKELETON;
-use triplane_model::{NamespaceLimits, SystemLimits};
+use triplane_model::{Cipher, NamespaceLimits, ParameterKeys, StoreLevel, StoreLevels, SystemLimits};
 
 use crate::cli::ServeOptions;
 
@@ -37,6 +37,9 @@ pub(crate) struct Config {
     pub(crate) drain_seconds: u64,
     pub(crate) log: LogConfig,
     pub(crate) limits: SystemLimits,
+    /// What a namespace may do for which nothing is set.
+    pub(crate) namespace: NamespaceLimits,
+    /// What is set for `guest` when it is created.
     pub(crate) guest: NamespaceLimits,
     pub(crate) pool: PoolConfig,
     pub(crate) activations: ActivationsConfig,
@@ -44,6 +47,9 @@ pub(crate) struct Config {
     pub(crate) node: NodeConfig,
     pub(crate) docker: DockerConfig,
     pub(crate) network: NetworkConfig,
+    pub(crate) admin: AdminConfig,
+    pub(crate) audit: AuditConfig,
+    pub(crate) parameter_storage: ParameterStorageConfig,
 }
 
 /// What is logged and how.
@@ -84,6 +90,107 @@ pub(crate) struct ActivationsConfig {
     pub(crate) retention_hours: u64,
     /// How many bytes of records and logs a namespace may keep; the oldest go first.
     pub(crate) namespace_bytes_max: u64,
+    /// Which records of calls that a client waits for are stored.
+    pub(crate) store_blocking_result_level: StoreLevel,
+    /// Which records of all others.
+    pub(crate) store_non_blocking_result_level: StoreLevel,
+    /// OpenWhisk's older name of `store_blocking_result_level = "STORE_FAILURES"`.
+    pub(crate) disable_store_result: bool,
+}
+
+impl ActivationsConfig {
+    /// Which calls leave a record.
+    pub(crate) fn levels(&self) -> StoreLevels {
+        let blocking = match (self.store_blocking_result_level, self.disable_store_result) {
+            (StoreLevel::Always, true) => StoreLevel::Failures,
+            (level, _) => level,
+        };
+        StoreLevels { blocking, non_blocking: self.store_non_blocking_result_level }
+    }
+}
+
+/// Who may use the admin API.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AdminConfig {
+    /// The bearer token; a new one at every start, which only `admin.json` in the data directory tells, when absent. Never
+    /// printed.
+    #[serde(skip_serializing)]
+    pub(crate) token: Option<String>,
+}
+
+impl std::fmt::Debug for AdminConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "AdminConfig({})", if self.token.is_some() { "a token" } else { "no token" })
+    }
+}
+
+/// Where it is kept who wrote what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuditConfig {
+    /// Keep it.
+    pub(crate) enabled: bool,
+    /// The file; `audit/audit.log` in the data directory when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<PathBuf>,
+    /// How long a file grows before the next one is begun, in bytes.
+    pub(crate) file_bytes_max: u64,
+    /// How many files there are; the oldest goes.
+    pub(crate) files_max: u32,
+}
+
+impl AuditConfig {
+    /// The file that is written now.
+    pub(crate) fn path(&self, data_dir: &std::path::Path) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| data_dir.join("audit").join("audit.log"))
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { enabled: true, file: None, file_bytes_max: 16 << 20, files_max: 8 }
+    }
+}
+
+/// What parameters at rest are locked with: OpenWhisk's `parameter-storage`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ParameterStorageConfig {
+    /// `off`, `aes-128` or `aes-256`.
+    pub(crate) current: String,
+    /// The key of `aes-128`: the base64 of 16 bytes. Never printed.
+    #[serde(skip_serializing)]
+    pub(crate) aes_128: Option<String>,
+    /// The key of `aes-256`: the base64 of 32 bytes. Never printed.
+    #[serde(skip_serializing)]
+    pub(crate) aes_256: Option<String>,
+}
+
+impl ParameterStorageConfig {
+    /// The keys.
+    pub(crate) fn keys(&self) -> anyhow::Result<ParameterKeys> {
+        let current = match self.current.as_str() {
+            "off" | "" => None,
+            name => Some(Cipher::named(name).with_context(|| {
+                format!("parameter_storage.current is '{name}', and is to be off, aes-128 or aes-256")
+            })?),
+        };
+        let keys = ParameterKeys::new(current, self.aes_128.as_deref(), self.aes_256.as_deref());
+        keys.context("parameter_storage cannot be used")
+    }
+}
+
+impl Default for ParameterStorageConfig {
+    fn default() -> Self {
+        Self { current: "off".to_owned(), aes_128: None, aes_256: None }
+    }
+}
+
+impl std::fmt::Debug for ParameterStorageConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "ParameterStorageConfig({})", self.current)
+    }
 }
 
 /// What the node runs.
@@ -282,6 +389,7 @@ impl Default for Config {
             drain_seconds: 10,
             log: LogConfig::default(),
             limits: SystemLimits { concurrency_max: 500, ..SystemLimits::default() },
+            namespace: NamespaceLimits::default(),
             guest: NamespaceLimits {
                 invocations_per_minute: 1_000_000,
                 concurrent_invocations: 10_000,
@@ -293,6 +401,9 @@ impl Default for Config {
             node: NodeConfig::default(),
             docker: DockerConfig::default(),
             network: NetworkConfig::default(),
+            admin: AdminConfig::default(),
+            audit: AuditConfig::default(),
+            parameter_storage: ParameterStorageConfig::default(),
         }
     }
 }
@@ -330,7 +441,13 @@ impl Default for QueueConfig {
 
 impl Default for ActivationsConfig {
     fn default() -> Self {
-        Self { retention_hours: 7 * 24, namespace_bytes_max: 1 << 30 }
+        Self {
+            retention_hours: 7 * 24,
+            namespace_bytes_max: 1 << 30,
+            store_blocking_result_level: StoreLevel::Always,
+            store_non_blocking_result_level: StoreLevel::Always,
+            disable_store_result: false,
+        }
     }
 }
 
@@ -344,6 +461,13 @@ impl Config {
             self.listen
         );
         self.docker.rules()?;
+        self.parameter_storage.keys()?;
+        let token_bytes_min = triplane_management::AdminToken::BYTES_MIN;
+        anyhow::ensure!(
+            self.admin.token.as_ref().is_none_or(|token| token.len() >= token_bytes_min),
+            "admin.token is shorter than {token_bytes_min} characters: it opens every key"
+        );
+        anyhow::ensure!(self.audit.files_max > 0, "audit.files_max is 0; to keep no trail say audit.enabled = false");
         anyhow::ensure!(
             self.node.prebuilt <= PREBUILT_MAX,
             "node.prebuilt is {}, and at most {PREBUILT_MAX}: each is a process",

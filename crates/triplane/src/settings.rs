@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use triplane_core::id::RouterId;
 use triplane_management::AdminToken;
+use triplane_model::ParameterKeys;
 use triplane_node::{NetworkOptions, Networks, NodeOptions, SpawnerCommand};
 
 use crate::config::Config;
@@ -15,6 +16,7 @@ use crate::fleet;
 /// The store: its own bounds, but for those of the queue.
 pub(crate) fn store(config: &Config) -> triplane_store::Options {
     triplane_store::Options {
+        namespace_limits: config.namespace.clone(),
         calls_max: config.queue.calls_max,
         calls_per_namespace_max: config.queue.namespace_calls_max,
         calls_bytes_max: config.queue.bytes_max,
@@ -42,9 +44,16 @@ pub(crate) fn control(config: &Config, share: &Share) -> triplane_control::Setti
 }
 
 /// The management plane.
-pub(crate) fn management(config: &Config, share: Share, token: &str) -> triplane_management::Settings {
+pub(crate) fn management(
+    config: &Config,
+    share: Share,
+    token: &str,
+    parameter_keys: ParameterKeys,
+) -> triplane_management::Settings {
     triplane_management::Settings {
         limits: config.limits.clone(),
+        namespace_limits: config.namespace.clone(),
+        parameter_keys,
         runtimes: share.runtimes,
         images: share.rules,
         build: env!("CARGO_PKG_VERSION").to_owned(),
@@ -68,6 +77,7 @@ pub(crate) fn router(config: &Config, router: RouterId) -> triplane_router::Sett
     triplane_router::Settings {
         router,
         limits: config.limits.clone(),
+        store_levels: config.activations.levels(),
         http,
         ..triplane_router::Settings::default()
     }
