@@ -39,7 +39,10 @@ impl Audit for Trail {
         let AuditEntry { who, method, path, status, transaction, .. } = &entry;
         tracing::info!(target: "triplane::audit", who, method, path, status, transaction, "write");
         if let Err(TrySendError::Full(entry) | TrySendError::Disconnected(entry)) = self.0.try_send(entry) {
-            tracing::error!(transaction = entry.transaction, "the audit trail misses an entry: the disk is too slow");
+            tracing::error!(
+                transaction = entry.transaction,
+                "the audit trail misses an entry: the disk is too slow"
+            );
         }
     }
 }
@@ -130,7 +133,12 @@ mod tests {
         let mut files: Vec<_> = std::fs::read_dir(dir.join("audit"))
             .unwrap()
             .map(|file| file.unwrap().path())
-            .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap()))
+            .map(|path| {
+                (
+                    path.file_name().unwrap().to_string_lossy().into_owned(),
+                    std::fs::read_to_string(path).unwrap(),
+                )
+            })
             .collect();
         files.sort();
         files

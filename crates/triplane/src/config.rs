@@ -393,7 +393,8 @@ impl Default for Config {
             guest: NamespaceLimits {
                 invocations_per_minute: 1_000_000,
                 concurrent_invocations: 10_000,
-                fires_per_minute: 1_000_000, ..NamespaceLimits::default()
+                fires_per_minute: 1_000_000,
+                ..NamespaceLimits::default()
             },
             pool: PoolConfig::default(),
             activations: ActivationsConfig::default(),
@@ -467,7 +468,10 @@ impl Config {
             self.admin.token.as_ref().is_none_or(|token| token.len() >= token_bytes_min),
             "admin.token is shorter than {token_bytes_min} characters: it opens every key"
         );
-        anyhow::ensure!(self.audit.files_max > 0, "audit.files_max is 0; to keep no trail say audit.enabled = false");
+        anyhow::ensure!(
+            self.audit.files_max > 0,
+            "audit.files_max is 0; to keep no trail say audit.enabled = false"
+        );
         anyhow::ensure!(
             self.node.prebuilt <= PREBUILT_MAX,
             "node.prebuilt is {}, and at most {PREBUILT_MAX}: each is a process",

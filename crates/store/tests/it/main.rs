@@ -9,6 +9,7 @@ mod calls;
 mod depth;
 mod durability;
 mod files;
+mod limits;
 mod machines;
 mod operations;
 mod policies;

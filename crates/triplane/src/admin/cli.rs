@@ -327,7 +327,10 @@ mod tests {
         assert_eq!((new.auth.as_deref(), new.namespace.as_deref()), (Some("a:b"), Some("space")));
         assert!(new.revoke && new.silent && !new.force);
         let listed = admin(&["user", "list", "space", "-p", "3", "-a", "-k"]);
-        assert!(matches!(listed, AdminCommand::User(UserCommand::List { pick: 3, all: true, key: true, .. })));
+        assert!(matches!(
+            listed,
+            AdminCommand::User(UserCommand::List { pick: 3, all: true, key: true, .. })
+        ));
     }
 
     #[test]

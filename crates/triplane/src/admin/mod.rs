@@ -71,7 +71,8 @@ async fn user(command: UserCommand) -> anyhow::Result<u8> {
             say(&ask(&data, Method::DELETE, &path, None).await?);
         }
         UserCommand::Get { data, subject, namespace, all } => {
-            let user: User = serde_json::from_value(ask(&data, Method::GET, &of_user(&subject), None).await?)?;
+            let user: User =
+                serde_json::from_value(ask(&data, Method::GET, &of_user(&subject), None).await?)?;
             println!("{}", keys(&user, namespace.as_deref(), all)?);
         }
         UserCommand::Whois { data, authkey } => {
@@ -82,8 +83,7 @@ async fn user(command: UserCommand) -> anyhow::Result<u8> {
         }
         UserCommand::List { data, namespace, pick, all, key } => {
             let path = format!("/admin/v1/namespaces/{}/users", percent_encode(&namespace));
-            let holders: Vec<Holder> =
-                serde_json::from_value(ask(&data, Method::GET, &path, None).await?)?;
+            let holders: Vec<Holder> = serde_json::from_value(ask(&data, Method::GET, &path, None).await?)?;
             let shown = if all { holders.len() } else { pick as usize };
             for Holder { subject, auth } in holders.into_iter().take(shown) {
                 println!("{}", if key { auth } else { format!("{auth}\t{subject}") });
