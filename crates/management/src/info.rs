@@ -1,6 +1,8 @@
 //! Info documents, namespaces and the limits of a namespace (openwhisk-api.md 1.4, 1.8).
 
 use axum::extract::State;
+use axum::response::{Html, IntoResponse, Redirect};
+use http::header;
 use serde_json::{Value, json};
 use triplane_model::{ByteSize, NamespaceLimits, SystemLimits};
 
@@ -54,6 +56,24 @@ pub(crate) async fn api(State(app): State<App>) -> Answer {
         "buildno": app.settings.build_number,
         "swagger_paths": { "ui": "/docs", "api-docs": "/api-docs" },
     })))
+}
+
+/// `GET /api/v1/api-docs`: the OpenAPI document.
+pub(crate) async fn api_docs(State(app): State<App>) -> Answer {
+    Ok(answer::json_bytes(app.document.clone()))
+}
+
+/// `GET /api/v1/docs`: to the page that shows the document.
+pub(crate) async fn docs() -> Answer {
+    const PAGE: &str = "/api/v1/docs/index.html?url=/api/v1/api-docs";
+    Ok(Redirect::permanent(PAGE).into_response())
+}
+
+/// `GET /api/v1/docs/index.html`: a page without anything from elsewhere, that shows a document of this server.
+pub(crate) async fn docs_page() -> Answer {
+    let policy =
+        "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+    Ok(([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("docs.html"))).into_response())
 }
 
 /// `GET /ping`.

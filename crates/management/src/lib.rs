@@ -26,6 +26,7 @@ pub mod import;
 mod info;
 mod later;
 pub mod limits;
+pub mod openapi;
 mod ports;
 mod query;
 mod retention;
@@ -33,6 +34,7 @@ mod routes;
 mod settings;
 mod sign;
 pub mod subjects;
+mod table;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -65,8 +67,11 @@ impl Management {
     /// The management plane over these ports.
     #[must_use]
     pub fn new(settings: Settings, ports: Ports) -> Self {
-        let app = Arc::new(Shared::new(settings, ports));
-        Self { public: routes::public(App::clone(&app)), admin: routes::admin(App::clone(&app)), app }
+        let (public, admin) = (routes::public(), routes::admin());
+        let listener = [settings.pages.clone(), admin.described()].concat();
+        let document = openapi::document(&public.described(), &listener).to_string();
+        let app = Arc::new(Shared::new(settings, ports, document));
+        Self { public: public.serve(App::clone(&app)), admin: admin.serve(App::clone(&app)), app }
     }
 
     /// Answers a request of the public API. The transaction id is taken from the extensions; the caller adds it to the
@@ -75,17 +80,17 @@ impl Management {
         if request.method() == Method::OPTIONS && is_api(request.uri().path()) {
             return answer::finish(answer::text("OK"), &TransactionId::new(""));
         }
-        let transaction = transaction_of(&request);
+        let transaction = self.transaction_of(&request);
         self.answer(&self.public, request, &transaction).await
     }
 
     /// Answers a request of the admin API, `/admin/v1/...`, to be served on the admin listener only.
     pub async fn admin(&self, request: http::Request<Body>) -> http::Response<Body> {
-        let transaction = transaction_of(&request);
+        let transaction = self.transaction_of(&request);
         let mut response = self.answer(&self.admin, request, &transaction).await;
         // On the public listener the router does that.
         if let Ok(id) = http::HeaderValue::from_str(transaction.as_str()) {
-            response.headers_mut().insert(REQUEST_ID, id);
+            response.headers_mut().insert(&self.app.settings.transaction_header, id);
         }
         response
     }
@@ -104,6 +109,14 @@ impl Management {
         let answer = answer_by(router, request, transaction);
         let status = |answer: &http::Response<Body>| answer.status().as_u16();
         audit::watch(&*self.app.ports.audit, what, transaction, answer, status).await
+    }
+
+    /// The router's id of the request; without a router before us the client's, or a new one.
+    fn transaction_of(&self, request: &http::Request<Body>) -> TransactionId {
+        let given = request.extensions().get::<TransactionId>().cloned();
+        let header = request.headers().get(&self.app.settings.transaction_header);
+        let client = || header?.to_str().ok().and_then(TransactionId::from_client);
+        given.or_else(client).unwrap_or_else(|| TransactionId::from_random(rand::random()))
     }
 
     /// Who a credential stands for; nothing when it is unknown or its subject blocked.
@@ -168,15 +181,6 @@ impl Management {
 /// Whether a path is under `/api/v1`, where OPTIONS is answered for everything.
 fn is_api(path: &str) -> bool {
     path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
-
-/// The router's id of the request; without a router before us the client's, or a new one.
-fn transaction_of(request: &http::Request<Body>) -> TransactionId {
-    let given = request.extensions().get::<TransactionId>().cloned();
-    let client = || request.headers().get(REQUEST_ID)?.to_str().ok().and_then(TransactionId::from_client);
-    given.or_else(client).unwrap_or_else(|| TransactionId::from_random(rand::random()))
 }
 
 async fn answer_by(

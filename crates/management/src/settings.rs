@@ -3,10 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderName;
 use subtle::ConstantTimeEq;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::Runtimes;
 use triplane_model::{NamespaceLimits, ParameterKeys, SystemLimits};
+
+use crate::openapi::Page;
 
 const MB: usize = 1024 * 1024;
 
@@ -31,6 +34,10 @@ pub struct Settings {
     pub support_github: String,
     /// `support.slack` of the info document.
     pub support_slack: String,
+    /// The header with the transaction id, in requests and answers.
+    pub transaction_header: HeaderName,
+    /// What the admin listener shows beside the admin API, for the OpenAPI document.
+    pub pages: Vec<Page>,
     /// What callers of the admin API present; without one the admin API refuses everyone.
     pub admin_token: Option<AdminToken>,
     /// How bodies are read.
@@ -100,6 +107,8 @@ impl Default for Settings {
             build_number: String::new(),
             support_github: String::new(),
             support_slack: String::new(),
+            transaction_header: HeaderName::from_static("x-request-id"),
+            pages: Vec::new(),
             admin_token: None,
             bodies: Bodies::default(),
             retention: Retention::default(),

@@ -109,7 +109,11 @@ impl Router {
     ) -> Result<Call, ApiError> {
         let caller = &entered.caller;
         let found = self.actions.target(&entered.name, &self.lines).await;
-        let target = found.map_err(|_| overloaded(1000))?.ok_or_else(ApiError::not_found)?;
+        let Some(target) = found.map_err(|_| overloaded(1000))? else {
+            // A payload that cannot be read is told before an action that is not there.
+            payload::check_syntax(&payload)?;
+            return Err(ApiError::not_found());
+        };
         let (limits, settings) = (&caller.identity.limits, &self.settings);
         admission::entitle_kind(limits, &target.action.exec.kind, &settings.limits)?;
         let has_extra_logging = wants_extra_logging(&parts.headers);

@@ -9,8 +9,6 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use triplane_model::{ActivationId, ApiError, EntityName, TransactionId};
 use triplane_net::Body;
 
-use crate::trace::REQUEST_ID;
-
 pub(crate) const ACTIVATION_ID: HeaderName = HeaderName::from_static("x-openwhisk-activation-id");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -89,15 +87,16 @@ pub(crate) fn preflight() -> Response<Body> {
     response
 }
 
-/// Adds the headers that every answer carries.
+/// Adds the headers that every answer carries; `header` is that of the transaction id.
 pub(crate) fn finish(
     mut response: Response<Body>,
+    header: &HeaderName,
     transaction_id: &TransactionId,
     is_rest: bool,
 ) -> Response<Body> {
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(transaction_id.as_str()) {
-        headers.insert(REQUEST_ID, value);
+        headers.insert(header, value);
     }
     if is_rest {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

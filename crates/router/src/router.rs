@@ -111,7 +111,7 @@ impl Router {
         B::Error: Into<BodyError>,
     {
         let (parts, body) = request.into_parts();
-        let transaction_id = trace::transaction_id(&parts.headers);
+        let transaction_id = trace::transaction_id(&parts.headers, &self.settings.transaction_header);
         let is_rest = is_rest(parts.uri.path());
         let line = RequestLine::of(&parts);
         let answer = match self.check(&parts.uri) {
@@ -123,13 +123,31 @@ impl Router {
         if let Some(line) = line {
             line.log(&response, &transaction_id);
         }
-        reply::finish(response, &transaction_id, is_rest)
+        reply::finish(response, &self.settings.transaction_header, &transaction_id, is_rest)
     }
 
     /// The metrics, with their gauges as of now.
     pub fn metrics(&self) -> &Metrics {
         self.metrics.observe(self.runs.count(), self.lines.shared().waiting());
         &self.metrics
+    }
+
+    /// How many calls run or wait for a container.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.runs.count()
+    }
+
+    /// From now on nothing new is taken; what is in flight ends as if nothing had happened.
+    pub fn disable(&self) {
+        self.drain.refuse();
+        self.board.changed();
+    }
+
+    /// Whether requests are taken.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        !self.drain.has_begun()
     }
 
     /// Registers the metrics of asynchronous calls.

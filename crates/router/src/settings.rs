@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use triplane_core::id::RouterId;
 use triplane_model::{StoreLevels, SystemLimits};
 
@@ -14,6 +15,8 @@ pub struct Settings {
     pub limits: SystemLimits,
     /// Which calls leave a record.
     pub store_levels: StoreLevels,
+    /// The header with the transaction id, in requests and answers.
+    pub transaction_header: HeaderName,
     /// Calls that wait for a container of one action; one more gets 503.
     pub waiting_per_action_max: usize,
     /// Calls that wait for a container of any action; one more gets 503.
@@ -40,6 +43,7 @@ impl Default for Settings {
             router: RouterId(0),
             limits: SystemLimits::default(),
             store_levels: StoreLevels::default(),
+            transaction_header: HeaderName::from_static("x-request-id"),
             // As many as OpenWhisk keeps for an action.
             waiting_per_action_max: 10_000,
             waiting_total_max: 20_000,

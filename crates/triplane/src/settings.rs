@@ -9,6 +9,7 @@ use triplane_management::AdminToken;
 use triplane_model::ParameterKeys;
 use triplane_node::{NetworkOptions, Networks, NodeOptions, SpawnerCommand};
 
+use crate::admin_listener;
 use crate::config::Config;
 use crate::docker::Share;
 use crate::fleet;
@@ -49,8 +50,8 @@ pub(crate) fn management(
     share: Share,
     token: &str,
     parameter_keys: ParameterKeys,
-) -> triplane_management::Settings {
-    triplane_management::Settings {
+) -> anyhow::Result<triplane_management::Settings> {
+    Ok(triplane_management::Settings {
         limits: config.limits.clone(),
         namespace_limits: config.namespace.clone(),
         parameter_keys,
@@ -58,6 +59,8 @@ pub(crate) fn management(
         images: share.rules,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         build_number: env!("CARGO_PKG_VERSION").to_owned(),
+        transaction_header: config.transactions.header()?,
+        pages: admin_listener::pages(),
         admin_token: AdminToken::new(token),
         retention: triplane_management::Retention {
             age_max: Duration::from_secs(config.activations.retention_hours.saturating_mul(3600)),
@@ -65,22 +68,23 @@ pub(crate) fn management(
             ..triplane_management::Retention::default()
         },
         ..triplane_management::Settings::default()
-    }
+    })
 }
 
 /// The router.
-pub(crate) fn router(config: &Config, router: RouterId) -> triplane_router::Settings {
+pub(crate) fn router(config: &Config, router: RouterId) -> anyhow::Result<triplane_router::Settings> {
     let http = triplane_net::Options {
         drain_time_max: Duration::from_secs(config.drain_seconds),
         ..triplane_net::Options::default()
     };
-    triplane_router::Settings {
+    Ok(triplane_router::Settings {
         router,
         limits: config.limits.clone(),
         store_levels: config.activations.levels(),
+        transaction_header: config.transactions.header()?,
         http,
         ..triplane_router::Settings::default()
-    }
+    })
 }
 
 /// Where the platform is reached from this machine.

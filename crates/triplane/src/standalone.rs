@@ -22,7 +22,7 @@ use triplane_proxy::spool::{Spool, SpoolOptions};
 use triplane_router::Router;
 use triplane_store::{DirLock, Sqlite, Stores};
 
-use crate::admin_listener::{self, AdminListener};
+use crate::admin_listener::{self, AdminListener, Planes};
 use crate::async_metrics::QueueMetrics;
 use crate::callback::CallbackPort;
 use crate::config::Config;
@@ -98,7 +98,7 @@ impl Platform {
         let dispatch = Arc::<DispatchPort>::default();
         let management =
             start_management(config, &contact, &stores, &spool, share, &handle, &dispatch, audit)?;
-        let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch);
+        let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch)?;
         dispatch.connect(&router);
         let (calls, activations) = (stores.calls.clone(), stores.activations.clone());
         let recoverer = Recoverer::new(calls, activations, router.clone(), epoch);
@@ -123,7 +123,8 @@ impl Platform {
         router.register_asynchronous(&mut registry);
         handle.register(&mut registry);
         let queue = QueueMetrics::new(stores.calls.clone(), &mut registry);
-        let shown = AdminListener::new(registry, queue, management, router.clone(), fleet.clone(), handle);
+        let planes = Planes { management, router: router.clone(), fleet: fleet.clone(), control: handle };
+        let shown = AdminListener::new(registry, queue, planes, config.controller.clone());
         background.push(tokio::spawn(admin_listener::serve(admin, shown, shutdown.clone())));
         let front = vec![
             spawn(&router, &shutdown, |router, shutdown| async move { router.serve(public, shutdown).await }),
@@ -257,7 +258,7 @@ fn start_management(
         audit,
     };
     let keys = config.parameter_storage.keys()?;
-    let settings = settings::management(config, share, contact.token(), keys);
+    let settings = settings::management(config, share, contact.token(), keys)?;
     Ok(Arc::new(Management::new(settings, ports)))
 }
 
@@ -268,7 +269,7 @@ fn start_router(
     fleet: &Arc<Fleet>,
     management: &Arc<Management>,
     epoch: Epoch,
-) -> (Arc<Router>, mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>) {
+) -> anyhow::Result<(Arc<Router>, mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>)> {
     let (say, said) = mpsc::channel(SAID_MAX);
     let ports = triplane_router::Ports {
         directory: Arc::new(ManagementPort(management.clone())),
@@ -278,7 +279,7 @@ fn start_router(
         records: Arc::new(SpoolPort(spool.clone())),
         management: Arc::new(ManagementPort(management.clone())),
     };
-    (Router::new(settings::router(config, ROUTER), ports, say), said)
+    Ok((Router::new(settings::router(config, ROUTER)?, ports, say), said))
 }
 
 async fn wait_for_signal((mut terminate, mut interrupt): (Signal, Signal)) {

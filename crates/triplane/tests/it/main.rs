@@ -23,6 +23,8 @@ mod load;
 mod logs;
 mod network;
 mod observability;
+mod openapi;
+mod openwhisk;
 mod platform;
 mod pool;
 mod synced;
