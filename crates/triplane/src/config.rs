@@ -1,5 +1,7 @@
 //! Configuration: defaults, a TOML file, the environment (`TRIPLANE__SECTION__KEY`), flags; later ones win.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,8 +15,9 @@ use triplane_core::egress::{Egress, Network};
 use triplane_management::AdminToken;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::SKELETON;
-use triplane_model::{Cipher, NamespaceLimits, ParameterKeys, StoreLevel, StoreLevels, SystemLimits};
+use triplane_model::{NamespaceLimits, StoreLevel, StoreLevels, SystemLimits};
 
+pub(crate) use self::operator::{AdminConfig, AuditConfig, ParameterStorageConfig};
 use crate::cli::ServeOptions;
 
 /// What the environment variables start with that set a key of the configuration.
@@ -112,90 +115,6 @@ impl ActivationsConfig {
             (level, _) => level,
         };
         StoreLevels { blocking, non_blocking: self.store_non_blocking_result_level }
-    }
-}
-
-/// Who may use the admin API.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct AdminConfig {
-    /// The bearer token; a new one at every start, which only `admin.json` in the data directory tells, when absent. Never
-    /// printed.
-    #[serde(skip_serializing)]
-    pub(crate) token: Option<String>,
-}
-
-impl std::fmt::Debug for AdminConfig {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "AdminConfig({})", if self.token.is_some() { "a token" } else { "no token" })
-    }
-}
-
-/// Where it is kept who wrote what.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct AuditConfig {
-    /// Keep it.
-    pub(crate) enabled: bool,
-    /// The file; `audit/audit.log` in the data directory when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) file: Option<PathBuf>,
-    /// How long a file grows before the next one is begun, in bytes.
-    pub(crate) file_bytes_max: u64,
-    /// How many files there are; the oldest goes.
-    pub(crate) files_max: u32,
-}
-
-impl AuditConfig {
-    /// The file that is written now.
-    pub(crate) fn path(&self, data_dir: &std::path::Path) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| data_dir.join("audit").join("audit.log"))
-    }
-}
-
-impl Default for AuditConfig {
-    fn default() -> Self {
-        Self { enabled: true, file: None, file_bytes_max: 16 << 20, files_max: 8 }
-    }
-}
-
-/// What parameters at rest are locked with: OpenWhisk's `parameter-storage`.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ParameterStorageConfig {
-    /// `off`, `aes-128` or `aes-256`.
-    pub(crate) current: String,
-    /// The key of `aes-128`: the base64 of 16 bytes. Never printed.
-    #[serde(skip_serializing)]
-    pub(crate) aes_128: Option<String>,
-    /// The key of `aes-256`: the base64 of 32 bytes. Never printed.
-    #[serde(skip_serializing)]
-    pub(crate) aes_256: Option<String>,
-}
-
-impl ParameterStorageConfig {
-    /// The keys.
-    pub(crate) fn keys(&self) -> anyhow::Result<ParameterKeys> {
-        let current = match self.current.as_str() {
-            "off" | "" => None,
-            name => Some(Cipher::named(name).with_context(|| {
-                format!("parameter_storage.current is '{name}', and is to be off, aes-128 or aes-256")
-            })?),
-        };
-        let keys = ParameterKeys::new(current, self.aes_128.as_deref(), self.aes_256.as_deref());
-        keys.context("parameter_storage cannot be used")
-    }
-}
-
-impl Default for ParameterStorageConfig {
-    fn default() -> Self {
-        Self { current: "off".to_owned(), aes_128: None, aes_256: None }
-    }
-}
-
-impl std::fmt::Debug for ParameterStorageConfig {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "ParameterStorageConfig({})", self.current)
     }
 }
 
@@ -530,15 +449,8 @@ impl Config {
         );
         self.docker.rules()?;
         self.parameter_storage.keys()?;
-        let token_bytes_min = triplane_management::AdminToken::BYTES_MIN;
-        anyhow::ensure!(
-            self.admin.token.as_ref().is_none_or(|token| token.len() >= token_bytes_min),
-            "admin.token is shorter than {token_bytes_min} characters: it opens every key"
-        );
-        anyhow::ensure!(
-            self.audit.files_max > 0,
-            "audit.files_max is 0; to keep no trail say audit.enabled = false"
-        );
+        self.admin.check()?;
+        self.audit.check()?;
         self.transactions.header()?;
         anyhow::ensure!(
             self.controller.username.is_empty() || self.controller.credential().is_some(),
