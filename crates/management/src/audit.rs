@@ -141,7 +141,7 @@ pub(crate) fn wrote(changes: &[Change]) {
 
 fn audited(change: &Change) -> AuditedChange {
     match &change.subject {
-        Changed::Action(name, revision) => {
+        Changed::Entity(_, name, revision) => {
             AuditedChange { what: name.to_string(), to: revision.map(|revision| revision.0) }
         }
         Changed::Identity(uuid) => AuditedChange { what: uuid.to_string(), to: None },

@@ -24,17 +24,21 @@ mod code;
 mod documents;
 pub mod import;
 mod info;
-mod later;
 pub mod limits;
+mod lists;
 pub mod openapi;
+mod packages;
 mod ports;
 mod query;
+mod reach;
 mod retention;
 mod routes;
+mod rules;
 mod settings;
 mod sign;
 pub mod subjects;
 mod table;
+mod triggers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -45,7 +49,8 @@ use http::Method;
 use tower::ServiceExt;
 use tracing::Instrument;
 use triplane_model::activation::ActivationEntry;
-use triplane_model::{Action, CodeHash, Credential, EntityName, FullName, Identity, TransactionId};
+use triplane_model::package::{Reached, Resolved};
+use triplane_model::{Action, CodeHash, Credential, EntityName, FullName, Identity, TransactionId, Trigger};
 use triplane_net::Body;
 use triplane_store::StoreError;
 
@@ -144,15 +149,37 @@ impl Management {
         Ok(owner.map(|owner| sign::callback_key(&owner.credential)))
     }
 
-    /// An action as it is run: its parameters are opened.
+    /// What the name of an action leads to, whoever may call it, with the parameters that it runs with opened.
     ///
     /// # Errors
     /// When the store does not answer, or a parameter does not open.
-    pub async fn action(&self, name: FullName) -> Result<Option<Action>, StoreError> {
-        let Some(action) = self.app.ports.entities.action(name).await? else { return Ok(None) };
+    pub async fn action(&self, name: FullName) -> Result<Option<Resolved>, StoreError> {
+        let resolved = reach::action(&*self.app.ports.entities, name).await?;
+        resolved.map(|resolved| self.opened(resolved)).transpose()
+    }
+
+    fn opened(&self, resolved: Resolved) -> Result<Resolved, StoreError> {
+        let Resolved { action, .. } = &resolved;
         let parameters = self.app.settings.parameter_keys.unlock(&action.parameters);
-        let corrupt = |error| StoreError::Corrupt(format!("parameters of {}: {error}", action.name));
-        Ok(Some(Action { parameters: parameters.map_err(corrupt)?, ..action }))
+        let parameters = parameters
+            .map_err(|error| StoreError::Corrupt(format!("parameters of {}: {error}", action.name)))?;
+        Ok(Resolved { action: Action { parameters, ..resolved.action }, ..resolved })
+    }
+
+    /// What the name of a package leads to, whoever may use it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn package(&self, name: FullName) -> Result<Option<Reached>, StoreError> {
+        reach::unless_other(reach::package(&*self.app.ports.entities, name).await)
+    }
+
+    /// A trigger.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn trigger(&self, name: FullName) -> Result<Option<Trigger>, StoreError> {
+        reach::unless_other(self.app.ports.entities.entity(name).await)
     }
 
     /// The code text with this hash.

@@ -4,7 +4,7 @@
 
 use crate::openapi::{Access, Doc, Parameter, Shown};
 use crate::table::{Routes, delete, get, patch, post, put};
-use crate::{actions, activations, admin, asynchronous, info, later};
+use crate::{actions, activations, admin, asynchronous, info, packages, rules, triggers};
 
 /// The page of a list.
 const PAGE: [Parameter; 3] = [
@@ -100,21 +100,50 @@ fn action() -> [crate::table::Operation; 4] {
 }
 
 fn collections(routes: Routes) -> Routes {
-    let missing = || {
-        let doc = || Doc::new("Nothing is there yet");
-        [get(later::missing, doc()), delete(later::missing, doc()), post(later::missing, doc())]
-    };
-    let missing_package = || {
-        let doc = || Doc::new("Nothing is there yet");
-        [get(later::missing, doc()), delete(later::missing, doc())]
-    };
+    let force = Parameter::flag("force", "delete what is in it as well");
+    let put_doc = |summary, body| Doc::new(summary).takes(&[OVERWRITE]).body(body);
     routes
-        .at_both(&under("packages"), || [get(later::packages, list("List packages", "Object"))])
-        .at_both(&under("triggers"), || [get(later::triggers, list("List triggers", "Object"))])
-        .at_both(&under("rules"), || [get(later::rules, list("List rules", "Object"))])
-        .at(&under("packages/{name}"), missing_package())
-        .at(&under("triggers/{name}"), missing())
-        .at(&under("rules/{name}"), missing())
+        .at_both(&under("packages"), || [get(packages::list, list("List packages", "PackageSummary"))])
+        .at(
+            &under("packages/{name}"),
+            [
+                get(packages::get, Doc::new("Read a package, with what is in it").shows("Package")),
+                put(
+                    packages::put,
+                    put_doc("Create or update a package or a binding", "PackagePut").shows("PackageAlone"),
+                ),
+                delete(packages::delete, Doc::new("Delete a package").takes(&[force]).shows("PackageAlone")),
+            ],
+        )
+        .at_both(&under("triggers"), || [get(triggers::list, list("List triggers", "TriggerSummary"))])
+        .at(
+            &under("triggers/{name}"),
+            [
+                get(triggers::get, Doc::new("Read a trigger, with its rules").shows("Trigger")),
+                put(triggers::put, put_doc("Create or update a trigger", "TriggerPut").shows("Trigger")),
+                delete(triggers::delete, Doc::new("Delete a trigger").shows("Trigger")),
+                post(
+                    triggers::post,
+                    Doc::new("Fire a trigger")
+                        .body("Object")
+                        .answers(202, Shown::Json("ActivationId"))
+                        .answers(204, Shown::Nothing),
+                ),
+            ],
+        )
+        .at_both(&under("rules"), || [get(rules::list, list("List rules", "Rule"))])
+        .at(
+            &under("rules/{name}"),
+            [
+                get(rules::get, Doc::new("Read a rule").shows("Rule")),
+                put(rules::put, put_doc("Create or update a rule", "RulePut").shows("Rule")),
+                delete(rules::delete, Doc::new("Delete a rule").shows("Rule")),
+                post(
+                    rules::set_status,
+                    Doc::new("Switch a rule on or off").body("RuleStatus").answers(200, TEXT),
+                ),
+            ],
+        )
 }
 
 /// The admin API.
@@ -167,7 +196,9 @@ fn limits_and_imports(routes: Routes) -> Routes {
                 get(admin::get_limits, operator("What is set for a namespace").shows("LimitsDocument")),
                 patch(
                     admin::set_limits,
-                    operator("Set limits of a namespace; the rest stays").body("LimitsDocument").shows("Message"),
+                    operator("Set limits of a namespace; the rest stays")
+                        .body("LimitsDocument")
+                        .shows("Message"),
                 ),
                 delete(admin::delete_limits, operator("Take limits back").shows("Message")),
             ],

@@ -93,7 +93,7 @@ impl Router {
         let caller = self.identities.caller(parts.headers.get(AUTHORIZATION)).await?;
         let name = path.check(&caller.identity)?;
         let guard = admission::admit(&caller, arrived_ms)?;
-        admission::entitle(&caller.identity, &name)?;
+        self.actions.entitle(&caller.identity, &name).await?;
         payload::check_size(body, caller.identity.limits.payload_bytes_max(limits))?;
         let query = Query::parse(parts.uri.query(), limits.blocking_wait_ms_max)?;
         Ok(Entered { caller, name, guard, query })
@@ -108,11 +108,13 @@ impl Router {
         arrived_ms: u64,
     ) -> Result<Call, ApiError> {
         let caller = &entered.caller;
-        let found = self.actions.target(&entered.name, &self.lines).await;
-        let Some(target) = found.map_err(|_| overloaded(1000))? else {
-            // A payload that cannot be read is told before an action that is not there.
-            payload::check_syntax(&payload)?;
-            return Err(ApiError::not_found());
+        let target = match self.action(&entered.name).await {
+            Ok(target) => target,
+            Err(refused) => {
+                // A payload that cannot be read is told before an action that is not there.
+                payload::check_syntax(&payload)?;
+                return Err(refused);
+            }
         };
         let (limits, settings) = (&caller.identity.limits, &self.settings);
         admission::entitle_kind(limits, &target.action.exec.kind, &settings.limits)?;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
 use triplane_model::action::Exec;
 use triplane_model::{
-    Action, ActionLimits, EntityName, FullName, Parameters, Revision, SystemLimits, Version,
+    Action, ActionLimits, EntityName, FullName, Package, Parameters, Revision, SystemLimits, Version,
 };
 use triplane_store::{Entities, Expected};
 
@@ -83,7 +83,12 @@ struct Attachment {
 
 pub(super) async fn take(entities: &dyn Entities, document: &[u8], rules: Rules<'_>) -> Taken {
     let (mut action, code) = read(document, rules)?;
-    let known = entities.action(action.name.clone()).await?;
+    if let Some(package) = action.name.package_name()
+        && entities.entity::<Package>(package.clone()).await?.is_none()
+    {
+        return Err(refused(format_args!("its package {package} is not here")));
+    }
+    let known = entities.entity::<Action>(action.name.clone()).await?;
     let expected = match &known {
         None => Expected::Absent,
         Some(known) if is_same(known, &action) => return Ok((Fate::There, Vec::new())),
@@ -134,9 +139,6 @@ fn full_name(path: &str, name: &str) -> Result<FullName, Failure> {
         None => (path, None),
         Some((namespace, package)) => (namespace, Some(named(package)?)),
     };
-    if package.is_some() {
-        return Err(refused("actions in packages are not taken"));
-    }
     let namespace = EntityName::namespace(namespace).map_err(|error| refused(error.message))?;
     Ok(FullName { namespace, package, name: named(name)? })
 }

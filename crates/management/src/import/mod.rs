@@ -1,7 +1,8 @@
-//! Takes documents of OpenWhisk's CouchDB in, one at a time (openwhisk-api.md 12.1): subjects, limits and actions with their
-//! code. Doing so twice changes nothing. Whoever calls this on a running platform publishes the changes.
+//! Takes documents of OpenWhisk's CouchDB in, one at a time (openwhisk-api.md 12.1): subjects, limits, actions with their
+//! code, packages, triggers and rules. Doing so twice changes nothing. Whoever calls this on a running platform publishes the changes.
 
 mod action;
+mod entity;
 mod subject;
 
 use std::future::Future;
@@ -108,6 +109,9 @@ pub async fn take(
         "subject" => subject::take(entities, document, rules).await,
         "limits" => limits(entities, &head.id, document, rules).await,
         "action" => action::take(entities, document, rules).await,
+        "package" => entity::package(entities, document, rules).await,
+        "trigger" => entity::trigger(entities, document, rules).await,
+        "rule" => entity::rule(entities, document, rules).await,
         "unknown" => Err(refused("it is neither a subject, nor limits, nor an entity")),
         other => Err(refused(format_args!("documents of type {other} are not taken"))),
     };

@@ -4,7 +4,16 @@ use serde_json::{Map, Value, json};
 
 /// All schemas, by name.
 pub(super) fn schemas() -> Value {
-    let parts = [common(), actions(), activations(), namespaces(), asynchronous(), admin()];
+    let parts = [
+        common(),
+        actions(),
+        packages(),
+        triggers_and_rules(),
+        activations(),
+        namespaces(),
+        asynchronous(),
+        admin(),
+    ];
     let all: Map<String, Value> =
         parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect();
     all.into()
@@ -104,6 +113,92 @@ fn actions() -> Value {
                 "publish": action["publish"],
             },
         },
+    })
+}
+
+/// The fields that every entity has.
+fn entity() -> Value {
+    json!({
+        "namespace": { "type": "string" },
+        "name": { "$ref": "#/components/schemas/Name" },
+        "version": { "$ref": "#/components/schemas/Version" },
+        "publish": { "type": "boolean" },
+        "annotations": { "$ref": "#/components/schemas/KeyValues" },
+        "updated": { "type": "integer", "description": "epoch milliseconds" },
+    })
+}
+
+/// The fields of every entity, and these.
+fn entity_with(further: &Value) -> Value {
+    let mut fields = entity();
+    if let (Some(fields), Some(further)) = (fields.as_object_mut(), further.as_object()) {
+        fields.extend(further.clone());
+    }
+    json!({
+        "type": "object",
+        "required": ["namespace", "name", "version", "publish", "annotations", "updated"],
+        "properties": fields,
+    })
+}
+
+/// The fields of a PUT: those that clients may write, and these.
+fn put_with(further: &Value) -> Value {
+    let mut fields = entity();
+    if let (Some(fields), Some(further)) = (fields.as_object_mut(), further.as_object()) {
+        fields.retain(|name, _| ["version", "publish", "annotations"].contains(&name.as_str()));
+        fields.extend(further.clone());
+    }
+    json!({ "type": "object", "properties": fields })
+}
+
+fn packages() -> Value {
+    let parameters = json!({ "$ref": "#/components/schemas/KeyValues" });
+    let contents = json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["name", "version", "annotations"],
+            "properties": {
+                "name": { "$ref": "#/components/schemas/Name" },
+                "version": { "$ref": "#/components/schemas/Version" },
+                "annotations": { "$ref": "#/components/schemas/KeyValues" },
+            },
+        },
+    });
+    let binding = json!({
+        "type": "object",
+        "description": "empty for a package that is no binding",
+        "properties": { "namespace": { "type": "string" }, "name": { "type": "string" } },
+    });
+    let summary = json!({ "binding": { "description": "`false`, or namespace and name of the package" } });
+    let (alone, put) = (
+        json!({ "parameters": parameters, "binding": binding }),
+        put_with(&json!({ "parameters": parameters, "binding": binding })),
+    );
+    json!({
+        "PackageAlone": entity_with(&alone),
+        "Package": entity_with(&json!({ "parameters": parameters, "binding": binding, "actions": contents, "feeds": contents })),
+        "PackageSummary": entity_with(&summary),
+        "PackagePut": put,
+    })
+}
+
+fn triggers_and_rules() -> Value {
+    let parameters = json!({ "$ref": "#/components/schemas/KeyValues" });
+    let name = json!({
+        "type": "object",
+        "required": ["path", "name"],
+        "properties": { "path": { "type": "string" }, "name": { "type": "string" } },
+    });
+    let given = json!({ "anyOf": [{ "type": "string", "example": "/_/hello" }, name] });
+    let status = json!({ "type": "string", "enum": ["active", "inactive"] });
+    json!({
+        "Trigger": entity_with(&json!({ "parameters": parameters, "limits": { "type": "object" }, "rules": { "type": "object" } })),
+        "TriggerSummary": entity_with(&json!({})),
+        "TriggerPut": put_with(&json!({ "parameters": parameters })),
+        "Rule": entity_with(&json!({ "trigger": name, "action": name, "status": status })),
+        "RulePut": put_with(&json!({ "trigger": given, "action": given })),
+        "RuleStatus": { "type": "object", "required": ["status"], "properties": { "status": status } },
     })
 }
 

@@ -36,7 +36,7 @@ async fn parameters_are_locked_on_put_answered_locked_and_opened_for_a_run() {
         }
         let part = |name| EntityName::entity(name).unwrap();
         let opened = platform.management.action(FullName::new(part("guest"), part("hello"))).await;
-        let opened = serde_json::to_value(opened.unwrap().unwrap().parameters).unwrap();
+        let opened = serde_json::to_value(opened.unwrap().unwrap().action.parameters).unwrap();
         assert_eq!(opened, given);
     }
 }

@@ -105,3 +105,50 @@ async fn what_is_not_taken_has_a_reason() {
         assert!(said["reason"].as_str().unwrap_or_default().contains(part), "{said}");
     }
 }
+
+#[tokio::test]
+async fn packages_triggers_and_rules_are_there_with_their_actions() {
+    let platform = Platform::start().await;
+    import(&platform, subject('1')).await;
+    let mut packaged = action("0.0.1", "function main() {}");
+    packaged["_id"] = json!("alice/tools/hello");
+    packaged["namespace"] = json!("alice/tools");
+    assert_eq!(import(&platform, packaged.clone()).await["reason"], "its package alice/tools is not here");
+    let head = |kind: &str, name: &str| {
+        json!({
+            "_id": format!("alice/{name}"), "entityType": kind, "namespace": "alice", "name": name,
+            "version": "0.0.2", "publish": true, "annotations": [], "parameters": [{"key": "p", "value": 2}],
+            "updated": 1_700_000_000_001_u64,
+        })
+    };
+    let with = |mut document: Value, more: Value| {
+        for (key, value) in more.as_object().unwrap() {
+            document[key] = value.clone();
+        }
+        document
+    };
+    let action = json!({"path": "alice/tools", "name": "hello"});
+    let documents = [
+        with(head("package", "tools"), json!({"binding": {}})),
+        packaged,
+        with(
+            head("trigger", "ring"),
+            json!({"limits": {}, "rules": {"alice/answer": {"action": action, "status": "active"}}}),
+        ),
+        with(head("rule", "answer"), json!({"trigger": {"path": "alice", "name": "ring"}, "action": action})),
+        with(head("package", "bound"), json!({"binding": {"namespace": "alice", "name": "tools"}})),
+    ];
+    for document in documents {
+        assert_eq!(import(&platform, document.clone()).await["outcome"], "taken", "{document}");
+        assert_eq!(import(&platform, document).await["outcome"], "there");
+    }
+    let get = async |path: &str| {
+        platform.send(Call::new("GET", &format!("/api/v1/namespaces/_/{path}")).auth(AUTH)).await.ok()
+    };
+    let through = get("actions/bound/hello").await;
+    assert_eq!(through["exec"]["code"], "function main() {}");
+    assert!(through["parameters"].as_array().unwrap().contains(&json!({"key": "p", "value": 2})));
+    let rule = get("rules/answer").await;
+    assert_eq!((&rule["status"], &rule["action"]), (&json!("active"), &action));
+    assert_eq!(get("triggers/ring").await["version"], "0.0.2");
+}

@@ -18,4 +18,6 @@ mod info;
 mod limits;
 mod lists;
 mod namespace_limits;
+mod packages;
+mod rules;
 mod users;

@@ -122,6 +122,7 @@ pub(crate) const ENTITIES: Kind = Kind {
     application_id: 0x5452_5045,
     migrations: &[
         include_str!("../../migrations/entities/0001.sql"),
+        include_str!("../../migrations/entities/0002.sql"),
         include_str!("../../migrations/entities/0003.sql"),
     ],
     durable: true,

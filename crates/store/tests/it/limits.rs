@@ -81,7 +81,7 @@ async fn documents_have_a_bound() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_first_schema_keeps_what_differed_from_the_defaults() {
+async fn a_file_of_an_earlier_schema_keeps_what_differed_from_the_defaults() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
     create(&stores, "space", namespace_limits()).await;
@@ -90,7 +90,7 @@ async fn a_file_of_the_first_schema_keeps_what_differed_from_the_defaults() {
     let before = "DROP TABLE limits; ALTER TABLE namespaces ADD COLUMN limits TEXT NOT NULL DEFAULT '';
         UPDATE namespaces SET limits =
             '{\"invocations_per_minute\":5,\"concurrent_invocations\":30,\"fires_per_minute\":60}';
-        PRAGMA user_version = 1";
+        PRAGMA user_version = 2";
     sqlx::raw_sql(before).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 

@@ -14,7 +14,7 @@ pub(crate) enum AdminCommand {
     /// Manage limits of namespaces, on a running or a stopped platform.
     #[command(subcommand)]
     Limits(LimitsCommand),
-    /// Take in what an OpenWhisk keeps in its CouchDB: subjects, limits and actions.
+    /// Take in what an OpenWhisk keeps in its CouchDB: subjects, limits, actions, packages, triggers and rules.
     Import(ImportOptions),
     /// Copy the data of a running or stopped platform.
     Backup {
