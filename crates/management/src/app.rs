@@ -10,6 +10,7 @@ use tracing::Instrument;
 use triplane_store::Change;
 
 use crate::answer::Failure;
+use crate::audit;
 use crate::ports::Ports;
 use crate::settings::Settings;
 
@@ -83,13 +84,17 @@ impl Shared {
         let app = Arc::clone(self);
         let task = async move {
             let (written, changes) = write.await?;
-            for change in changes {
-                app.publish(change).await;
+            for change in &changes {
+                app.publish(change.clone()).await;
             }
-            Ok::<T, E>(written)
+            Ok::<_, E>((written, changes))
         };
         let task = tokio::spawn(task.in_current_span());
-        task.await.map_err(Failure::internal)
+        let answer = task.await.map_err(Failure::internal)?;
+        Ok(answer.map(|(written, changes)| {
+            audit::wrote(&changes);
+            written
+        }))
     }
 }
 

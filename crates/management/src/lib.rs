@@ -16,12 +16,15 @@ mod admin;
 mod answer;
 mod app;
 mod asynchronous;
+mod audit;
 mod body;
 mod caller;
 mod calls;
 mod code;
 mod documents;
+pub mod import;
 mod info;
+pub mod limits;
 mod lists;
 pub mod openapi;
 mod packages;
@@ -47,11 +50,12 @@ use tower::ServiceExt;
 use tracing::Instrument;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{CodeHash, Credential, EntityName, FullName, Identity, TransactionId, Trigger};
+use triplane_model::{Action, CodeHash, Credential, EntityName, FullName, Identity, TransactionId, Trigger};
 use triplane_net::Body;
 use triplane_store::StoreError;
 
 use crate::app::{App, Shared};
+pub use crate::audit::{Audit, AuditEntry, AuditedChange, NoAudit};
 pub use crate::ports::{Dispatch, Flush, Ports, Propagation};
 pub use crate::settings::{AdminToken, Bodies, Retention, Settings};
 pub use crate::sign::CallbackKey;
@@ -82,18 +86,34 @@ impl Management {
             return answer::finish(answer::text("OK"), &TransactionId::new(""));
         }
         let transaction = self.transaction_of(&request);
-        answer_by(&self.public, request, &transaction).await
+        self.answer(&self.public, request, &transaction).await
     }
 
     /// Answers a request of the admin API, `/admin/v1/...`, to be served on the admin listener only.
     pub async fn admin(&self, request: http::Request<Body>) -> http::Response<Body> {
         let transaction = self.transaction_of(&request);
-        let mut response = answer_by(&self.admin, request, &transaction).await;
+        let mut response = self.answer(&self.admin, request, &transaction).await;
         // On the public listener the router does that.
         if let Ok(id) = http::HeaderValue::from_str(transaction.as_str()) {
             response.headers_mut().insert(&self.app.settings.transaction_header, id);
         }
         response
+    }
+
+    /// Answers a request; a write leaves an entry in the audit trail.
+    async fn answer(
+        &self,
+        router: &Router,
+        request: http::Request<Body>,
+        transaction: &TransactionId,
+    ) -> http::Response<Body> {
+        if !audit::is_write(request.method()) {
+            return answer_by(router, request, transaction).await;
+        }
+        let what = (request.method().clone(), request.uri().path().to_owned());
+        let answer = answer_by(router, request, transaction);
+        let status = |answer: &http::Response<Body>| answer.status().as_u16();
+        audit::watch(&*self.app.ports.audit, what, transaction, answer, status).await
     }
 
     /// The router's id of the request; without a router before us the client's, or a new one.
@@ -129,12 +149,21 @@ impl Management {
         Ok(owner.map(|owner| sign::callback_key(&owner.credential)))
     }
 
-    /// What the name of an action leads to, whoever may call it.
+    /// What the name of an action leads to, whoever may call it, with the parameters that it runs with opened.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer, or a parameter does not open.
     pub async fn action(&self, name: FullName) -> Result<Option<Resolved>, StoreError> {
-        reach::action(&*self.app.ports.entities, name).await
+        let resolved = reach::action(&*self.app.ports.entities, name).await?;
+        resolved.map(|resolved| self.opened(resolved)).transpose()
+    }
+
+    fn opened(&self, resolved: Resolved) -> Result<Resolved, StoreError> {
+        let Resolved { action, .. } = &resolved;
+        let parameters = self.app.settings.parameter_keys.unlock(&action.parameters);
+        let parameters = parameters
+            .map_err(|error| StoreError::Corrupt(format!("parameters of {}: {error}", action.name)))?;
+        Ok(Resolved { action: Action { parameters, ..resolved.action }, ..resolved })
     }
 
     /// What the name of a package leads to, whoever may use it.

@@ -8,6 +8,8 @@ use triplane_model::ActivationId;
 use triplane_store::calls::Calls;
 use triplane_store::{Activations, Change, Entities};
 
+use crate::audit::Audit;
+
 /// How changes reach the routers.
 pub trait Propagation: Send + Sync + Debug + 'static {
     /// Ends when every connected router has applied a committed change. It is awaited, for a bounded time, before the
@@ -46,4 +48,6 @@ pub struct Ports {
     pub propagation: Arc<dyn Propagation>,
     /// How records reach the store.
     pub records: Arc<dyn Flush>,
+    /// Where it is kept who wrote what.
+    pub audit: Arc<dyn Audit>,
 }

@@ -5,7 +5,7 @@
 use http::Method;
 
 use crate::openapi::{Access, Doc, Parameter, Shown};
-use crate::table::{Routes, delete, get, post, put};
+use crate::table::{Routes, delete, get, patch, post, put};
 use crate::{actions, activations, admin, asynchronous, info, packages, rules, triggers};
 
 /// The page of a list.
@@ -176,7 +176,12 @@ pub(crate) fn admin() -> Routes {
             "/admin/v1/users/{subject}",
             [
                 get(admin::get, operator("Read a user, with its keys").shows("User")),
-                delete(admin::delete, operator("Delete a user").shows("Message")),
+                delete(
+                    admin::delete,
+                    operator("Delete a user, or one of its namespaces")
+                        .takes(&[Parameter::text("namespace", "this namespace only")])
+                        .shows("Message"),
+                ),
             ],
         )
         .at(
@@ -186,6 +191,44 @@ pub(crate) fn admin() -> Routes {
         .at(
             "/admin/v1/users/{subject}/unblock",
             [post(admin::unblock, operator("Take a user's keys again").shows("Message"))],
+        )
+        .with(limits_and_imports)
+}
+
+fn limits_and_imports(routes: Routes) -> Routes {
+    let operator = |summary| Doc::new(summary).access(Access::Operator);
+    let overwrite = Parameter::flag("overwrite", "replace what is here already and differs");
+    routes
+        .at(
+            "/admin/v1/whois",
+            [post(admin::whois, operator("Whose a key is").body("Presented").shows("Whois"))],
+        )
+        .at(
+            "/admin/v1/namespaces/{ns}/users",
+            [get(admin::holders, operator("Who has keys of a namespace").lists("Holder"))],
+        )
+        .at(
+            "/admin/v1/namespaces/{ns}/limits",
+            [
+                get(admin::get_limits, operator("What is set for a namespace").shows("LimitsDocument")),
+                patch(
+                    admin::set_limits,
+                    operator("Set limits of a namespace; the rest stays")
+                        .body("LimitsDocument")
+                        .shows("Message"),
+                ),
+                delete(admin::delete_limits, operator("Take limits back").shows("Message")),
+            ],
+        )
+        .at(
+            "/admin/v1/import",
+            [post(
+                admin::import,
+                operator("Take in a document of an OpenWhisk database")
+                    .takes(&[overwrite])
+                    .body("Object")
+                    .shows("Imported"),
+            )],
         )
 }
 

@@ -7,7 +7,7 @@ use http::HeaderName;
 use subtle::ConstantTimeEq;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::Runtimes;
-use triplane_model::{NamespaceLimits, SystemLimits};
+use triplane_model::{NamespaceLimits, ParameterKeys, SystemLimits};
 
 use crate::openapi::Page;
 
@@ -20,6 +20,8 @@ pub struct Settings {
     pub limits: SystemLimits,
     /// What a namespace may do that has no limits of its own.
     pub namespace_limits: NamespaceLimits,
+    /// What parameters are locked and opened with.
+    pub parameter_keys: ParameterKeys,
     /// The kinds of action that the platform runs.
     pub runtimes: Runtimes,
     /// Which images of users it runs too; none where nothing runs them.
@@ -98,6 +100,7 @@ impl Default for Settings {
         Self {
             limits: SystemLimits::default(),
             namespace_limits: NamespaceLimits::default(),
+            parameter_keys: ParameterKeys::default(),
             runtimes: Runtimes::default(),
             images: None,
             build: String::new(),

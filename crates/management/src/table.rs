@@ -38,7 +38,7 @@ macro_rules! methods {
     )*};
 }
 
-methods! { get GET put PUT delete DELETE post POST }
+methods! { get GET put PUT delete DELETE post POST patch PATCH }
 
 impl Routes {
     /// Adds a path.

@@ -9,8 +9,8 @@ use crate::answer::{self, Answer, Failure};
 use crate::app::{App, now_ms, off_thread};
 use crate::body::{self, Upload};
 use crate::caller::{Names, Scope};
-use crate::lists;
 use crate::query::Query;
+use crate::{audit, lists};
 
 /// `GET /namespaces/{ns}/triggers`.
 pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> Answer {
@@ -42,7 +42,10 @@ pub(crate) async fn put(
     let entities = app.ports.entities.clone();
     let (trigger, expected) = match entities.entity::<Trigger>(name.clone()).await? {
         Some(_) if !overwrite => return Err(ApiError::exists().into()),
-        Some(stored) => (put.update(&stored, now_ms()), Expected::Revision(stored.revision)),
+        Some(stored) => {
+            audit::found(stored.revision);
+            (put.update(&stored, now_ms()), Expected::Revision(stored.revision))
+        }
         None => (put.create(name, now_ms()), Expected::Absent),
     };
     let trigger = app.commit(async move { entities.put(trigger, expected).await }).await?;

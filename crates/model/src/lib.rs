@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod activation;
+pub mod encryption;
 pub mod entity;
 pub mod error;
 mod fields;
@@ -14,22 +15,29 @@ pub mod image;
 pub mod limits;
 pub mod merge;
 pub mod name;
+pub mod namespace_limits;
 pub mod package;
 pub mod parameters;
 pub mod rule;
 pub mod runtimes;
+pub mod size;
+pub mod storing;
 pub mod trigger;
 
 pub use action::Action;
 pub use activation::{ActivationRecord, Status};
+pub use encryption::{Cipher, ParameterKeys};
 pub use entity::{Collection, Entity};
 pub use error::ApiError;
 pub use id::{ActivationId, CodeHash, Revision, TransactionId, Version};
 pub use identity::{Credential, Identity};
-pub use limits::{ActionLimits, NamespaceLimits, SystemLimits};
+pub use limits::{ActionLimits, SystemLimits};
 pub use merge::{Member, Merge, Merged};
 pub use name::{EntityName, FullName};
+pub use namespace_limits::{LimitsDocument, NamespaceLimits};
 pub use package::{Binding, Package};
 pub use parameters::{Parameter, Parameters};
 pub use rule::{Rule, RuleStatus};
+pub use size::ByteSize;
+pub use storing::{StoreLevel, StoreLevels};
 pub use trigger::Trigger;

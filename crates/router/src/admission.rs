@@ -1,7 +1,7 @@
 //! Phase "limits": whether the caller may call now.
 
 use triplane_core::limits::{InFlightGuard, MinuteWindow};
-use triplane_model::ApiError;
+use triplane_model::{ApiError, NamespaceLimits, SystemLimits};
 
 use crate::identity::Known;
 
@@ -20,6 +20,15 @@ pub(crate) fn admit(caller: &Known, now_ms: u64) -> Result<InFlightGuard, ApiErr
     caller.usage.in_flight.admit(limits.concurrent_invocations).map_err(|exceeded| {
         ApiError::concurrency_limited(exceeded.count, exceeded.allowed).retry_after_ms(1000)
     })
+}
+
+/// A namespace calls actions of the kinds that the system or an operator allows it (openwhisk-api.md 9.2).
+pub(crate) fn entitle_kind(
+    limits: &NamespaceLimits,
+    kind: &str,
+    system: &SystemLimits,
+) -> Result<(), ApiError> {
+    if limits.allows_kind(kind, system) { Ok(()) } else { Err(ApiError::kind_not_allowed(kind)) }
 }
 
 fn count(minute: &MinuteWindow, allowed: u64, now_ms: u64) -> Result<(), ApiError> {

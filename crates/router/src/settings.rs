@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use triplane_core::id::RouterId;
-use triplane_model::SystemLimits;
+use triplane_model::{StoreLevels, SystemLimits};
 
 /// The settings of a router.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub router: RouterId,
     /// The limits of the system: payloads and blocking waits are held against them.
     pub limits: SystemLimits,
+    /// Which calls leave a record.
+    pub store_levels: StoreLevels,
     /// The header with the transaction id, in requests and answers.
     pub transaction_header: HeaderName,
     /// Calls that wait for a container of one action; one more gets 503.
@@ -42,6 +44,7 @@ impl Default for Settings {
         Self {
             router: RouterId(0),
             limits: SystemLimits::default(),
+            store_levels: StoreLevels::default(),
             transaction_header: HeaderName::from_static("x-request-id"),
             // As many as OpenWhisk keeps for an action.
             waiting_per_action_max: 10_000,

@@ -1,5 +1,7 @@
 //! Configuration: defaults, a TOML file, the environment (`TRIPLANE__SECTION__KEY`), flags; later ones win.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,8 +15,9 @@ use triplane_core::egress::{Egress, Network};
 use triplane_management::AdminToken;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::SKELETON;
-use triplane_model::{NamespaceLimits, SystemLimits};
+use triplane_model::{NamespaceLimits, StoreLevel, StoreLevels, SystemLimits};
 
+pub(crate) use self::operator::{AdminConfig, AuditConfig, ParameterStorageConfig};
 use crate::cli::ServeOptions;
 
 /// What the environment variables start with that set a key of the configuration.
@@ -41,6 +44,9 @@ pub(crate) struct Config {
     pub(crate) drain_seconds: u64,
     pub(crate) log: LogConfig,
     pub(crate) limits: SystemLimits,
+    /// What a namespace may do for which nothing is set.
+    pub(crate) namespace: NamespaceLimits,
+    /// What is set for `guest` when it is created.
     pub(crate) guest: NamespaceLimits,
     pub(crate) pool: PoolConfig,
     pub(crate) activations: ActivationsConfig,
@@ -51,6 +57,9 @@ pub(crate) struct Config {
     pub(crate) docker: DockerConfig,
     pub(crate) network: NetworkConfig,
     pub(crate) web: WebConfig,
+    pub(crate) admin: AdminConfig,
+    pub(crate) audit: AuditConfig,
+    pub(crate) parameter_storage: ParameterStorageConfig,
 }
 
 /// What is logged and how.
@@ -91,6 +100,23 @@ pub(crate) struct ActivationsConfig {
     pub(crate) retention_hours: u64,
     /// How many bytes of records and logs a namespace may keep; the oldest go first.
     pub(crate) namespace_bytes_max: u64,
+    /// Which records of calls that a client waits for are stored.
+    pub(crate) store_blocking_result_level: StoreLevel,
+    /// Which records of all others.
+    pub(crate) store_non_blocking_result_level: StoreLevel,
+    /// OpenWhisk's older name of `store_blocking_result_level = "STORE_FAILURES"`.
+    pub(crate) disable_store_result: bool,
+}
+
+impl ActivationsConfig {
+    /// Which calls leave a record.
+    pub(crate) fn levels(&self) -> StoreLevels {
+        let blocking = match (self.store_blocking_result_level, self.disable_store_result) {
+            (StoreLevel::Always, true) => StoreLevel::Failures,
+            (level, _) => level,
+        };
+        StoreLevels { blocking, non_blocking: self.store_non_blocking_result_level }
+    }
 }
 
 /// How requests are told apart.
@@ -371,10 +397,12 @@ impl Default for Config {
             drain_seconds: 10,
             log: LogConfig::default(),
             limits: SystemLimits { concurrency_max: 500, ..SystemLimits::default() },
+            namespace: NamespaceLimits::default(),
             guest: NamespaceLimits {
                 invocations_per_minute: 1_000_000,
                 concurrent_invocations: 10_000,
                 fires_per_minute: 1_000_000,
+                ..NamespaceLimits::default()
             },
             pool: PoolConfig::default(),
             activations: ActivationsConfig::default(),
@@ -385,6 +413,9 @@ impl Default for Config {
             docker: DockerConfig::default(),
             network: NetworkConfig::default(),
             web: WebConfig::default(),
+            admin: AdminConfig::default(),
+            audit: AuditConfig::default(),
+            parameter_storage: ParameterStorageConfig::default(),
         }
     }
 }
@@ -422,7 +453,13 @@ impl Default for QueueConfig {
 
 impl Default for ActivationsConfig {
     fn default() -> Self {
-        Self { retention_hours: 7 * 24, namespace_bytes_max: 1 << 30 }
+        Self {
+            retention_hours: 7 * 24,
+            namespace_bytes_max: 1 << 30,
+            store_blocking_result_level: StoreLevel::Always,
+            store_non_blocking_result_level: StoreLevel::Always,
+            disable_store_result: false,
+        }
     }
 }
 
@@ -436,6 +473,9 @@ impl Config {
             self.listen
         );
         self.docker.rules()?;
+        self.parameter_storage.keys()?;
+        self.admin.check()?;
+        self.audit.check()?;
         self.transactions.header()?;
         anyhow::ensure!(
             self.controller.username.is_empty() || self.controller.credential().is_some(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use triplane_core::id::RouterId;
 use triplane_management::AdminToken;
+use triplane_model::ParameterKeys;
 use triplane_node::{NetworkOptions, Networks, NodeOptions, SpawnerCommand};
 
 use crate::admin_listener;
@@ -16,6 +17,7 @@ use crate::fleet;
 /// The store: its own bounds, but for those of the queue.
 pub(crate) fn store(config: &Config) -> triplane_store::Options {
     triplane_store::Options {
+        namespace_limits: config.namespace.clone(),
         calls_max: config.queue.calls_max,
         calls_per_namespace_max: config.queue.namespace_calls_max,
         calls_bytes_max: config.queue.bytes_max,
@@ -47,9 +49,12 @@ pub(crate) fn management(
     config: &Config,
     share: Share,
     token: &str,
+    parameter_keys: ParameterKeys,
 ) -> anyhow::Result<triplane_management::Settings> {
     Ok(triplane_management::Settings {
         limits: config.limits.clone(),
+        namespace_limits: config.namespace.clone(),
+        parameter_keys,
         runtimes: share.runtimes,
         images: share.rules,
         build: env!("CARGO_PKG_VERSION").to_owned(),
@@ -75,6 +80,7 @@ pub(crate) fn router(config: &Config, router: RouterId) -> anyhow::Result<tripla
     Ok(triplane_router::Settings {
         router,
         limits: config.limits.clone(),
+        store_levels: config.activations.levels(),
         transaction_header: config.transactions.header()?,
         http,
         vanity_hosts: config.web.vanity_hosts.clone(),

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use triplane_control::driver::Driver;
 use triplane_control::{Control, Handle};
 use triplane_core::id::{Epoch, RouterId};
-use triplane_management::Management;
+use triplane_management::{Audit, Management};
 use triplane_net::Shutdown;
 use triplane_node::{Networks, Node};
 use triplane_proxy::Shared;
@@ -33,7 +33,8 @@ use crate::fleet::Fleet;
 use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, SpoolPort, UploadPort};
 use crate::queue::{QueuePort, SharedQueue};
 use crate::recover::Recoverer;
-use crate::{epoch, follow, settings, well_known};
+use crate::sealed::SealedCalls;
+use crate::{audit, epoch, follow, settings, well_known};
 
 /// The one router of standalone.
 const ROUTER: RouterId = RouterId(0);
@@ -79,8 +80,9 @@ impl Platform {
         let lock = DirLock::acquire(data_dir)?;
         let (public, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
         let (listen, admin_address) = (public.local_addr()?, admin.local_addr()?);
-        let stores = Sqlite::open(data_dir, settings::store(config)).await?;
-        well_known::create(&*stores.entities, &config.guest).await?;
+        let mut stores = Sqlite::open(data_dir, settings::store(config)).await?;
+        stores.calls = Arc::new(SealedCalls::new(stores.calls, config.parameter_storage.keys()?));
+        well_known::create(&*stores.entities, &config.guest, &config.namespace).await?;
         let epoch = epoch::next(data_dir)?;
         let spool = open_spool(data_dir, &stores).await?;
 
@@ -91,9 +93,11 @@ impl Platform {
         let share = docker::share(config, node.runtimes())?;
         let fleet = start_fleet(config, listen, &share, &node, &stores, &proxies).await?;
         let (control, handle) = Control::start(settings::control(config, &share), epoch, fleet.clone());
-        let contact = Contact::write(data_dir, admin_address)?;
+        let contact = Contact::write(data_dir, admin_address, config.admin.token.as_deref())?;
+        let audit = audit::start(config)?;
         let dispatch = Arc::<DispatchPort>::default();
-        let management = start_management(config, &contact, &stores, &spool, share, &handle, &dispatch)?;
+        let management =
+            start_management(config, &contact, &stores, &spool, share, &handle, &dispatch, audit)?;
         let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch)?;
         dispatch.connect(&router);
         let (calls, activations) = (stores.calls.clone(), stores.activations.clone());
@@ -242,6 +246,7 @@ fn start_management(
     share: Share,
     control: &Handle,
     dispatch: &Arc<DispatchPort>,
+    audit: Arc<dyn Audit>,
 ) -> anyhow::Result<Arc<Management>> {
     let ports = triplane_management::Ports {
         entities: stores.entities.clone(),
@@ -250,8 +255,11 @@ fn start_management(
         dispatch: dispatch.clone(),
         propagation: Arc::new(PropagationPort(control.clone())),
         records: Arc::new(SpoolPort(spool.clone())),
+        audit,
     };
-    Ok(Arc::new(Management::new(settings::management(config, share, contact.token())?, ports)))
+    let keys = config.parameter_storage.keys()?;
+    let settings = settings::management(config, share, contact.token(), keys)?;
+    Ok(Arc::new(Management::new(settings, ports)))
 }
 
 fn start_router(

@@ -316,6 +316,8 @@ fn admin() -> Value {
                 "namespace": { "type": "string" },
                 "auth": { "type": "string", "description": "uuid:key; drawn when absent" },
                 "limits": { "type": "object" },
+                "revoke": { "type": "boolean", "description": "a new key for a namespace that is there" },
+                "force": { "type": "boolean", "description": "a new UUID and key for it" },
             },
         },
         "NewCredential": {
@@ -332,10 +334,66 @@ fn admin() -> Value {
                 "namespaces": { "type": "array", "items": { "type": "object" } },
             },
         },
+        "Presented": {
+            "type": "object",
+            "required": ["auth"],
+            "properties": { "auth": { "type": "string", "description": "uuid:key" } },
+        },
+        "Whois": {
+            "type": "object",
+            "required": ["subject", "namespace"],
+            "properties": { "subject": { "type": "string" }, "namespace": { "type": "string" } },
+        },
+        "Holder": {
+            "type": "object",
+            "required": ["subject", "auth"],
+            "properties": { "subject": { "type": "string" }, "auth": { "type": "string" } },
+        },
+        "LimitsDocument": limits_document(),
+        "Imported": {
+            "type": "object",
+            "required": ["id", "kind", "outcome"],
+            "properties": {
+                "id": { "type": "string" },
+                "kind": { "type": "string" },
+                "outcome": { "type": "string", "enum": ["taken", "there", "skipped", "refused"] },
+                "reason": { "type": "string" },
+            },
+        },
         "Message": {
             "type": "object",
             "required": ["message"],
             "properties": { "message": { "type": "string" } },
         },
     })
+}
+
+fn limits_document() -> Value {
+    let whole = json!({ "type": "integer", "minimum": 0 });
+    let size = json!({ "type": "string", "example": "1 MB" });
+    let mut properties = json!({
+        "allowedKinds": { "type": "array", "items": { "type": "string" } },
+        "storeActivations": { "type": "boolean" },
+        "warmedContainerKeepingTimeout": { "type": "string" },
+    });
+    for name in [
+        "invocationsPerMinute",
+        "concurrentInvocations",
+        "firesPerMinute",
+        "minActionMemory",
+        "maxActionMemory",
+        "minActionLogs",
+        "maxActionLogs",
+        "minActionTimeout",
+        "maxActionTimeout",
+        "minActionConcurrency",
+        "maxActionConcurrency",
+        "warmedContainerKeepingCount",
+    ] {
+        properties[name] = whole.clone();
+    }
+    for name in ["maxParameterSize", "maxPayloadSize", "truncationSize"] {
+        properties[name] = size.clone();
+    }
+    json!({ "type": "object", "properties": properties })
 }

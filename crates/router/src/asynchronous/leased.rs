@@ -6,7 +6,7 @@ use bytes::Bytes;
 use triplane_core::asynchronous::verdict::{self, Ended, Facts, Leased, Obstacle, Unstarted as Verdict};
 use triplane_core::asynchronous::{Delivery, Destination, Failure, Final, attempt_id};
 use triplane_core::limits::InFlightGuard;
-use triplane_model::{ActivationId, FullName, TransactionId};
+use triplane_model::{ActivationId, FullName, StoreLevel, TransactionId};
 
 use super::board::{Held, Lane};
 use super::hold::Holding;
@@ -190,6 +190,8 @@ impl Router {
             arrived_ms: queued.accepted_ms,
             traceparent: queued.traceparent.clone(),
             cause,
+            // Whether it ran is told by its record after a crash; one that is not to be kept goes when the call is over.
+            store: StoreLevel::Always,
         }
     }
 

@@ -126,6 +126,7 @@ impl World {
             invocations_per_minute: 1_000_000,
             concurrent_invocations: 1_000_000,
             fires_per_minute: 1_000_000,
+            ..NamespaceLimits::default()
         };
         self.knowledge.put_identity(identity("guest", limits));
     }

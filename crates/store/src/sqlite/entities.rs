@@ -10,7 +10,8 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 use triplane_model::identity::SubjectInfo;
 use triplane_model::{
-    Action, CodeHash, Collection, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
+    Action, CodeHash, Collection, Credential, EntityName, FullName, Identity, LimitsDocument,
+    NamespaceLimits, Revision,
 };
 
 use super::convert::{int, uint, unavailable};
@@ -18,7 +19,7 @@ use super::file::{ENTITIES, File, OpenError, execute};
 use super::options::Options;
 use super::subjects::NewNamespace;
 use super::writer::{Apply, Outcomes, Writer};
-use super::{actions, documents, subjects};
+use super::{actions, documents, limits, subjects};
 use crate::keys::{SealKey, key_file};
 use crate::{Change, Changed, Document, Entities, EntityQuery, Expected, Future, StoreError, Write};
 
@@ -28,6 +29,8 @@ pub(crate) struct SqliteEntities {
     writer: Writer<Work>,
     readers: SqlitePool,
     key: Arc<SealKey>,
+    /// What a namespace may do for which nothing is set.
+    default: Arc<NamespaceLimits>,
 }
 
 /// A write.
@@ -45,6 +48,15 @@ pub(crate) enum Operation {
     BlockSubject {
         subject: String,
         blocked: bool,
+    },
+    ReplaceCredential(NewNamespace),
+    DeleteNamespace {
+        subject: String,
+        namespace: EntityName,
+    },
+    SetLimits {
+        namespace: EntityName,
+        document: Option<LimitsDocument>,
     },
 }
 
@@ -95,7 +107,7 @@ impl SqliteEntities {
         let readers = file.readers();
         let work = Work { options: options.clone() };
         let writer = Writer::start(file, connection, work, options);
-        Ok(Self { writer, readers, key: Arc::new(key) })
+        Ok(Self { writer, readers, key: Arc::new(key), default: Arc::new(options.namespace_limits.clone()) })
     }
 
     pub(crate) async fn close(&self) {
@@ -105,6 +117,11 @@ impl SqliteEntities {
     fn apply(&self, operation: Operation) -> Future<Written> {
         let writer = self.writer.clone();
         async move { writer.write(operation).await }.boxed()
+    }
+
+    fn changes_of(&self, operation: Operation) -> Future<Vec<Change>> {
+        let written = self.apply(operation);
+        async move { Ok(written.await?.changes) }.boxed()
     }
 
     fn change(&self, operation: Operation) -> Future<Change> {
@@ -182,6 +199,13 @@ impl Work {
             Operation::DeleteSubject(subject) => subjects::delete(connection, subject).await,
             Operation::BlockSubject { subject, blocked } => {
                 subjects::block(connection, subject, *blocked).await
+            }
+            Operation::ReplaceCredential(new) => subjects::replace(connection, new).await,
+            Operation::DeleteNamespace { subject, namespace } => {
+                subjects::delete_namespace(connection, subject, namespace).await
+            }
+            Operation::SetLimits { namespace, document } => {
+                limits::set(connection, &self.options, namespace, document.as_ref()).await
             }
         }
     }
@@ -300,11 +324,11 @@ impl Entities for SqliteEntities {
     }
 
     fn identity(&self, credential: Credential) -> Future<Option<Identity>> {
-        subjects::identity(self.readers.clone(), credential).boxed()
+        subjects::identity(self.readers.clone(), credential, self.default.clone()).boxed()
     }
 
     fn owner(&self, namespace: EntityName) -> Future<Option<Identity>> {
-        subjects::owner(self.readers.clone(), self.key.clone(), namespace).boxed()
+        subjects::owner(self.readers.clone(), self.key.clone(), namespace, self.default.clone()).boxed()
     }
 
     fn create_subject(
@@ -314,7 +338,8 @@ impl Entities for SqliteEntities {
         credential: Credential,
         limits: NamespaceLimits,
     ) -> Future<Change> {
-        match NewNamespace::new(subject, namespace, &credential, &limits, &self.key) {
+        let limits = limits.document(&self.default);
+        match NewNamespace::new(subject, namespace, &credential, limits, &self.key) {
             Ok(new) => self.change(Operation::CreateSubject(new)),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
@@ -325,13 +350,35 @@ impl Entities for SqliteEntities {
     }
 
     fn delete_subject(&self, subject: String) -> Future<Vec<Change>> {
-        let written = self.apply(Operation::DeleteSubject(subject));
-        async move { Ok(written.await?.changes) }.boxed()
+        self.changes_of(Operation::DeleteSubject(subject))
     }
 
     fn block_subject(&self, subject: String, blocked: bool) -> Future<Vec<Change>> {
-        let written = self.apply(Operation::BlockSubject { subject, blocked });
-        async move { Ok(written.await?.changes) }.boxed()
+        self.changes_of(Operation::BlockSubject { subject, blocked })
+    }
+
+    fn replace_credential(
+        &self,
+        subject: String,
+        namespace: EntityName,
+        credential: Credential,
+    ) -> Future<Vec<Change>> {
+        match NewNamespace::new(subject, namespace, &credential, LimitsDocument::default(), &self.key) {
+            Ok(new) => self.changes_of(Operation::ReplaceCredential(new)),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn delete_namespace(&self, subject: String, namespace: EntityName) -> Future<Change> {
+        self.change(Operation::DeleteNamespace { subject, namespace })
+    }
+
+    fn limits(&self, namespace: EntityName) -> Future<Option<LimitsDocument>> {
+        limits::read(self.readers.clone(), namespace).boxed()
+    }
+
+    fn set_limits(&self, namespace: EntityName, document: Option<LimitsDocument>) -> Future<Vec<Change>> {
+        self.changes_of(Operation::SetLimits { namespace, document })
     }
 
     fn last_change(&self) -> Future<u64> {

@@ -9,6 +9,7 @@ mod documents;
 mod entities;
 mod file;
 mod filter;
+mod limits;
 mod options;
 mod purge;
 mod queue;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use triplane_model::NamespaceLimits;
+
 /// Bounds and sizes; every table and queue has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -11,6 +13,8 @@ pub struct Options {
     pub code_bytes_per_namespace_max: u64,
     /// The most namespaces that there may be.
     pub namespaces_max: u64,
+    /// What a namespace may do for which nothing is set.
+    pub namespace_limits: NamespaceLimits,
     /// The most asynchronous calls of one namespace that wait or run; one with a destination counts twice.
     pub calls_per_namespace_max: u64,
     /// The most asynchronous calls of all namespaces that wait or run.
@@ -53,6 +57,7 @@ impl Default for Options {
             entities_per_namespace_max: 10_000,
             code_bytes_per_namespace_max: 4 << 30,
             namespaces_max: 100_000,
+            namespace_limits: NamespaceLimits::default(),
             calls_per_namespace_max: 1_000_000,
             calls_max: 2_000_000,
             calls_bytes_max: 4 << 30,

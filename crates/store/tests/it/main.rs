@@ -10,6 +10,7 @@ mod depth;
 mod documents;
 mod durability;
 mod files;
+mod limits;
 mod machines;
 mod operations;
 mod policies;
