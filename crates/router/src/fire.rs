@@ -87,7 +87,8 @@ impl Router {
                 return Err(refused);
             }
         };
-        let (bytes_max, time_max) = (self.settings.limits.payload_bytes_max, self.settings.body_time_max);
+        let bytes_max = caller.identity.limits.payload_bytes_max(&self.settings.limits);
+        let time_max = self.settings.body_time_max;
         let payload = payload::read(&parts.headers, body, bytes_max, time_max).await?;
         let arguments = with_headers(&parts.headers, &payload)?;
         let found = self.triggers.get(&name).await;
@@ -115,7 +116,9 @@ impl Router {
         let fired = Detached::new(async move {
             let _running = router.runs.enter();
             let record = router.carry_out(&fire).await?;
-            if let Err(error) = router.ports.records.record(record).await {
+            if fire.caller.identity.limits.stores_activations()
+                && let Err(error) = router.ports.records.record(record).await
+            {
                 let transaction = &*fire.transaction_id;
                 tracing::error!(activation = %fire.id, transaction, %error, "record of a trigger is lost");
             }
@@ -139,7 +142,7 @@ impl Router {
         if name.namespace != caller.identity.namespace {
             return Err(ApiError::not_entitled(&name));
         }
-        payload::check_size(body, self.settings.limits.payload_bytes_max)?;
+        payload::check_size(body, caller.identity.limits.payload_bytes_max(&self.settings.limits))?;
         Ok((caller, name))
     }
 
@@ -210,6 +213,7 @@ impl Router {
             _ => None,
         };
         let target = self.resolve(identity, &link.action).await?;
+        admission::entitle_kind(&identity.limits, &target.action.exec.kind, &self.settings.limits)?;
         let payload = target.merge(arguments.clone())?;
         let policy = policy(&target.policy, link, &identity.namespace)?;
         let call = QueuedCall {
