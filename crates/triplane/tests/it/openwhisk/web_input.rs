@@ -208,7 +208,7 @@ fn bodies() -> Vec<Scenario> {
         scenario(
             "6.3",
             "| JSON or `*+json` object | fields merged (body wins over query) |",
-            "JSON that cannot be read is 400",
+            "a body of JSON that cannot be read is 400",
             async |me| {
                 echo_with(&me, json!({}), json!({})).await;
                 let path = format!("/api/v1/web/{}/default/a.json", me.namespace);
