@@ -62,7 +62,8 @@ async fn accepts(rounds: usize) -> anyhow::Result<Vec<Measurement>> {
     let (mut p99, mut synced) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let of_raw = rate(COMMITS, BATCH, async || raw.commit(BATCH).await).await?;
-        let of_queue = rate(COMMITS, BATCH, async || queue.accept(BATCH).await).await?;
+        let mut calls = queue.made(COMMITS * BATCH).into_iter();
+        let of_queue = rate(COMMITS, BATCH, async || queue.accept(calls.by_ref().take(BATCH)).await).await?;
         ratios.push(of_queue / of_raw);
         accepted.push(of_queue);
         committed.push(of_raw);
@@ -91,14 +92,17 @@ async fn depth(rounds: usize, waiting: usize) -> anyhow::Result<Vec<Measurement>
     let before_mb = resident_mb(&[std::process::id()]);
     let mut full = Queue::open(full_in.path()).await?;
     for _ in 0..waiting.div_ceil(BATCH * 8) {
-        full.accept(BATCH * 8).await?;
+        let calls = full.made(BATCH * 8);
+        full.accept(calls).await?;
     }
     let full_mb = resident_mb(&[std::process::id()]) - before_mb;
     let mut empty = Queue::open(empty_in.path()).await?;
     let mut turns: [Turns; 4] = Default::default();
     for _ in 0..rounds {
-        turns[0].take(async || empty.accept(BATCH).await).await?;
-        turns[1].take(async || full.accept(BATCH).await).await?;
+        for (turn, queue) in [(0, &mut empty), (1, &mut full)] {
+            let mut calls = queue.made(COMMITS * BATCH).into_iter();
+            turns[turn].take(async || queue.accept(calls.by_ref().take(BATCH)).await).await?;
+        }
         turns[2].take(async || empty.run(BATCH).await).await?;
         turns[3].take(async || full.run(BATCH).await).await?;
     }
