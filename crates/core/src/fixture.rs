@@ -20,7 +20,7 @@ pub(crate) fn action(name: &str) -> FullName {
 
 /// The guest's calls of a revision of an action.
 pub(crate) fn key(name: &str, revision: u64) -> ActionKey {
-    ActionKey { namespace: guest(), action: action(name), revision: Revision(revision) }
+    ActionKey { namespace: guest(), action: action(name), revision: Revision(revision), binding: None }
 }
 
 /// Where container NUMBER is.

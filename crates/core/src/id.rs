@@ -53,6 +53,27 @@ pub struct ActionKey {
     pub namespace: EntityName,
     /// The action.
     pub action: FullName,
-    /// Its revision.
+    /// The latest revision of all that it is made of here: the action, its package, the binding. It grows with each.
     pub revision: Revision,
+    /// The binding through which it is called, if it is: it has parameters of its own, which containers may be started with.
+    pub binding: Option<FullName>,
+}
+
+impl ActionKey {
+    /// Whether it is made of an entity, so that a newer revision of that makes it old.
+    #[must_use]
+    pub fn is_of(&self, entity: &FullName) -> bool {
+        let is_package = || {
+            let package = self.action.package.as_ref();
+            entity.package.is_none()
+                && package == Some(&entity.name)
+                && self.action.namespace == entity.namespace
+        };
+        self.action == *entity || self.binding.as_ref() == Some(entity) || is_package()
+    }
+
+    /// The names of all that it is made of.
+    pub fn entities(&self) -> impl Iterator<Item = FullName> {
+        [Some(self.action.clone()), self.action.package_name(), self.binding.clone()].into_iter().flatten()
+    }
 }

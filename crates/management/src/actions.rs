@@ -4,72 +4,59 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use serde_json::json;
-use tokio::time::timeout;
 use triplane_core::asynchronous::Policy;
 use triplane_model::action::{ActionPut, exec_undefined};
+use triplane_model::package::Resolved;
 use triplane_model::runtimes::{Kinds, Runtimes};
-use triplane_model::{Action, ApiError, CodeHash, FullName, Identity};
-use triplane_store::{Expected, StoreError};
+use triplane_model::{Action, ApiError, CodeHash, Collection, FullName, Identity, Package};
+use triplane_store::{EntityQuery, Expected, StoreError, Write};
 
 use crate::answer::{self, Answer, Failure};
 use crate::app::{App, now_ms, off_thread};
 use crate::body::{self, Share, Upload};
 use crate::caller::{Names, Scope};
-use crate::code;
 use crate::query::Query;
 use crate::settings::Settings;
+use crate::{code, lists, reach};
 
-/// `GET /namespaces/{ns}/actions`.
+/// `GET /namespaces/{ns}/actions`: those in packages included.
 pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> Answer {
-    let namespace = scope.own_namespace()?;
-    let page = query.page("actions", &app.settings.limits)?;
-    if page.count {
-        let total = app.ports.entities.count_actions(namespace).await?;
-        return Ok(answer::json(&json!({ "actions": page.counted(total) })));
-    }
-    let list = timeout(app.settings.bodies.share_wait_max, app.lists.acquire()).await;
-    let list = list.map_err(|_| ApiError::unavailable().retry_after_ms(1000))?;
-    let actions = app.ports.entities.list_actions(namespace, page.skip, page.limit).await?;
-    let bytes = actions.iter().map(|action| action.annotations.size_bytes()).sum();
-    let summaries = move || {
-        let summaries: Vec<String> = actions.iter().map(Action::to_summary).collect();
-        format!("[{}]", summaries.join(","))
-    };
-    let summaries = off_thread(bytes, summaries).await?;
-    let share = body::share(&app, summaries.len() as u64).await?;
-    drop(list);
-    Ok(answer::json_bytes(share.hold(summaries)))
+    let wanted = EntityQuery::all(Collection::Actions, scope.own_namespace()?);
+    lists::answer(&app, &query, wanted, Action::to_summary).await
 }
 
-/// `GET /namespaces/{ns}/actions/{package}/`: the list of a package, of which there are none yet.
-pub(crate) async fn list_package(scope: Scope, names: Names) -> Answer {
-    scope.own_entity(names)?;
-    Err(ApiError::not_found().into())
+/// `GET /namespaces/{ns}/actions/{package}/`: through a binding the actions of its provider.
+pub(crate) async fn list_package(scope: Scope, names: Names, query: Query, State(app): State<App>) -> Answer {
+    let (caller, name) = (&scope.identity.namespace, scope.entity(names));
+    let reached = reach::readable_package(&*app.ports.entities, caller, &name, &name).await?;
+    let provider = reached.provider().ok_or_else(ApiError::not_found)?;
+    lists::answer(&app, &query, EntityQuery::in_package(&provider.name), Action::to_summary).await
 }
 
-/// `GET /namespaces/{ns}/actions/{name}`.
+/// `GET /namespaces/{ns}/actions/[{package}/]{name}`: with the parameters of its package.
 pub(crate) async fn get(scope: Scope, names: Names, query: Query, State(app): State<App>) -> Answer {
-    let name = scope.own_entity(names)?;
-    let with_code = query.flag("code", true)?;
-    let action = stored(&app, name).await?.ok_or_else(ApiError::not_found)?;
-    if !with_code {
-        return entity(action, None, Share::default()).await;
+    let (caller, name) = (&scope.identity.namespace, scope.entity(names));
+    let Resolved { action, binding, .. } = reach::readable_action(&*app.ports.entities, caller, name).await?;
+    if !query.flag("code", true)? {
+        let bytes = action.parameters.size_bytes() + action.annotations.size_bytes();
+        let json = off_thread(bytes, move || action.to_metadata(binding.as_ref())).await?;
+        return Ok(answer::json_bytes(json));
     }
     let share = body::share(&app, action.exec.code_bytes).await?;
     let code = stored_code(&app, &action).await?;
-    entity(action, Some(code), share).await
+    entity(action, code, share).await
 }
 
-/// `DELETE /namespaces/{ns}/actions/{name}`: answers what was deleted.
+/// `DELETE /namespaces/{ns}/actions/[{package}/]{name}`: answers what was deleted.
 pub(crate) async fn delete(scope: Scope, names: Names, State(app): State<App>) -> Answer {
     let name = scope.own_entity(names)?;
+    check_package(&app, &name).await?;
     let action = stored(&app, name).await?.ok_or_else(ApiError::not_found)?;
     let share = body::share(&app, action.exec.code_bytes).await?;
     let code = stored_code(&app, &action).await?;
-    let deletion = app.ports.entities.delete_action(action.name.clone(), action.revision);
-    app.commit(async { Ok::<_, StoreError>(((), vec![deletion.await?])) }).await?;
-    entity(action, Some(code), share).await
+    let deletion = app.ports.entities.write(vec![Write::delete(&action)]);
+    app.commit(async { Ok::<_, StoreError>(((), deletion.await?)) }).await?;
+    entity(action, code, share).await
 }
 
 /// `PUT /namespaces/{ns}/actions/{name}`: creates, or with `overwrite=true` updates.
@@ -85,9 +72,7 @@ pub(crate) async fn put(
     let Upload { bytes, share } = body::read(&app, request).await?;
     let put = Put::read(&app, bytes).await?;
     check_instances(&put.fields, &scope.identity)?;
-    if name.package.is_some() {
-        return Err(ApiError::not_found().into());
-    }
+    check_package(&app, &name).await?;
     let (action, code) = match stored(&app, name.clone()).await? {
         Some(_) if !overwrite => return Err(ApiError::exists().into()),
         Some(known) => put.update(&app, known).await?,
@@ -98,15 +83,13 @@ pub(crate) async fn put(
         // The write is done, so that its answer is not refused for want of memory.
         None => stored_code(&app, &action).await?,
     };
-    entity(action, Some(code), share).await
+    entity(action, code, share).await
 }
 
-/// A POST that is no invocation of the router's: it takes those of actions that are in no package.
+/// A POST that is no invocation of the router's.
 pub(crate) async fn post(scope: Scope, names: Names) -> Answer {
-    match scope.own_entity(names)?.package {
-        Some(_) => Err(ApiError::not_found().into()),
-        None => Err(Failure::internal("an invocation reached the management plane")),
-    }
+    scope.own_entity(names)?;
+    Err(Failure::internal("an invocation reached the management plane"))
 }
 
 /// The body of a PUT, read and checked.
@@ -186,12 +169,18 @@ fn check_policy(action: &Action) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn stored(app: &App, name: FullName) -> Result<Option<Action>, StoreError> {
-    match name.package {
-        // There are no packages yet, so that nothing is in one.
-        Some(_) => Ok(None),
-        None => app.ports.entities.action(name).await,
+/// What is written into a package needs one, and not a binding.
+async fn check_package(app: &App, name: &FullName) -> Result<(), Failure> {
+    let Some(name) = name.package_name() else { return Ok(()) };
+    let package = app.ports.entities.entity::<Package>(name).await?.ok_or_else(ApiError::not_found)?;
+    match package.binding {
+        None => Ok(()),
+        Some(_) => Err(ApiError::new(400, "Operation not permitted on package binding.").into()),
     }
+}
+
+async fn stored(app: &App, name: FullName) -> Result<Option<Action>, StoreError> {
+    app.ports.entities.entity(name).await
 }
 
 async fn stored_code(app: &App, action: &Action) -> Result<Arc<str>, StoreError> {
@@ -200,8 +189,8 @@ async fn stored_code(app: &App, action: &Action) -> Result<Arc<str>, StoreError>
 }
 
 /// 200 with an action.
-async fn entity(action: Action, code: Option<Arc<str>>, share: Share) -> Answer {
+async fn entity(action: Action, code: Arc<str>, share: Share) -> Answer {
     let bytes = action.exec.code_bytes + action.parameters.size_bytes() + action.annotations.size_bytes();
-    let json = off_thread(bytes, move || action.to_json(code.as_deref())).await?;
+    let json = off_thread(bytes, move || action.to_json(Some(&code))).await?;
     Ok(answer::json_bytes(share.hold(json)))
 }

@@ -30,6 +30,11 @@ impl Failure {
         Self { error, header: Some((header::WWW_AUTHENTICATE, "Bearer")) }
     }
 
+    /// The status that the client will get.
+    pub(crate) fn status(&self) -> u16 {
+        self.error.status
+    }
+
     /// Our own fault, without a text for the client; `error` is logged.
     pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed by our own fault");
@@ -48,6 +53,7 @@ impl From<StoreError> for Failure {
         let shown = match &error {
             StoreError::Conflict => ApiError::conflict(),
             StoreError::OtherType => ApiError::other_collection(),
+            StoreError::NotEmpty(count) => not_empty(*count),
             StoreError::Corrupt(_) => ApiError::corrupted(),
             StoreError::Full(text) => ApiError::new(507, text.clone()),
             StoreError::Unavailable(_) => ApiError::unavailable().retry_after_ms(1000),
@@ -57,6 +63,15 @@ impl From<StoreError> for Failure {
         }
         shown.into()
     }
+}
+
+/// 409: a package that is not empty goes only by force.
+fn not_empty(count: u64) -> ApiError {
+    let entities = if count == 1 { "entity" } else { "entities" };
+    let text = format!(
+        "Package not empty (contains {count} {entities}). Set force param or delete package contents."
+    );
+    ApiError::new(409, text)
 }
 
 impl IntoResponse for Failure {
@@ -162,6 +177,16 @@ mod tests {
         for (error, status, text) in [
             (StoreError::Conflict, 409, "Concurrent modification to resource detected."),
             (StoreError::OtherType, 409, "Resource by this name exists but is not in this collection."),
+            (
+                StoreError::NotEmpty(1),
+                409,
+                "Package not empty (contains 1 entity). Set force param or delete package contents.",
+            ),
+            (
+                StoreError::NotEmpty(2),
+                409,
+                "Package not empty (contains 2 entities). Set force param or delete package contents.",
+            ),
             (StoreError::Corrupt("x".into()), 500, "Resource is corrupted and cannot be read."),
         ] {
             let (parts, body) = finished(error.into()).await;

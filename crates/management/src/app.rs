@@ -22,11 +22,11 @@ pub(crate) struct Shared {
     pub(crate) ports: Ports,
     /// One permit for each KiB that bodies may take together.
     pub(crate) body_kib: Arc<Semaphore>,
-    /// One permit for each list of actions that is read and printed.
+    /// One permit for each list of entities that is read and printed.
     pub(crate) lists: Semaphore,
 }
 
-/// How many lists of actions are in memory at a time: 200 actions with the largest parameters and annotations are 400 MB.
+/// How many lists of entities are in memory at a time: 200 actions with the largest parameters and annotations are 400 MB.
 /// An ordinary list takes a few milliseconds.
 const LISTS_MAX: usize = 8;
 
@@ -55,8 +55,7 @@ impl Shared {
         tokio::time::timeout(self.settings.settle_wait_max, wait).await.ok()
     }
 
-    /// Commits a write and publishes it, to the end even when the client goes away in between: a change that is
-    /// committed but not published would leave the routers with what it replaced.
+    /// Commits a write and publishes it.
     pub(crate) async fn commit<T, E>(
         self: &Arc<Self>,
         write: impl Future<Output = Result<(T, Vec<Change>), E>> + Send + 'static,
@@ -64,6 +63,19 @@ impl Shared {
     where
         T: Send + 'static,
         E: Into<Failure> + Send + 'static,
+    {
+        self.try_commit(write).await?.map_err(Into::into)
+    }
+
+    /// Commits a write and publishes it, to the end even when the client goes away in between: a change that is
+    /// committed but not published would leave the routers with what it replaced. Answers what the write answered.
+    pub(crate) async fn try_commit<T, E>(
+        self: &Arc<Self>,
+        write: impl Future<Output = Result<(T, Vec<Change>), E>> + Send + 'static,
+    ) -> Result<Result<T, E>, Failure>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
     {
         let app = Arc::clone(self);
         let task = async move {
@@ -74,7 +86,7 @@ impl Shared {
             Ok::<T, E>(written)
         };
         let task = tokio::spawn(task.in_current_span());
-        task.await.map_err(Failure::internal)?.map_err(Into::into)
+        task.await.map_err(Failure::internal)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who calls, and what of: credentials, names in the path, and owner-only access (openwhisk-api.md 1.3, 1.4, 9.3).
+//! Who calls, and what of: credentials, names in the path, and access (openwhisk-api.md 1.3, 1.4, 9.3).
 
 use axum::RequestPartsExt;
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -29,9 +29,14 @@ impl Scope {
         self.owned(&self.namespace).map(|()| self.namespace.clone())
     }
 
+    /// The full name of an entity.
+    pub(crate) fn entity(&self, names: Names) -> FullName {
+        FullName { namespace: self.namespace.clone(), package: names.package, name: names.name }
+    }
+
     /// The full name of an entity, for its owner only.
     pub(crate) fn own_entity(&self, names: Names) -> Result<FullName, ApiError> {
-        let name = FullName { namespace: self.namespace.clone(), package: names.package, name: names.name };
+        let name = self.entity(names);
         self.owned(&name).map(|()| name)
     }
 

@@ -22,14 +22,18 @@ mod calls;
 mod code;
 mod documents;
 mod info;
-mod later;
+mod lists;
+mod packages;
 mod ports;
 mod query;
+mod reach;
 mod retention;
 mod routes;
+mod rules;
 mod settings;
 mod sign;
 pub mod subjects;
+mod triggers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -40,7 +44,8 @@ use http::Method;
 use tower::ServiceExt;
 use tracing::Instrument;
 use triplane_model::activation::ActivationEntry;
-use triplane_model::{Action, CodeHash, Credential, EntityName, FullName, Identity, TransactionId};
+use triplane_model::package::{Reached, Resolved};
+use triplane_model::{CodeHash, Credential, EntityName, FullName, Identity, TransactionId, Trigger};
 use triplane_net::Body;
 use triplane_store::StoreError;
 
@@ -111,12 +116,28 @@ impl Management {
         Ok(owner.map(|owner| sign::callback_key(&owner.credential)))
     }
 
-    /// An action.
+    /// What the name of an action leads to, whoever may call it.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn action(&self, name: FullName) -> Result<Option<Action>, StoreError> {
-        self.app.ports.entities.action(name).await
+    pub async fn action(&self, name: FullName) -> Result<Option<Resolved>, StoreError> {
+        reach::action(&*self.app.ports.entities, name).await
+    }
+
+    /// What the name of a package leads to, whoever may use it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn package(&self, name: FullName) -> Result<Option<Reached>, StoreError> {
+        reach::unless_other(reach::package(&*self.app.ports.entities, name).await)
+    }
+
+    /// A trigger.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn trigger(&self, name: FullName) -> Result<Option<Trigger>, StoreError> {
+        reach::unless_other(self.app.ports.entities.entity(name).await)
     }
 
     /// The code text with this hash.

@@ -34,7 +34,7 @@ pub trait Dispatch: Send + Sync + Debug + 'static {
 /// Everything that the management plane needs of others.
 #[derive(Clone, Debug)]
 pub struct Ports {
-    /// Actions, code and subjects.
+    /// Entities, code and subjects.
     pub entities: Arc<dyn Entities>,
     /// Activation records.
     pub activations: Arc<dyn Activations>,

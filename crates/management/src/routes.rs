@@ -6,7 +6,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::answer::{self, Failure};
 use crate::app::App;
-use crate::{actions, activations, admin, asynchronous, info, later};
+use crate::{actions, activations, admin, asynchronous, info, packages, rules, triggers};
 
 const GET: &str = "GET";
 const ENTITY: &str = "GET, PUT, DELETE, POST";
@@ -23,11 +23,14 @@ pub(crate) fn public(app: App) -> Router {
     let router = list(router, "limits", || get(info::limits));
     let router = list(router, "actions", || get(actions::list));
     let router = list(router, "activations", || get(activations::list));
-    let router = list(router, "packages", || get(later::packages));
-    let router = list(router, "triggers", || get(later::triggers));
-    let router = list(router, "rules", || get(later::rules));
+    let router = list(router, "packages", || get(packages::list));
+    let router = list(router, "triggers", || get(triggers::list));
+    let router = list(router, "rules", || get(rules::list));
     let router = calls(router, &under("async"));
     let action = || get(actions::get).put(actions::put).delete(actions::delete).post(actions::post);
+    let package = || get(packages::get).put(packages::put).delete(packages::delete);
+    let trigger = || get(triggers::get).put(triggers::put).delete(triggers::delete).post(triggers::post);
+    let rule = || get(rules::get).put(rules::put).delete(rules::delete).post(rules::set_status);
     router
         .route(&under("actions/{name}"), only(ENTITY, action()))
         .route(&under("actions/{name}/"), only(GET, get(actions::list_package)))
@@ -36,9 +39,9 @@ pub(crate) fn public(app: App) -> Router {
         .route(&under("activations/{id}/"), only(GET, get(activations::get)))
         .route(&under("activations/{id}/result"), only(GET, get(activations::result)))
         .route(&under("activations/{id}/logs"), only(GET, get(activations::logs)))
-        .route(&under("packages/{name}"), only("GET, DELETE", get(later::missing).delete(later::missing)))
-        .route(&under("triggers/{name}"), missing_entity())
-        .route(&under("rules/{name}"), missing_entity())
+        .route(&under("packages/{name}"), only("GET, PUT, DELETE", package()))
+        .route(&under("triggers/{name}"), only(ENTITY, trigger()))
+        .route(&under("rules/{name}"), only(ENTITY, rule()))
         .fallback(no_route)
         .with_state(app)
 }
@@ -77,10 +80,6 @@ fn under(path: &str) -> String {
 fn list(router: Router<App>, collection: &str, handler: fn() -> MethodRouter<App>) -> Router<App> {
     let path = under(collection);
     router.route(&path, only(GET, handler())).route(&format!("{path}/"), only(GET, handler()))
-}
-
-fn missing_entity() -> MethodRouter<App> {
-    only("GET, DELETE, POST", get(later::missing).delete(later::missing).post(later::missing))
 }
 
 /// Refuses all methods but those that are there. HEAD is one of them, though axum would answer it like GET.

@@ -1,13 +1,12 @@
 //! Actions: as stored, as written by a PUT, as answered (openwhisk-api.md 2).
 
-use std::collections::HashMap;
-
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
+use crate::entity::{Collection, Entity};
 use crate::error::ApiError;
+use crate::fields::{Fields, check_size};
 use crate::id::{CodeHash, Revision, Version};
 use crate::image::{ImageName, ImageRules};
 use crate::limits::{ActionLimits, LimitsPatch, SystemLimits};
@@ -101,29 +100,22 @@ impl ActionPut {
         system: &SystemLimits,
     ) -> Result<Self, ApiError> {
         let kinds = kinds.into();
-        let mut fields: HashMap<String, &RawValue> = match body.trim_ascii() {
-            b"" => HashMap::new(),
-            body => serde_json::from_slice(body).map_err(ApiError::malformed_content)?,
-        };
-        if depth(body) > DEPTH_MAX {
-            return Err(ApiError::malformed_content("nested too deeply"));
-        }
-        let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
-        let exec = field(take("exec"))?.map(|exec| ExecPut::parse(exec, kinds)).transpose()?;
+        let mut fields = Fields::parse(body)?;
+        let exec = fields.with("exec", |exec| ExecPut::parse(exec, kinds))?;
         if let Some(exec) = &exec {
             check_size("exec", exec.size_bytes(), system.code_bytes_max)?;
         }
-        let parameters = parameters("parameters", take("parameters"), system)?;
-        let annotations = self::parameters("annotations", take("annotations"), system)?;
-        let limits = field(take("limits"))?.map(|limits| LimitsPatch::parse(&limits, system)).transpose()?;
+        let parameters = fields.parameters("parameters", system)?;
+        let annotations = fields.parameters("annotations", system)?;
+        let limits = fields.with("limits", |limits: Value| LimitsPatch::parse(&limits, system))?;
         Ok(Self {
             exec,
             parameters,
             annotations,
-            del_annotations: field(take("delAnnotations"))?.unwrap_or_default(),
+            del_annotations: fields.take("delAnnotations")?.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
-            version: field::<String>(take("version"))?.map(|version| version.parse()).transpose()?,
-            publish: field(take("publish"))?,
+            version: fields.with("version", |version: String| version.parse())?,
+            publish: fields.take("publish")?,
         })
     }
 
@@ -250,6 +242,26 @@ impl ExecPut {
     }
 }
 
+impl Entity for Action {
+    const COLLECTION: Collection = Collection::Actions;
+
+    fn name(&self) -> &FullName {
+        &self.name
+    }
+
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn with_revision(self, revision: Revision) -> Self {
+        Self { revision, ..self }
+    }
+
+    fn updated_ms(&self) -> u64 {
+        self.updated_ms
+    }
+}
+
 impl Action {
     /// The JSON of the whole entity as a client gets it; `code` is the code text, or nothing for `code=false`.
     /// Parameters and annotations keep the text of their values.
@@ -264,7 +276,16 @@ impl Action {
             // an image that needs no code has none to show
             code: code.filter(|_| exec.image.is_none() || exec.code_bytes > 0),
         };
-        self.shown(exec, Some(&self.parameters))
+        self.shown(exec, Some(&self.parameters), None)
+    }
+
+    /// The JSON of the entity without its code, as `code=false` asks for it; it tells through which binding it was reached.
+    #[must_use]
+    pub fn to_metadata(&self, binding: Option<&FullName>) -> String {
+        let exec = &self.exec;
+        let (kind, image, main) = (Some(&*exec.kind), exec.image.as_deref(), exec.main.as_deref());
+        let exec = ShownExec { kind, image, binary: exec.binary, main, code: None };
+        self.shown(exec, Some(&self.parameters), binding.map(ToString::to_string))
     }
 
     /// The JSON of the entity as a list shows it.
@@ -272,6 +293,7 @@ impl Action {
     pub fn to_summary(&self) -> String {
         self.shown(
             ShownExec { kind: None, image: None, binary: self.exec.binary, main: None, code: None },
+            None,
             None,
         )
     }
@@ -282,7 +304,7 @@ impl Action {
         self.annotations.is_truthy(key, absent)
     }
 
-    fn shown(&self, exec: ShownExec<'_>, parameters: Option<&Parameters>) -> String {
+    fn shown(&self, exec: ShownExec<'_>, parameters: Option<&Parameters>, binding: Option<String>) -> String {
         let shown = Shown {
             namespace: self.name.path(),
             name: &self.name.name,
@@ -292,6 +314,7 @@ impl Action {
             parameters,
             limits: &self.limits,
             exec,
+            binding,
             updated: self.updated_ms,
         };
         // Only maps with keys that are no strings cannot be printed, and there is none.
@@ -311,6 +334,8 @@ struct Shown<'a> {
     parameters: Option<&'a Parameters>,
     limits: &'a ActionLimits,
     exec: ShownExec<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<String>,
     updated: u64,
 }
 
@@ -359,49 +384,6 @@ fn main_required(kind: &str) -> ApiError {
     ApiError::malformed_content(format_args!(
         "'main' must be a string defined in 'exec' for '{kind}' actions"
     ))
-}
-
-fn parameters(
-    name: &str,
-    json: Option<&RawValue>,
-    system: &SystemLimits,
-) -> Result<Option<Parameters>, ApiError> {
-    let parameters: Option<Parameters> = field(json)?;
-    if let Some(parameters) = &parameters {
-        check_size(name, parameters.size_bytes(), system.parameters_bytes_max)?;
-    }
-    Ok(parameters)
-}
-
-fn field<T: serde::de::DeserializeOwned>(json: Option<&RawValue>) -> Result<Option<T>, ApiError> {
-    let read = |json: &RawValue| serde_json::from_str(json.get());
-    json.map(read).transpose().map_err(ApiError::malformed_content)
-}
-
-/// How deeply the JSON of a PUT may be nested: what readers of JSON take by default.
-const DEPTH_MAX: usize = 127;
-
-/// How deeply a well-formed JSON text is nested.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string) = (0_usize, 0, false);
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match (byte, in_string) {
-            (b'\\', true) => drop(bytes.next()),
-            (b'"', _) => in_string = !in_string,
-            (b'[' | b'{', false) => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            (b']' | b'}', false) => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-fn check_size(field: &str, bytes: u64, max: u64) -> Result<(), ApiError> {
-    if bytes > max { Err(ApiError::too_large(field, bytes, max)) } else { Ok(()) }
 }
 
 /// OpenWhisk's guess: trimmed code is binary if it is not empty and is well-formed base64.
@@ -563,16 +545,6 @@ mod tests {
         let shown = action.to_json(None);
         assert!(shown.contains(r#"{"key":"p","value":12345678901234567890123}"#), "{shown}");
         assert!(action.to_summary().contains(r#"{"key":"a","value":1.50}"#), "{shown}");
-    }
-
-    #[test]
-    fn a_body_nested_too_deeply_is_refused() {
-        let nested =
-            |levels| format!(r#"{{"x":{}"[[\"[["{}}}"#, "[".repeat(levels), "]".repeat(levels)).into_bytes();
-        let parse = |body: Vec<u8>| ActionPut::parse(&body, &runtimes(), &SystemLimits::default());
-        assert!(parse(nested(DEPTH_MAX - 1)).is_ok());
-        assert_eq!(parse(nested(DEPTH_MAX)).unwrap_err().status, 400);
-        assert_eq!(parse(nested(1_000_000)).unwrap_err().status, 400);
     }
 
     #[test]

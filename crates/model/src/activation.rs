@@ -152,11 +152,14 @@ impl ActivationRecord {
         summary
     }
 
-    /// What the filter `name` of a list is held against: `action` or `pkg/action`, from the annotation `path`.
+    /// What the filter `name` of a list is held against: `action` or `pkg/action`, from the annotations `path` and `binding`.
     #[must_use]
     pub fn filter_name(&self) -> String {
-        let path =
-            self.annotations.get("path").and_then(|path| serde_json::from_str::<String>(path.get()).ok());
+        let text = |key| self.annotations.get(key).and_then(|text| serde_json::from_str(text.get()).ok());
+        let (path, binding): (Option<String>, Option<String>) = (text("path"), text("binding"));
+        if let Some((_, binding)) = binding.as_deref().and_then(|binding| binding.split_once('/')) {
+            return format!("{binding}/{}", self.name);
+        }
         match path.as_deref().and_then(|path| path.split_once('/')) {
             Some((_, name)) => name.to_owned(),
             None => self.name.to_string(),

@@ -116,6 +116,12 @@ impl ApiError {
         Self::new(404, "The requested resource does not exist.")
     }
 
+    /// 404: an entity that others are reached through does not exist.
+    #[must_use]
+    pub fn missing(resource: impl std::fmt::Display) -> Self {
+        Self::new(404, format!("The requested resource '{resource}' does not exist."))
+    }
+
     /// 404: no such route.
     #[must_use]
     pub fn no_route() -> Self {

@@ -1,6 +1,7 @@
 //! Names of namespaces, packages and entities (openwhisk-api.md 1.5).
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,42 @@ impl FullName {
         Self { namespace, package: None, name }
     }
 
+    /// Reads a name as bodies of requests have it: `"/ns/[pkg/]name"`, its first slash optional, or
+    /// `{"path":"ns/[pkg]","name":"name"}`. `_` stands for the namespace of the caller.
+    ///
+    /// # Errors
+    /// 400 for what is no such name.
+    pub fn of_json(json: &serde_json::Value, caller: &EntityName) -> Result<Self, ApiError> {
+        let text = match json {
+            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Object(fields) => {
+                let field = |name| fields.get(name).and_then(serde_json::Value::as_str);
+                let (Some(path), Some(name)) = (field("path"), field("name")) else {
+                    return Err(ApiError::malformed_content("fully qualified name malformed!"));
+                };
+                format!("{path}/{name}")
+            }
+            _ => return Err(ApiError::malformed_content("fully qualified name malformed!")),
+        };
+        let name: Self = text.strip_prefix('/').unwrap_or(&text).parse()?;
+        Ok(name.of_caller(caller))
+    }
+
+    /// The same name, where `_` stands for the namespace of the caller.
+    #[must_use]
+    pub fn of_caller(self, caller: &EntityName) -> Self {
+        match self.namespace.as_str() {
+            "_" => Self { namespace: caller.clone(), ..self },
+            _ => self,
+        }
+    }
+
+    /// The name of the package that it is in.
+    #[must_use]
+    pub fn package_name(&self) -> Option<Self> {
+        self.package.clone().map(|package| Self::new(self.namespace.clone(), package))
+    }
+
     /// `ns` or `ns/pkg`: what the entity's `namespace` field says.
     #[must_use]
     pub fn path(&self) -> String {
@@ -110,6 +147,31 @@ impl FullName {
         }
     }
 }
+
+/// `ns/[pkg/]name`, without a leading slash.
+impl FromStr for FullName {
+    type Err = ApiError;
+
+    fn from_str(text: &str) -> Result<Self, ApiError> {
+        let segments: Vec<_> = text.splitn(4, '/').collect();
+        let (namespace, package, name) = match segments[..] {
+            [namespace, name] => (namespace, None, name),
+            [namespace, package, name] => (namespace, Some(package), name),
+            [_] => return Err(ApiError::requirement_failed(TOO_FEW_SEGMENTS)),
+            _ => return Err(ApiError::malformed_content("fully qualified name malformed!")),
+        };
+        let illegal = |error: ApiError| ApiError::malformed_content(error.message);
+        Ok(Self {
+            namespace: EntityName::namespace(namespace).map_err(illegal)?,
+            package: package.map(EntityName::entity).transpose().map_err(illegal)?,
+            name: EntityName::entity(name).map_err(illegal)?,
+        })
+    }
+}
+
+/// What OpenWhisk says of a name of one segment.
+const TOO_FEW_SEGMENTS: &str =
+    "The fully qualified name of the entity must contain at least the namespace and the name of the entity.";
 
 /// `ns/[pkg/]name`, without a leading slash.
 impl fmt::Display for FullName {
@@ -124,6 +186,8 @@ impl fmt::Display for FullName {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn legal(name: &str) -> bool {
@@ -160,5 +224,37 @@ mod tests {
         assert_eq!((name.to_string(), name.path()), ("guest/hello".into(), "guest".into()));
         name.package = Some(part("pkg"));
         assert_eq!((name.to_string(), name.path()), ("guest/pkg/hello".into(), "guest/pkg".into()));
+    }
+
+    #[test]
+    fn a_full_name_reads_what_it_prints() {
+        for text in ["ns/name", "ns/pkg/name", "a b/c@d/e.f"] {
+            assert_eq!(text.parse::<FullName>().unwrap().to_string(), text);
+        }
+        for text in ["", "ns", "ns/", "ns/a/b/c", "ns//b", "/a"] {
+            assert!(text.parse::<FullName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_body_is_a_text_or_an_object_and_an_underscore_is_the_caller() {
+        let caller = EntityName::namespace("guest").unwrap();
+        let read = |json| FullName::of_json(&json, &caller).map(|name| name.to_string());
+        for json in [
+            json!("/_/pkg/a"),
+            json!("guest/pkg/a"),
+            json!({"path": "_/pkg", "name": "a", "version": "0.0.1"}),
+            json!({"path": "/guest/pkg", "name": "a"}),
+        ] {
+            assert_eq!(read(json), Ok("guest/pkg/a".to_owned()));
+        }
+        for json in [json!(1), json!({"name": "a"}), json!("/a/b/c/d"), json!("/a/$x"), json!("")] {
+            assert_eq!(read(json).unwrap_err().status, 400);
+        }
+        assert_eq!(
+            read(json!("a")).unwrap_err().message,
+            "The request content was malformed:\nrequirement failed: The fully qualified name of the entity must \
+             contain at least the namespace and the name of the entity."
+        );
     }
 }

@@ -74,6 +74,12 @@ impl Parameters {
         self.0.retain(|parameter| !keys.contains(parameter.key.as_str()));
     }
 
+    /// Those whose keys start with a text.
+    #[must_use]
+    pub fn starting_with(&self, prefix: &str) -> Self {
+        Self(self.0.iter().filter(|parameter| parameter.key.starts_with(prefix)).cloned().collect())
+    }
+
     /// Lays `over` over these: its keys win.
     pub fn merge(&mut self, over: &Self) {
         // By an index: 1 MB of short keys over 1 MB of short keys must not cost a quadratic search.

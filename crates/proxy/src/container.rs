@@ -148,7 +148,8 @@ impl Container {
         let limits = &spec.action.limits;
         let concurrency = u32::try_from(limits.concurrency).unwrap_or(u32::MAX).max(1);
         let name = &spec.action.name;
-        let filter_name = match &name.package {
+        let binding = spec.key.binding.as_ref().map(|binding| &binding.name);
+        let filter_name = match binding.or(name.package.as_ref()) {
             Some(package) => format!("{package}/{}", name.name),
             None => name.name.to_string(),
         };

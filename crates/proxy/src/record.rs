@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use triplane_core::pool::message::ContainerSpec;
-use triplane_model::ActivationId;
 use triplane_model::activation::Status;
+use triplane_model::{ActivationId, FullName};
 
 /// What is the same in all records of a container.
 #[derive(Debug)]
@@ -43,8 +43,9 @@ impl Template {
                 action.version,
             ),
             path: format!(
-                r#"[{{"key":"path","value":{}}},{{"key":"waitTime","value":"#,
-                quoted(&action.name.to_string())
+                r#"[{{"key":"path","value":{}}},{}{{"key":"waitTime","value":"#,
+                quoted(&action.name.to_string()),
+                spec.key.binding.as_ref().map(binding).unwrap_or_default(),
             ),
             kind: format!(
                 r#"}},{{"key":"kind","value":{}}},{{"key":"timeout","value":"#,
@@ -82,6 +83,11 @@ impl Template {
         out.push(']');
         out
     }
+}
+
+/// The annotation of calls through a binding.
+fn binding(name: &FullName) -> String {
+    format!(r#"{{"key":"binding","value":{}}},"#, quoted(&name.to_string()))
 }
 
 /// The whole record, with empty logs, and where in it the result is.

@@ -1,21 +1,25 @@
-//! Phase "action": what is called, from a cache that holds it ready to run.
+//! Phases "entitlement" and "action": whether an action may be called, and what it is, from caches that hold it ready to run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use triplane_core::asynchronous::Policy;
+use triplane_core::entitlement;
 use triplane_core::id::ActionKey;
 use triplane_core::pool::message::ContainerSpec;
-use triplane_model::{Action, ApiError, EntityName, FullName, Merge, Merged, Revision};
+use triplane_model::package::{Reached, Resolved};
+use triplane_model::{Action, ApiError, Collection, EntityName, FullName, Identity, Merge, Merged, Revision};
 
 use crate::cache::{Cache, Times};
 use crate::clock::Clock;
 use crate::line::Line;
 use crate::lines::Lines;
-use crate::ports::{Directory, Unavailable};
+use crate::ports::{Directory, Future, Unavailable};
+use crate::router::Router;
 
 const ACTIONS_MAX: usize = 16 * 1024;
+const PACKAGES_MAX: usize = 16 * 1024;
 
 /// The control plane tells of every change; an hour bounds what a lost message costs.
 const TIMES: Times = Times {
@@ -25,11 +29,16 @@ const TIMES: Times = Times {
     answer_time_max: Duration::from_secs(10),
 };
 
-/// An action, with all that is the same for each of its calls.
+/// An action as a name leads to it, with all that is the same for each of its calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
+    /// The name, which may go through a binding; by it the action is found again.
+    pub(crate) name: FullName,
+    /// The action under its provider's name, with the parameters of package and binding, and the latest revision of all three.
     pub(crate) action: Arc<Action>,
-    /// The calls of the action's own namespace.
+    /// The binding through which it is called.
+    pub(crate) binding: Option<FullName>,
+    /// The calls of the namespace in the name.
     own: Arc<Line>,
     merge: Merge,
     without_payload: Bytes,
@@ -38,22 +47,29 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn new(action: Arc<Action>, lines: &Lines) -> Self {
+    fn new(name: FullName, resolved: Resolved, lines: &Lines) -> Self {
+        let Resolved { action, binding } = resolved;
         let is_locked = action.annotations.is_truthy("final", false);
         let is_set = |key: &str| action.parameters.get(key).is_some_and(|value| value.get() != "null");
         let merge = Merge::new(&action.parameters, |key| is_locked && is_set(key));
-        let own = line(&action, &action.name.namespace, lines);
         let without_payload = Bytes::copy_from_slice(merge.without_payload());
+        let action = Arc::new(action);
+        let own = line(&action, binding.as_ref(), &name.namespace, lines);
         let policy = policy(&action);
-        Self { action, own, merge, without_payload, policy }
+        Self { name, action, binding, own, merge, without_payload, policy }
     }
 
     /// The waiting line of a namespace's calls.
     pub(crate) fn line(&self, namespace: &EntityName, lines: &Lines) -> Arc<Line> {
-        match *namespace == self.action.name.namespace {
+        match *namespace == self.name.namespace {
             true => Arc::clone(&self.own),
-            false => line(&self.action, namespace, lines),
+            false => line(&self.action, self.binding.as_ref(), namespace, lines),
         }
+    }
+
+    /// Whether it is made of an entity as that was before a revision.
+    fn is_older(&self, entity: &FullName, revision: Option<Revision>) -> bool {
+        self.own.spec.key.is_of(entity) && revision.is_none_or(|new| self.action.revision < new)
     }
 
     /// The parameters of a call.
@@ -74,44 +90,118 @@ fn policy(action: &Action) -> Policy {
     })
 }
 
-fn line(action: &Arc<Action>, namespace: &EntityName, lines: &Lines) -> Arc<Line> {
-    let key =
-        ActionKey { namespace: namespace.clone(), action: action.name.clone(), revision: action.revision };
+fn line(
+    action: &Arc<Action>,
+    binding: Option<&FullName>,
+    namespace: &EntityName,
+    lines: &Lines,
+) -> Arc<Line> {
+    let key = ActionKey {
+        namespace: namespace.clone(),
+        action: action.name.clone(),
+        revision: action.revision,
+        binding: binding.cloned(),
+    };
     lines.line(&Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::clone(action) }))
 }
 
-/// The actions that were called lately.
+/// The actions that were called lately, and the packages that they were found in.
 #[derive(Debug)]
 pub(crate) struct Actions {
     directory: Arc<dyn Directory>,
     by_name: Arc<Cache<FullName, Arc<Target>>>,
+    packages: Arc<Cache<FullName, Arc<Reached>>>,
 }
 
 impl Actions {
     pub(crate) fn new(directory: Arc<dyn Directory>, clock: Clock) -> Self {
-        Self { directory, by_name: Cache::new(ACTIONS_MAX, TIMES, clock) }
+        Self {
+            directory,
+            by_name: Cache::new(ACTIONS_MAX, TIMES, clock),
+            packages: Cache::new(PACKAGES_MAX, TIMES, clock),
+        }
     }
 
+    /// What the name of an action leads to, whoever may call it.
     pub(crate) async fn target(
         &self,
         name: &FullName,
         lines: &Arc<Lines>,
     ) -> Result<Option<Arc<Target>>, Unavailable> {
-        let fetch = || -> crate::ports::Future<Option<Arc<Target>>> {
+        let fetch = || -> Future<Option<Arc<Target>>> {
             let fetch = self.directory.action(name.clone());
-            let lines = Arc::clone(lines);
-            Box::pin(async move { Ok(fetch.await?.map(|action| Arc::new(Target::new(action, &lines)))) })
+            let (name, lines) = (name.clone(), Arc::clone(lines));
+            Box::pin(async move {
+                let found = fetch.await?;
+                Ok(found.map(|resolved| Arc::new(Target::new(name, resolved, &lines))))
+            })
         };
         self.by_name.get(name, fetch).await
     }
 
-    /// Forgets an action, unless it is known as of `revision` or newer.
-    pub(crate) fn changed(&self, name: &FullName, revision: Option<Revision>) {
-        self.by_name.invalidate(name, |target| revision.is_some_and(|new| target.action.revision >= new));
+    /// Phase "entitlement": whether a caller may call an action by this name.
+    pub(crate) async fn entitle(&self, caller: &Identity, name: &FullName) -> Result<(), ApiError> {
+        let reached = match name.package_name() {
+            None => None,
+            Some(package) => {
+                let found = self.package(&package).await;
+                found.map_err(|_| ApiError::unavailable().retry_after_ms(1000))?
+            }
+        };
+        let may = entitlement::to_action(&caller.namespace, name, reached.as_deref());
+        may.map_err(|denied| denied.error(name))
+    }
+
+    /// What the name of a package leads to; of that only what tells who may use it is kept.
+    async fn package(&self, name: &FullName) -> Result<Option<Arc<Reached>>, Unavailable> {
+        let fetch = || -> Future<Option<Arc<Reached>>> {
+            let fetch = self.directory.package(name.clone());
+            Box::pin(async move { Ok(fetch.await?.map(|reached| Arc::new(reached.bare()))) })
+        };
+        self.packages.get(name, fetch).await
+    }
+
+    /// Forgets what an entity is part of, unless that is known as of `revision` or newer.
+    pub(crate) fn changed(&self, collection: Collection, name: &FullName, revision: Option<Revision>) {
+        match collection {
+            Collection::Actions if name.package.is_none() => {
+                self.by_name.invalidate(name, |target| !target.is_older(name, revision));
+            }
+            Collection::Actions => self.by_name.retain(|target| !target.is_older(name, revision)),
+            Collection::Packages => {
+                self.packages.retain(|reached| !is_of(reached, name));
+                self.by_name.retain(|target| !target.is_older(name, revision));
+            }
+            Collection::Triggers | Collection::Rules => {}
+        }
     }
 
     /// Asks anew before any action is used again.
     pub(crate) fn expire(&self) {
+        self.packages.expire();
         self.by_name.expire();
+    }
+}
+
+/// Whether what a name leads to goes by this package or binding.
+fn is_of(reached: &Reached, name: &FullName) -> bool {
+    let binding = reached.named.binding.as_ref();
+    reached.named.name == *name || binding.is_some_and(|binding| binding.package() == *name)
+}
+
+impl Router {
+    /// What the name of an action leads to, for a caller: phases "entitlement" and "action" in one.
+    ///
+    /// # Errors
+    /// 403 or 404 when it may not call it or there is none, 503 when nobody knows.
+    pub(crate) async fn resolve(&self, caller: &Identity, name: &FullName) -> Result<Arc<Target>, ApiError> {
+        self.actions.entitle(caller, name).await?;
+        self.action(name).await
+    }
+
+    /// Phase "action": what a name leads to, for a caller that may call it.
+    pub(crate) async fn action(&self, name: &FullName) -> Result<Arc<Target>, ApiError> {
+        let found = self.actions.target(name, &self.lines).await;
+        found.map_err(|_| ApiError::unavailable().retry_after_ms(1000))?.ok_or_else(ApiError::not_found)
     }
 }

@@ -1,7 +1,7 @@
-//! Phases "limits" and "entitlement": whether the caller may call now, and whether it may call this.
+//! Phase "limits": whether the caller may call now.
 
 use triplane_core::limits::InFlightGuard;
-use triplane_model::{ApiError, FullName, Identity};
+use triplane_model::ApiError;
 
 use crate::identity::Known;
 
@@ -17,12 +17,4 @@ pub(crate) fn admit(caller: &Known, now_ms: u64) -> Result<InFlightGuard, ApiErr
     caller.usage.in_flight.admit(limits.concurrent_invocations).map_err(|exceeded| {
         ApiError::concurrency_limited(exceeded.count, exceeded.allowed).retry_after_ms(1000)
     })
-}
-
-/// Owners may do everything, others nothing (public packages come later).
-pub(crate) fn entitle(caller: &Identity, action: &FullName) -> Result<(), ApiError> {
-    match action.namespace == caller.namespace {
-        true => Ok(()),
-        false => Err(ApiError::not_entitled(action)),
-    }
 }

@@ -93,7 +93,7 @@ impl Router {
         let caller = self.identities.caller(parts.headers.get(AUTHORIZATION)).await?;
         let name = path.check(&caller.identity)?;
         let guard = admission::admit(&caller, arrived_ms)?;
-        admission::entitle(&caller.identity, &name)?;
+        self.actions.entitle(&caller.identity, &name).await?;
         payload::check_size(body, limits.payload_bytes_max)?;
         let query = Query::parse(parts.uri.query(), limits.blocking_wait_ms_max)?;
         Ok(Entered { caller, name, guard, query })
@@ -108,8 +108,14 @@ impl Router {
         arrived_ms: u64,
     ) -> Result<Call, ApiError> {
         let caller = &entered.caller;
-        let found = self.actions.target(&entered.name, &self.lines).await;
-        let target = found.map_err(|_| overloaded(1000))?.ok_or_else(ApiError::not_found)?;
+let target = match self.action(&entered.name).await {
+            Ok(target) => target,
+            Err(error) => {
+                // A payload that cannot be read is told before an action that is not there.
+                payload::check_syntax(&payload)?;
+                return Err(error);
+            }
+        };
         Ok(Call {
             id: trace::activation_id(),
             transaction_id: transaction_id.clone(),

@@ -153,9 +153,9 @@ impl Lines {
         self.known().lines.get(key).and_then(Weak::upgrade)
     }
 
-    /// Ends the lines of older revisions of an action, or of all if it is deleted.
-    pub(crate) fn action_changed(&self, name: &FullName, revision: Option<Revision>) {
-        let is_old = |key: &ActionKey| key.action == *name && revision.is_none_or(|new| key.revision < new);
+    /// Ends the lines of what is made of older revisions of an entity, or of all if it is deleted.
+    pub(crate) fn entity_changed(&self, name: &FullName, revision: Option<Revision>) {
+        let is_old = |key: &ActionKey| key.is_of(name) && revision.is_none_or(|new| key.revision < new);
         let old: Vec<_> = {
             let known = self.known();
             let old = known.lines.iter().filter(|(key, _)| is_old(key));

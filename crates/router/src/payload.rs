@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
-use triplane_model::ApiError;
+use triplane_model::{ApiError, Merge, Parameters};
 use triplane_net::{BodyError, TooLarge};
 
 /// What is read of the body of a request that is refused, in bytes and in time: a client that still sends would see its
@@ -53,6 +53,11 @@ where
         return Err(ApiError::unsupported_media_type());
     }
     Ok(payload)
+}
+
+/// Refuses a payload that no action could take; where there is an action, the merge with its parameters does.
+pub(crate) fn check_syntax(payload: &[u8]) -> Result<(), ApiError> {
+    Merge::new(&Parameters::default(), |_| false).apply(payload, |_| false).map(drop)
 }
 
 /// Reads what a client still sends, within limits. One that waits to be told to send is not told.

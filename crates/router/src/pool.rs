@@ -61,11 +61,11 @@ impl Router {
                     line.refuse(refusal);
                 }
             }
-            Delta::ActionChanged(name, revision) => {
+            Delta::EntityChanged(collection, name, revision) => {
                 self.publish(next, None);
-                self.actions.changed(name, *revision);
+                self.actions.changed(*collection, name, *revision);
                 // Only now: who is sent away asks for the action anew.
-                self.lines.action_changed(name, *revision);
+                self.lines.entity_changed(name, *revision);
             }
             Delta::IdentityRevoked(namespace_uuid) => {
                 self.publish(next, None);

@@ -10,7 +10,8 @@ use triplane_core::asynchronous::{
 };
 use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
-use triplane_model::{Action, ActivationId, Credential, EntityName, FullName, Identity};
+use triplane_model::package::{Reached, Resolved};
+use triplane_model::{ActivationId, Credential, EntityName, FullName, Identity};
 use triplane_wire::run::{RunReply, RunRequest};
 
 /// What a port returns when the other plane cannot answer: the platform's fault, a retry is safe.
@@ -27,8 +28,10 @@ pub trait Directory: Send + Sync + Debug + 'static {
     fn identity(&self, credential: Credential) -> Future<Option<Arc<Identity>>>;
     /// The owner of a namespace, for queued calls.
     fn owner(&self, namespace: EntityName) -> Future<Option<Arc<Identity>>>;
-    /// An action.
-    fn action(&self, name: FullName) -> Future<Option<Arc<Action>>>;
+    /// What the name of an action leads to, whoever may call it.
+    fn action(&self, name: FullName) -> Future<Option<Resolved>>;
+    /// What the name of a package leads to, whoever may use it.
+    fn package(&self, name: FullName) -> Future<Option<Reached>>;
 }
 
 /// How a container's proxy is reached.

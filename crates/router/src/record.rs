@@ -46,6 +46,8 @@ pub(crate) struct NeverStarted<'a> {
     pub(crate) namespace: &'a EntityName,
     pub(crate) subject: &'a str,
     pub(crate) name: &'a FullName,
+    /// The binding through which it was called.
+    pub(crate) binding: Option<&'a FullName>,
     /// The action, unless it is gone.
     pub(crate) action: Option<&'a Action>,
     /// When the request arrived, epoch milliseconds.
@@ -106,6 +108,9 @@ impl NeverStarted<'_> {
     fn annotations(&self, now_ms: u64) -> Parameters {
         let mut annotations = Parameters::default();
         annotations.set_text("path", &self.name.to_string());
+        if let Some(binding) = self.binding {
+            annotations.set_text("binding", &binding.to_string());
+        }
         let mut set = |key: &str, value: serde_json::Value| {
             if let Ok(value) = serde_json::value::to_raw_value(&value) {
                 annotations.set(key, value);

@@ -113,6 +113,7 @@ impl Call {
             namespace: &self.caller.namespace,
             subject: &self.caller.subject,
             name: &action.name,
+            binding: self.target.binding.as_ref(),
             action: Some(action),
             arrived_ms: self.arrived_ms,
             cause: self.cause,
@@ -210,7 +211,7 @@ impl Router {
 
     /// Makes a call that waits a call of what its action is now; its parameters stay what they were when it came.
     async fn follow(&self, call: &mut Call) -> Result<(), Unstarted> {
-        let found = self.actions.target(&call.target.action.name, &self.lines).await;
+        let found = self.actions.target(&call.target.name, &self.lines).await;
         let target = found.map_err(|_| Reason::NotNoted.after(RETRY_AFTER_MS))?;
         let target = target.ok_or(Reason::ActionGone.after(0))?;
         if target.action.revision <= call.target.action.revision {

@@ -6,7 +6,9 @@ use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Sequenc
 use triplane_core::pool::message::{ContainerSpec, Delta, Event as PoolEvent, Numbered};
 use triplane_core::route::Applied;
 use triplane_model::action::{Action, Exec};
-use triplane_model::{ActionLimits, CodeHash, EntityName, FullName, Parameters, Revision, Version};
+use triplane_model::{
+    ActionLimits, CodeHash, Collection, EntityName, FullName, Parameters, Revision, Version,
+};
 
 use crate::config::Config;
 use crate::event::Event;
@@ -91,7 +93,11 @@ impl World {
         let revision = self.specs[index].key.revision.0 + 1;
         self.specs[index] = spec(&self.config, index, revision);
         let name = self.specs[index].key.action.clone();
-        self.send(Event::ToPool(PoolEvent::ActionChanged(name, Some(Revision(revision)))));
+        self.send(Event::ToPool(PoolEvent::EntityChanged(
+            Collection::Actions,
+            name,
+            Some(Revision(revision)),
+        )));
     }
 
     /// A leader that was would take containers away.
@@ -132,7 +138,12 @@ pub(crate) fn spec(config: &Config, index: usize, revision: u64) -> Arc<Containe
         exec: Exec { kind: "nodejs:20".into(), main: None, binary: false, code, code_bytes: 1, image: None },
         updated_ms: 0,
     };
-    let key = ActionKey { namespace: name.namespace.clone(), action: name, revision: Revision(revision) };
+    let key = ActionKey {
+        namespace: name.namespace.clone(),
+        action: name,
+        revision: Revision(revision),
+        binding: None,
+    };
     Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::new(action) })
 }
 

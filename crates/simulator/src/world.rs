@@ -276,7 +276,7 @@ impl World {
                 self.serve_all(id);
             }
             Delta::Ready(_) | Delta::Unmarked(_) => self.serve_all(id),
-            Delta::Removed(_) | Delta::ActionChanged(..) | Delta::IdentityRevoked(_) => {}
+            Delta::Removed(_) | Delta::EntityChanged(..) | Delta::IdentityRevoked(_) => {}
         }
     }
 

@@ -15,6 +15,7 @@
 
 mod backup;
 pub mod calls;
+mod documents;
 mod keys;
 mod lock;
 mod sqlite;
@@ -26,10 +27,12 @@ use futures_util::future::BoxFuture;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::identity::SubjectInfo;
 use triplane_model::{
-    Action, ActivationId, CodeHash, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
+    Action, ActivationId, CodeHash, Collection, Credential, EntityName, FullName, Identity, NamespaceLimits,
+    Revision,
 };
 
 pub use backup::{BackupError, FileEntry, Manifest, Restored, backup, restore};
+pub use documents::{Delete, Document, EntityQuery, Write, readable};
 pub use lock::{DirLock, LockError};
 pub use sqlite::{OpenError, Options, Sqlite, Stores};
 
@@ -45,6 +48,9 @@ pub enum StoreError {
     /// The id belongs to an entity of another type.
     #[error("the id belongs to an entity of another type")]
     OtherType,
+    /// A package has entities in it, so many.
+    #[error("the package has {0} entities in it")]
+    NotEmpty(u64),
     /// A stored document cannot be read.
     #[error("stored document is corrupt: {0}")]
     Corrupt(String),
@@ -74,33 +80,45 @@ pub struct Change {
     pub subject: Changed,
 }
 
+impl Change {
+    /// The revision of an entity, if this change wrote it.
+    #[must_use]
+    pub fn revision_of(&self, entity: &FullName) -> Option<Revision> {
+        match &self.subject {
+            Changed::Entity(_, name, revision) if name == entity => *revision,
+            _ => None,
+        }
+    }
+}
+
 /// What a change was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// An action was written (`Some`) or deleted (`None`).
-    Action(FullName, Option<Revision>),
+    /// An entity was written (`Some`) or deleted (`None`).
+    Entity(Collection, FullName, Option<Revision>),
     /// The identities of the namespace with this UUID changed or were revoked.
     Identity(Arc<str>),
 }
 
-/// Actions, code, subjects and the change log.
+/// Entities, code, subjects and the change log. Entities of one type are read and written by the functions of `dyn Entities`.
 pub trait Entities: Send + Sync + Debug + 'static {
-    /// An action.
-    fn action(&self, name: FullName) -> Future<Option<Action>>;
-    /// Writes an action, with its code text if that is new, and answers it with its new revision. Revisions of a name
-    /// grow for ever, also over deletion.
+    /// An entity; [`StoreError::OtherType`] when its name belongs to an entity of another collection.
+    fn document(&self, collection: Collection, name: FullName) -> Future<Option<Document>>;
+    /// Entities, newest first; those of a namespace include those in its packages.
+    fn list(&self, query: EntityQuery, skip: u64, limit: u64) -> Future<Vec<Document>>;
+    /// How many there are.
+    fn count(&self, query: EntityQuery) -> Future<u64>;
+    /// Writes and deletes, all or nothing; answers the changes. [`StoreError::OtherType`] when a name belongs to an entity of
+    /// another collection, [`StoreError::Conflict`] when the store has something else than expected. Revisions of a name grow
+    /// for ever, also over deletion.
+    fn write(&self, writes: Vec<Write>) -> Future<Vec<Change>>;
+    /// Writes an action, with its code text if that is new, and answers it with its new revision.
     fn put_action(
         &self,
         action: Action,
         code: Option<String>,
         expected: Expected,
     ) -> Future<(Action, Change)>;
-    /// Deletes an action. One whose document is corrupt goes whatever revision is expected, since nobody can read it.
-    fn delete_action(&self, name: FullName, expected: Revision) -> Future<Change>;
-    /// The actions of a namespace, packaged ones included, newest first. One that is corrupt is logged and left out.
-    fn list_actions(&self, namespace: EntityName, skip: u64, limit: u64) -> Future<Vec<Action>>;
-    /// How many actions a namespace has.
-    fn count_actions(&self, namespace: EntityName) -> Future<u64>;
     /// The code text with this hash.
     fn code(&self, hash: CodeHash) -> Future<Option<Arc<str>>>;
 

@@ -9,7 +9,8 @@ use triplane_control::Handle;
 use triplane_core::pool::message::Event;
 use triplane_management::{Dispatch, Flush, Management, Propagation};
 use triplane_model::activation::ActivationEntry;
-use triplane_model::{Action, ActivationId, CodeHash, Credential, EntityName, FullName, Identity};
+use triplane_model::package::{Reached, Resolved};
+use triplane_model::{ActivationId, CodeHash, Credential, EntityName, FullName, Identity};
 use triplane_net::Body;
 use triplane_node::CodeSource;
 use triplane_proxy::spool::{Spool, Uploader};
@@ -34,10 +35,14 @@ impl Directory for ManagementPort {
             .boxed()
     }
 
-    fn action(&self, name: FullName) -> ports::Future<Option<Arc<Action>>> {
+    fn action(&self, name: FullName) -> ports::Future<Option<Resolved>> {
         let management = self.0.clone();
-        async move { management.action(name).await.map(|found| found.map(Arc::new)).map_err(unavailable) }
-            .boxed()
+        async move { management.action(name).await.map_err(unavailable) }.boxed()
+    }
+
+    fn package(&self, name: FullName) -> ports::Future<Option<Reached>> {
+        let management = self.0.clone();
+        async move { management.package(name).await.map_err(unavailable) }.boxed()
     }
 }
 
@@ -130,7 +135,7 @@ impl Propagation for PropagationPort {
     fn published(&self, change: Change) -> BoxFuture<'static, ()> {
         let control = self.0.clone();
         let event = match change.subject {
-            Changed::Action(name, revision) => Event::ActionChanged(name, revision),
+            Changed::Entity(collection, name, revision) => Event::EntityChanged(collection, name, revision),
             Changed::Identity(namespace_uuid) => Event::IdentityRevoked(namespace_uuid),
         };
         async move {

@@ -1,43 +1,54 @@
-//! Written and deleted actions: containers of older revisions leave at once.
+//! Written and deleted entities: containers of older revisions leave at once.
+
+use std::collections::BTreeSet;
+
+use triplane_model::{Collection, FullName, Revision};
 
 use super::Pool;
 use super::container::Phase;
 use super::message::Delta;
 use crate::id::ActionKey;
-use triplane_model::{FullName, Revision};
 
 impl Pool {
-    /// An action was written or deleted: all routers are told, and containers of older revisions marked. Calls that wait
-    /// for an older revision are still served; its containers leave when nothing waits any more.
-    pub(super) fn action_changed(&mut self, name: FullName, revision: Option<Revision>) {
-        self.tell_all(&Delta::ActionChanged(name.clone(), revision));
+    /// An entity was written or deleted: all routers are told, and containers of what was made of it before are marked. Calls that
+    /// wait for such are still served; their containers leave when nothing waits any more.
+    pub(super) fn entity_changed(
+        &mut self,
+        collection: Collection,
+        name: FullName,
+        revision: Option<Revision>,
+    ) {
+        self.tell_all(&Delta::EntityChanged(collection, name.clone(), revision));
+        if !matches!(collection, Collection::Actions | Collection::Packages) {
+            return;
+        }
         // The log may be read twice: what is newer stays known.
         let known = self.revisions.get(&name).copied().flatten();
         self.revisions
             .insert(name.clone(), revision.map(|revision| known.map_or(revision, |it| it.max(revision))));
         let old = self.containers.ids(|container| {
-            container.key().action == name && container.phase == Phase::Ready && self.is_old(container.key())
+            let key = container.key();
+            key.is_of(&name) && container.phase == Phase::Ready && self.is_old(key)
         });
         for id in old {
             self.mark(id);
         }
     }
 
-    /// Whether a newer revision is known, or the action is deleted.
+    /// Whether a newer revision of what it is made of is known, or something of that is deleted.
     pub(super) fn is_old(&self, key: &ActionKey) -> bool {
-        match self.revisions.get(&key.action) {
+        key.entities().any(|entity| match self.revisions.get(&entity) {
             None => false,
             Some(None) => true,
             Some(Some(latest)) => key.revision < *latest,
-        }
+        })
     }
 
-    /// Keeps the revisions only of actions that there is something of: that bounds them.
+    /// Keeps the revisions only of what there are containers or demands of: that bounds them.
     pub(super) fn forget_old_revisions(&mut self) {
         let (containers, demands) = (&self.containers, &self.demands);
         let named = containers.iter().map(|container| container.key());
-        let named: std::collections::BTreeSet<_> =
-            named.chain(demands.keys()).map(|key| &key.action).collect();
+        let named: BTreeSet<_> = named.chain(demands.keys()).flat_map(|key| key.entities()).collect();
         self.revisions.retain(|name, _| named.contains(name));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use triplane_model::{Action as ModelAction, FullName, Revision};
+use triplane_model::{Action as ModelAction, Collection, FullName, Revision};
 
 use crate::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Secret, Sequence};
 
@@ -106,8 +106,8 @@ pub enum Delta {
     Removed(ContainerId),
     /// A demand cannot be met; its waiting calls are to be answered.
     Refused(Refusal),
-    /// An action was written (`Some`) or deleted (`None`).
-    ActionChanged(FullName, Option<Revision>),
+    /// An entity was written (`Some`) or deleted (`None`).
+    EntityChanged(Collection, FullName, Option<Revision>),
     /// All identities of the namespace with this UUID are to be forgotten.
     IdentityRevoked(Arc<str>),
 }
@@ -162,8 +162,8 @@ pub enum Event {
     CloseAnswered(ContainerId, bool),
     /// A container that was stopped is gone with all that it held.
     Stopped(ContainerId),
-    /// The change log told of a written or deleted action.
-    ActionChanged(FullName, Option<Revision>),
+    /// The change log told of a written or deleted entity.
+    EntityChanged(Collection, FullName, Option<Revision>),
     /// The change log told of revoked identities.
     IdentityRevoked(Arc<str>),
     /// Time passed.

@@ -107,7 +107,9 @@ impl Pool {
             Event::Exited(id) => self.exited(id),
             Event::CloseAnswered(id, closed) => self.close_answered(id, closed),
             Event::Stopped(id) => self.gone(id),
-            Event::ActionChanged(name, revision) => self.action_changed(name, revision),
+            Event::EntityChanged(collection, name, revision) => {
+                self.entity_changed(collection, name, revision);
+            }
             Event::IdentityRevoked(namespace) => self.tell_all(&Delta::IdentityRevoked(namespace)),
             Event::Ticked => self.ticked(),
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use triplane_model::Collection;
+
 use super::*;
 use crate::fixture::{action, container, endpoint, spec};
 use crate::id::ContainerId;
@@ -100,7 +102,7 @@ fn delta_words(message: &Numbered) -> String {
         Delta::Unmarked(id) => format!("unmarked {}", id.number),
         Delta::Removed(id) => format!("removed {}", id.number),
         Delta::Refused(refusal) => format!("refused {} {:?}", refusal.key.action.name, refusal.reason),
-        Delta::ActionChanged(name, revision) => {
+        Delta::EntityChanged(_, name, revision) => {
             format!("changed {} {:?}", name.name, revision.map(|it| it.0))
         }
         Delta::IdentityRevoked(uuid) => format!("revoked {uuid}"),
@@ -373,7 +375,7 @@ fn a_container_that_is_closing_is_not_rescued_but_replaced() {
 fn a_changed_action_is_told_to_all_and_marks_older_revisions() {
     let mut scene = Scene::new(1024).with_idle(&plain("a")).with_idle(&plain("b"));
     scene.step(Event::RouterJoined(OTHER));
-    let changed = Event::ActionChanged(action("a"), Some(Revision(2)));
+    let changed = Event::EntityChanged(Collection::Actions, action("a"), Some(Revision(2)));
     assert_eq!(
         scene.step(changed.clone()),
         ["tell 0: changed a Some(2)", "tell 1: changed a Some(2)", "tell 0: marked 1"]
@@ -381,7 +383,7 @@ fn a_changed_action_is_told_to_all_and_marks_older_revisions() {
     assert_eq!(scene.demands(&spec("a", 2, |_| {}), 1), ["start 3 a@2 on 0"]);
     scene.started(3);
     assert_eq!(scene.step(changed).len(), 2, "read twice, it marks nothing new");
-    let deleted = scene.step(Event::ActionChanged(action("a"), None));
+    let deleted = scene.step(Event::EntityChanged(Collection::Actions, action("a"), None));
     assert_eq!(deleted[2], "tell 0: marked 3");
 }
 
@@ -389,7 +391,7 @@ fn a_changed_action_is_told_to_all_and_marks_older_revisions() {
 fn calls_that_wait_for_an_older_revision_are_still_served_and_then_it_leaves() {
     let mut scene = Scene::new(1024);
     scene.demands(&plain("a"), 1);
-    scene.step(Event::ActionChanged(action("a"), Some(Revision(2))));
+    scene.step(Event::EntityChanged(Collection::Actions, action("a"), Some(Revision(2))));
     assert_eq!(scene.started(1), ["tell 0: ready 1"]);
     assert_eq!(scene.after(50), nothing(), "a sweep spares it");
     scene.demands(&plain("a"), 0);

@@ -88,7 +88,7 @@ impl Table {
             Delta::Removed(id) => next.remove(*id),
             Delta::Marked(id) => next.each(*id, Container::mark),
             Delta::Unmarked(id) => next.each(*id, Container::unmark),
-            Delta::Refused(_) | Delta::ActionChanged(..) | Delta::IdentityRevoked(_) => {}
+            Delta::Refused(_) | Delta::EntityChanged(..) | Delta::IdentityRevoked(_) => {}
         }
         Applied::Next(next)
     }

@@ -293,6 +293,7 @@ fn spec(code: CodeHash, code_bytes: u64, change: impl FnOnce(&mut Action)) -> Co
         namespace: action.name.namespace.clone(),
         action: action.name.clone(),
         revision: action.revision,
+        binding: None,
     };
     ContainerSpec { key: Arc::new(key), action: Arc::new(action) }
 }

@@ -192,20 +192,10 @@ async fn a_slash_after_a_name_means_the_list_of_a_package() {
     let platform = Platform::start().await;
     platform.create("hello", "x").await;
     let slashed = format!("{HELLO}/");
-    platform.get(&slashed).await.refused(404, "The requested resource does not exist.");
+    let conformance = "Resource by this name exists but is not in this collection.";
+    platform.get(&slashed).await.refused(409, conformance);
     assert_eq!(platform.guest("DELETE", &slashed, None).await.status, 405);
     platform.get(HELLO).await.ok();
-}
-
-#[tokio::test]
-async fn actions_in_a_package_that_does_not_exist_are_404() {
-    let platform = Platform::start().await;
-    for method in ["GET", "PUT", "DELETE", "POST"] {
-        let path = "/api/v1/namespaces/_/actions/pkg/hello";
-        let body = (method == "PUT").then(|| node("x"));
-        let answer = platform.guest(method, path, body).await;
-        answer.refused(404, "The requested resource does not exist.");
-    }
 }
 
 #[tokio::test]

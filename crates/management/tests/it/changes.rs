@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use triplane_model::{Credential, EntityName, FullName, Revision};
+use triplane_model::{Collection, Credential, EntityName, FullName, Revision};
 use triplane_store::Changed;
 
 use crate::platform::{Call, GUEST, Platform, node, settings};
@@ -55,10 +55,13 @@ async fn routers_are_told_of_a_write_before_it_is_answered() {
     platform.create("hello", "x").await;
     let written = platform.management.action(hello()).await.unwrap().unwrap();
     let changes = platform.router.applied();
-    assert_eq!(changes.last().unwrap().subject, Changed::Action(hello(), Some(written.revision)));
+    assert_eq!(
+        changes.last().unwrap().subject,
+        Changed::Entity(Collection::Actions, hello(), Some(written.action.revision))
+    );
     platform.guest("DELETE", HELLO, None).await.ok();
     let changes = platform.router.applied();
-    assert_eq!(changes.last().unwrap().subject, Changed::Action(hello(), None));
+    assert_eq!(changes.last().unwrap().subject, Changed::Entity(Collection::Actions, hello(), None));
     assert!(changes.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
 }
 
@@ -93,7 +96,7 @@ async fn a_write_whose_client_left_is_told_to_the_routers_all_the_same() {
             .guest("PUT", "/api/v1/namespaces/_/actions/later?overwrite=true", Some(node("x")))
             .await
             .ok();
-        let stored = platform.management.action(hello()).await.unwrap().map(|action| action.revision);
+        let stored = platform.management.action(hello()).await.unwrap().map(|found| found.action.revision);
         let told = || last_told(&platform) == stored;
         tokio::time::timeout(Duration::from_secs(10), async {
             while !told() {
@@ -125,7 +128,7 @@ async fn leave_after(platform: &Platform, call: Call, polls: u64) -> bool {
 fn last_told(platform: &Platform) -> Option<Revision> {
     let changes = platform.router.applied();
     let told = changes.into_iter().rev().find_map(|change| match change.subject {
-        Changed::Action(name, revision) if name == hello() => Some(revision),
+        Changed::Entity(Collection::Actions, name, revision) if name == hello() => Some(revision),
         _ => None,
     });
     told.flatten()
@@ -141,7 +144,7 @@ async fn look_ups_answer_what_the_router_asks() {
     let owner = platform.management.owner(identity.namespace.clone()).await.unwrap().unwrap();
     assert_eq!(owner, identity);
     assert_eq!(owner.credential, credential);
-    let action = platform.management.action(hello()).await.unwrap().unwrap();
+    let action = platform.management.action(hello()).await.unwrap().unwrap().action;
     let code = platform.management.code(action.exec.code).await.unwrap().unwrap();
     assert_eq!(&*code, "the code");
     let nobody = EntityName::namespace("nobody").unwrap();

@@ -14,4 +14,6 @@ mod conventions;
 mod info;
 mod limits;
 mod lists;
+mod packages;
+mod rules;
 mod users;

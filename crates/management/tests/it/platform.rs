@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use triplane_management::{AdminToken, Dispatch, Flush, Management, Ports, Propagation, Settings, subjects};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::runtimes::{Runtime, Runtimes};
-use triplane_model::{ActivationId, EntityName, FullName, NamespaceLimits, TransactionId};
+use triplane_model::{Action, ActivationId, EntityName, FullName, NamespaceLimits, TransactionId};
 use triplane_store::{Activations, Change, Expected, Options, Sqlite, Stores};
 use triplane_testkit::TempDir;
 
@@ -78,7 +78,7 @@ impl Platform {
         self.create(name, "x").await;
         let part = |name| EntityName::entity(name).unwrap();
         let name = FullName::new(part("guest"), part(name));
-        let mut action = self.stores.entities.action(name).await.unwrap().unwrap();
+        let mut action = self.stores.entities.entity::<Action>(name).await.unwrap().unwrap();
         kind.clone_into(&mut action.exec.kind);
         let expected = Expected::Revision(action.revision);
         self.stores.entities.put_action(action, None, expected).await.unwrap();

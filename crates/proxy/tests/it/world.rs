@@ -367,6 +367,6 @@ pub(crate) fn spec(change: impl FnOnce(&mut Action)) -> ContainerSpec {
         updated_ms: 0,
     };
     change(&mut action);
-    let key = ActionKey { namespace, action: name, revision: action.revision };
+    let key = ActionKey { namespace, action: name, revision: action.revision, binding: None };
     ContainerSpec { key: Arc::new(key), action: Arc::new(action) }
 }

@@ -71,7 +71,7 @@ fn queued(call: Call, wish: Wish) -> Result<QueuedCall, ApiError> {
         partition: partition(&policy, &call.parameters)?,
         policy,
         namespace,
-        target: Destination::Action(call.target.action.name.clone()),
+        target: Destination::Action(call.target.name.clone()),
         payload: call.parameters,
         transaction_id: call.transaction_id.as_str().to_owned(),
         traceparent: call.traceparent,

@@ -168,7 +168,8 @@ impl Router {
         const AWAY: Obstacle = Obstacle::NoRoom { retry_after_ms: RETRY_AFTER_MS };
         let namespace = &case.call.namespace;
         let caller = self.identities.owner(namespace).await.map_err(|_| AWAY)?.ok_or(Obstacle::Gone)?;
-        let target = self.actions.target(name, &self.lines).await.map_err(|_| AWAY)?.ok_or(Obstacle::Gone)?;
+        let target = self.resolve(&caller.identity, name).await;
+        let target = target.map_err(|error| if error.status < 500 { Obstacle::Gone } else { AWAY })?;
         // One that was accepted before a restart, or by another router, is counted from now on.
         let limit = caller.identity.limits.concurrent_invocations;
         let guard = self.kept(case).map_or_else(|| caller.usage.in_flight.admit(limit), Ok);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use triplane_core::pool::message::Delta;
-use triplane_model::Revision;
+use triplane_model::{Collection, Revision};
 
 use crate::planes::lock;
 use crate::world::{World, action, full_name, lease, uuid};
@@ -71,7 +71,7 @@ async fn a_changed_action_runs_as_of_its_new_revision_at_once() {
     world.ready("a", 1, 1);
     assert_eq!(world.post(CALL, "").await.status, 200);
     world.knowledge.put_action(action("a", 2, |_| {}));
-    world.tell(Delta::ActionChanged(full_name("a"), Some(Revision(2))));
+    world.tell(Delta::EntityChanged(Collection::Actions, full_name("a"), Some(Revision(2))));
     world.tell(Delta::Ready(lease("a", 2, 2, 1)));
     assert_eq!(world.post(CALL, "").await.status, 200);
     let revisions: Vec<_> =
@@ -87,7 +87,7 @@ async fn an_answer_from_before_a_change_is_not_kept() {
     let early = world.calls("_/actions/a", "");
     world.until(|| world.knowledge.gate.at() == 1).await;
     world.knowledge.put_action(action("a", 2, |_| {}));
-    world.tell(Delta::ActionChanged(full_name("a"), Some(Revision(2))));
+    world.tell(Delta::EntityChanged(Collection::Actions, full_name("a"), Some(Revision(2))));
     world.knowledge.gate.open();
     assert_eq!(early.await.unwrap().status, 202);
     world.tell(Delta::Ready(lease("a", 2, 2, 1)));
@@ -99,7 +99,7 @@ async fn an_answer_from_before_a_change_is_not_kept() {
 async fn a_change_that_is_known_already_costs_no_question() {
     let world = World::new().await;
     world.post("_/actions/a", "").await;
-    world.tell(Delta::ActionChanged(full_name("a"), Some(Revision(1))));
+    world.tell(Delta::EntityChanged(Collection::Actions, full_name("a"), Some(Revision(1))));
     world.post("_/actions/a", "").await;
     assert_eq!(world.knowledge.action_asked.load(Ordering::SeqCst), 1);
 }
@@ -109,10 +109,10 @@ async fn a_deleted_action_is_404_at_once_and_a_created_one_runs_at_once() {
     let world = World::new().await;
     assert_eq!(world.post("_/actions/a", "").await.status, 202);
     world.knowledge.forget_action(&full_name("a"));
-    world.tell(Delta::ActionChanged(full_name("a"), None));
+    world.tell(Delta::EntityChanged(Collection::Actions, full_name("a"), None));
     assert_eq!(world.post("_/actions/a", "").await.status, 404);
     world.knowledge.put_action(action("a", 3, |_| {}));
-    world.tell(Delta::ActionChanged(full_name("a"), Some(Revision(3))));
+    world.tell(Delta::EntityChanged(Collection::Actions, full_name("a"), Some(Revision(3))));
     assert_eq!(world.post("_/actions/a", "").await.status, 202);
 }
 

@@ -9,8 +9,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, Semaphore};
 use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
+use triplane_model::package::{Reached, Resolved};
 use triplane_model::{
-    Action, ActivationId, Credential, EntityName, FullName, Identity, Status, TransactionId,
+    Action, ActivationId, Credential, EntityName, FullName, Identity, Package, Status, TransactionId,
 };
 use triplane_net::Body;
 use triplane_router::ports::{
@@ -69,9 +70,11 @@ impl Gate {
 #[derive(Debug, Default)]
 pub(crate) struct Knowledge {
     identities: Mutex<Vec<Arc<Identity>>>,
-    actions: Mutex<HashMap<FullName, Arc<Action>>>,
+    actions: Mutex<HashMap<FullName, Action>>,
+    packages: Mutex<HashMap<FullName, Package>>,
     pub(crate) identity_asked: AtomicUsize,
     pub(crate) action_asked: AtomicUsize,
+    pub(crate) package_asked: AtomicUsize,
     /// The answer is made before the gate and given after it.
     pub(crate) gate: Gate,
     pub(crate) is_away: AtomicBool,
@@ -89,7 +92,29 @@ impl Knowledge {
     }
 
     pub(crate) fn put_action(&self, action: Action) {
-        lock(&self.actions).insert(action.name.clone(), Arc::new(action));
+        lock(&self.actions).insert(action.name.clone(), action);
+    }
+
+    pub(crate) fn put_package(&self, package: Package) {
+        lock(&self.packages).insert(package.name.clone(), package);
+    }
+
+    fn reach(&self, name: &FullName) -> Option<Reached> {
+        let packages = lock(&self.packages);
+        let named = packages.get(name)?.clone();
+        let provider = named.binding.as_ref().and_then(|binding| packages.get(&binding.package()).cloned());
+        Some(Reached { named, provider })
+    }
+
+    fn resolve(&self, name: &FullName) -> Option<Resolved> {
+        let Some(package) = name.package_name() else {
+            return lock(&self.actions).get(name).cloned().map(Resolved::from);
+        };
+        let reached = self.reach(&package)?;
+        let provider = &reached.provider()?.name;
+        let (namespace, package) = (provider.namespace.clone(), Some(provider.name.clone()));
+        let provided = FullName { namespace, package, name: name.name.clone() };
+        lock(&self.actions).get(&provided).cloned().map(|action| reached.resolve(action))
     }
 
     pub(crate) fn forget_action(&self, name: &FullName) {
@@ -127,10 +152,14 @@ impl Directory for ScriptedDirectory {
         self.answer(self.find(|identity| identity.namespace == namespace))
     }
 
-    fn action(&self, name: FullName) -> Future<Option<Arc<Action>>> {
+    fn action(&self, name: FullName) -> Future<Option<Resolved>> {
         self.0.action_asked.fetch_add(1, Ordering::SeqCst);
-        let action = lock(&self.0.actions).get(&name).cloned();
-        self.answer(action)
+        self.answer(self.0.resolve(&name))
+    }
+
+    fn package(&self, name: FullName) -> Future<Option<Reached>> {
+        self.0.package_asked.fetch_add(1, Ordering::SeqCst);
+        self.answer(self.0.reach(&name))
     }
 }
 

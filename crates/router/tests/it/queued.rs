@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use triplane_core::asynchronous::{Final, State};
 use triplane_core::pool::message::{Delta, Refusal, RefusalReason};
-use triplane_model::Status;
+use triplane_model::{Collection, Status};
 
 use crate::planes::{done, lock};
 use crate::world::{World, full_name, key};
@@ -81,7 +81,7 @@ async fn an_action_that_was_deleted_meanwhile_leaves_a_record() {
     let world = World::new().await;
     let answer = world.post(CALL, "").await;
     world.knowledge.forget_action(&full_name("a"));
-    world.tell(Delta::ActionChanged(full_name("a"), None));
+    world.tell(Delta::EntityChanged(Collection::Actions, full_name("a"), None));
     world.in_the_background();
     world.until(|| world.queue.over().len() == 1).await;
     let record = &world.records()[0];

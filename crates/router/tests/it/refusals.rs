@@ -99,11 +99,17 @@ async fn a_payload_at_the_limit_is_taken() {
 }
 
 #[tokio::test]
-async fn payloads_that_are_no_json_objects_are_400() {
+async fn payloads_that_are_no_json_objects_are_400_before_the_action_is_missed() {
     let world = World::new().await;
     for body in ["[1]", "1", "\"x\"", "null", "{", "{} x"] {
-        let (status, text) = refused(&world, "_/actions/a", body).await;
-        assert_eq!((status, text.starts_with("The request content was malformed:\n")), (400, true), "{body}");
+        for path in ["_/actions/a", "_/actions/missing"] {
+            let (status, text) = refused(&world, path, body).await;
+            assert_eq!(
+                (status, text.starts_with("The request content was malformed:\n")),
+                (400, true),
+                "{path}: {body}"
+            );
+        }
     }
 }
 

@@ -334,7 +334,12 @@ pub(crate) fn container(number: u64) -> ContainerId {
 }
 
 pub(crate) fn key(text: &str, revision: u64) -> Arc<ActionKey> {
-    Arc::new(ActionKey { namespace: name("guest"), action: full_name(text), revision: Revision(revision) })
+    Arc::new(ActionKey {
+        namespace: name("guest"),
+        action: full_name(text),
+        revision: Revision(revision),
+        binding: None,
+    })
 }
 
 pub(crate) fn lease(text: &str, revision: u64, number: u64, concurrency: u32) -> Lease {

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteRow;
-use triplane_model::{ActivationId, EntityName, FullName};
+use triplane_model::ActivationId;
 
 use crate::StoreError;
 
@@ -24,19 +24,6 @@ pub(crate) fn id_bytes(id: ActivationId) -> Vec<u8> {
 /// A stored id.
 pub(crate) fn id_from(bytes: &[u8]) -> Option<ActivationId> {
     bytes.try_into().ok().map(|bytes| ActivationId::from_bits(u128::from_be_bytes(bytes)))
-}
-
-/// A stored `ns/[pkg/]name`.
-pub(crate) fn full_name(text: &str) -> Option<FullName> {
-    let mut segments = text.split('/');
-    let namespace = EntityName::namespace(segments.next()?).ok()?;
-    let second = EntityName::entity(segments.next()?).ok()?;
-    let third = segments.next().map(EntityName::entity).transpose().ok()?;
-    let (package, name) = match third {
-        Some(name) => (Some(second), name),
-        None => (None, second),
-    };
-    segments.next().is_none().then_some(FullName { namespace, package, name })
 }
 
 /// The rows that can be read; the others are logged and left out, so that one of them does not hide all.
@@ -64,16 +51,6 @@ pub(crate) fn unavailable(error: &sqlx::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_read_back_as_they_were_written() {
-        for text in ["ns/name", "ns/pkg/name"] {
-            assert_eq!(full_name(text).unwrap().to_string(), text);
-        }
-        for text in ["", "ns", "ns/", "ns/a/b/c", "ns//b", "/a"] {
-            assert!(full_name(text).is_none(), "{text}");
-        }
-    }
 
     #[test]
     fn ids_are_read_back_as_they_were_written() {

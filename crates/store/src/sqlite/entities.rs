@@ -1,5 +1,5 @@
 //! Actions, code, subjects and the change log: what callers see, and how a batch of writes is applied. The writes
-//! themselves are in [`super::actions`] and [`super::subjects`].
+//! themselves are in [`super::documents`], [`super::actions`] and [`super::subjects`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 use triplane_model::identity::SubjectInfo;
 use triplane_model::{
-    Action, CodeHash, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
+    Action, CodeHash, Collection, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
 };
 
-use super::convert::{full_name, int, uint, unavailable};
+use super::convert::{int, uint, unavailable};
 use super::file::{ENTITIES, File, OpenError, execute};
 use super::options::Options;
 use super::subjects::NewNamespace;
 use super::writer::{Apply, Outcomes, Writer};
-use super::{actions, subjects};
+use super::{actions, documents, subjects};
 use crate::keys::{SealKey, key_file};
-use crate::{Change, Changed, Entities, Expected, Future, StoreError};
+use crate::{Change, Changed, Document, Entities, EntityQuery, Expected, Future, StoreError, Write};
 
 /// [`Entities`] in a SQLite file.
 #[derive(Clone, Debug)]
@@ -33,11 +33,19 @@ pub(crate) struct SqliteEntities {
 /// A write.
 #[derive(Debug)]
 pub(crate) enum Operation {
-    PutAction { action: Action, code: Option<Arc<str>>, expected: Expected },
-    DeleteAction { name: FullName, expected: Revision },
+    PutAction {
+        action: Action,
+        code: Option<Arc<str>>,
+        expected: Expected,
+    },
+    /// All or none of them.
+    Documents(Vec<Write>),
     CreateSubject(NewNamespace),
     DeleteSubject(String),
-    BlockSubject { subject: String, blocked: bool },
+    BlockSubject {
+        subject: String,
+        blocked: bool,
+    },
 }
 
 /// What a write did.
@@ -94,13 +102,13 @@ impl SqliteEntities {
         super::close(&self.readers, &self.writer).await;
     }
 
-    fn write(&self, operation: Operation) -> Future<Written> {
+    fn apply(&self, operation: Operation) -> Future<Written> {
         let writer = self.writer.clone();
         async move { writer.write(operation).await }.boxed()
     }
 
     fn change(&self, operation: Operation) -> Future<Change> {
-        let written = self.write(operation);
+        let written = self.apply(operation);
         async move { the_change(&mut written.await?.changes) }.boxed()
     }
 }
@@ -157,7 +165,19 @@ impl Work {
             Operation::PutAction { action, code, expected } => {
                 actions::put(connection, &self.options, action, code.clone(), *expected).await
             }
-            Operation::DeleteAction { name, expected } => actions::delete(connection, name, *expected).await,
+            Operation::Documents(writes) => {
+                let mut all = Written::default();
+                for write in writes {
+                    let written = match write {
+                        Write::Put(document, expected) => {
+                            documents::put(connection, &self.options, document, *expected).await?
+                        }
+                        Write::Delete(delete) => documents::delete(connection, delete).await?,
+                    };
+                    all.changes.extend(written.changes);
+                }
+                Ok(all)
+            }
             Operation::CreateSubject(new) => subjects::create(connection, &self.options, new).await,
             Operation::DeleteSubject(subject) => subjects::delete(connection, subject).await,
             Operation::BlockSubject { subject, blocked } => {
@@ -181,7 +201,9 @@ pub(crate) async fn log(
     subject: Changed,
 ) -> Result<Change, sqlx::Error> {
     let (kind, name, revision) = match &subject {
-        Changed::Action(name, revision) => ("action", name.to_string(), revision.map(|found| int(found.0))),
+        Changed::Entity(collection, name, revision) => {
+            (collection.kind(), name.to_string(), revision.map(|found| int(found.0)))
+        }
         Changed::Identity(uuid) => ("identity", uuid.to_string(), None),
     };
     sqlx::query("INSERT INTO changes (sequence, type, name, revision) VALUES (?, ?, ?, ?)")
@@ -230,17 +252,30 @@ async fn changes(readers: SqlitePool, after: u64, limit: u64) -> Result<Option<V
 }
 
 fn change((_, sequence, kind, name, revision): ChangeRow) -> Option<Change> {
-    let subject = match (kind?.as_str(), name?) {
-        ("identity", uuid) => Changed::Identity(uuid.into()),
-        ("action", name) => Changed::Action(full_name(&name)?, revision.map(|found| Revision(uint(found)))),
-        _ => return None,
+    let (kind, name, revision) = (kind?, name?, revision.map(|found| Revision(uint(found))));
+    let subject = match kind.as_str() {
+        "identity" => Changed::Identity(name.into()),
+        kind => Changed::Entity(Collection::of_kind(kind)?, name.parse().ok()?, revision),
     };
     Some(Change { sequence: uint(sequence?), subject })
 }
 
 impl Entities for SqliteEntities {
-    fn action(&self, name: FullName) -> Future<Option<Action>> {
-        actions::read(self.readers.clone(), name).boxed()
+    fn document(&self, collection: Collection, name: FullName) -> Future<Option<Document>> {
+        documents::read(self.readers.clone(), collection, name).boxed()
+    }
+
+    fn list(&self, query: EntityQuery, skip: u64, limit: u64) -> Future<Vec<Document>> {
+        documents::list(self.readers.clone(), query, skip, limit).boxed()
+    }
+
+    fn count(&self, query: EntityQuery) -> Future<u64> {
+        documents::count(self.readers.clone(), query).boxed()
+    }
+
+    fn write(&self, writes: Vec<Write>) -> Future<Vec<Change>> {
+        let written = self.apply(Operation::Documents(writes));
+        async move { Ok(written.await?.changes) }.boxed()
     }
 
     fn put_action(
@@ -250,7 +285,7 @@ impl Entities for SqliteEntities {
         expected: Expected,
     ) -> Future<(Action, Change)> {
         let code = code.map(Arc::from);
-        let written = self.write(Operation::PutAction { action, code, expected });
+        let written = self.apply(Operation::PutAction { action, code, expected });
         async move {
             let mut written = written.await?;
             let change = the_change(&mut written.changes)?;
@@ -258,18 +293,6 @@ impl Entities for SqliteEntities {
             Ok((action, change))
         }
         .boxed()
-    }
-
-    fn delete_action(&self, name: FullName, expected: Revision) -> Future<Change> {
-        self.change(Operation::DeleteAction { name, expected })
-    }
-
-    fn list_actions(&self, namespace: EntityName, skip: u64, limit: u64) -> Future<Vec<Action>> {
-        actions::list(self.readers.clone(), namespace, skip, limit).boxed()
-    }
-
-    fn count_actions(&self, namespace: EntityName) -> Future<u64> {
-        actions::count(self.readers.clone(), namespace).boxed()
     }
 
     fn code(&self, hash: CodeHash) -> Future<Option<Arc<str>>> {
@@ -302,12 +325,12 @@ impl Entities for SqliteEntities {
     }
 
     fn delete_subject(&self, subject: String) -> Future<Vec<Change>> {
-        let written = self.write(Operation::DeleteSubject(subject));
+        let written = self.apply(Operation::DeleteSubject(subject));
         async move { Ok(written.await?.changes) }.boxed()
     }
 
     fn block_subject(&self, subject: String, blocked: bool) -> Future<Vec<Change>> {
-        let written = self.write(Operation::BlockSubject { subject, blocked });
+        let written = self.apply(Operation::BlockSubject { subject, blocked });
         async move { Ok(written.await?.changes) }.boxed()
     }
 

@@ -122,7 +122,10 @@ pub(crate) struct Kind {
 pub(crate) const ENTITIES: Kind = Kind {
     name: "entities.db",
     application_id: 0x5452_5045,
-    migrations: &[include_str!("../../migrations/entities/0001.sql")],
+    migrations: &[
+        include_str!("../../migrations/entities/0001.sql"),
+        include_str!("../../migrations/entities/0002.sql"),
+    ],
     durable: true,
 };
 

@@ -5,6 +5,7 @@ mod actions;
 mod activations;
 mod calls;
 mod convert;
+mod documents;
 mod entities;
 mod file;
 mod filter;
@@ -45,7 +46,7 @@ pub struct Sqlite;
 /// An open store.
 #[derive(Debug)]
 pub struct Stores {
-    /// Actions, code, subjects and the change log.
+    /// Entities, code, subjects and the change log.
     pub entities: Arc<dyn Entities>,
     /// Activation records and logs.
     pub activations: Arc<dyn Activations>,

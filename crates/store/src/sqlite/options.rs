@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Bounds and sizes; every table and queue has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The most actions that a namespace may have.
-    pub actions_per_namespace_max: u64,
+    /// The most entities of all collections together that a namespace may have.
+    pub entities_per_namespace_max: u64,
     /// The most bytes of code that the actions of a namespace may have together; shared code counts for each.
     pub code_bytes_per_namespace_max: u64,
     /// The most namespaces that there may be.
@@ -50,7 +50,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            actions_per_namespace_max: 10_000,
+            entities_per_namespace_max: 10_000,
             code_bytes_per_namespace_max: 4 << 30,
             namespaces_max: 100_000,
             calls_per_namespace_max: 1_000_000,

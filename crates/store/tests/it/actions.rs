@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use triplane_model::{Action, EntityName, FullName, Revision};
-use triplane_store::{Changed, Expected, Options, Sqlite, StoreError, Stores};
+use triplane_model::package::PackagePut;
+use triplane_model::{Action, Collection, EntityName, FullName, Revision};
+use triplane_store::{
+    Change, Changed, Delete, EntityQuery, Expected, Options, Sqlite, StoreError, Stores, Write,
+};
 
 use crate::support::{TempDir, action, action_of, hash, named, ns, open, raw};
 
@@ -18,8 +21,18 @@ async fn created(stores: &Stores, name: &str, code: &str) -> Revision {
 }
 
 async fn listed(stores: &Stores, skip: u64, limit: u64) -> Vec<String> {
-    let actions = stores.entities.list_actions(ns("guest"), skip, limit).await.unwrap();
+    let query = EntityQuery::all(Collection::Actions, ns("guest"));
+    let actions = stores.entities.entities::<Action>(query, skip, limit).await.unwrap();
     actions.iter().map(|action| action.name.to_string()).collect()
+}
+
+async fn count(stores: &Stores) -> u64 {
+    stores.entities.count(EntityQuery::all(Collection::Actions, ns("guest"))).await.unwrap()
+}
+
+async fn delete_action(stores: &Stores, name: FullName, expected: Revision) -> Result<Change, StoreError> {
+    let delete = Delete { collection: Collection::Actions, name, expected, with_contents: false };
+    Ok(stores.entities.write(vec![Write::Delete(delete)]).await?.remove(0))
 }
 
 async fn with_options(dir: &TempDir, options: Options) -> Stores {
@@ -31,18 +44,18 @@ async fn an_action_is_written_read_changed_and_deleted() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
     let first = created(&stores, "hello", "one").await;
-    let read = stores.entities.action(named("hello")).await.unwrap().unwrap();
+    let read = stores.entities.entity::<Action>(named("hello")).await.unwrap().unwrap();
     assert_eq!((read.revision, &*read.exec.code.0), (first, &*hash("one").0));
     assert_eq!(&*stores.entities.code(hash("one")).await.unwrap().unwrap(), "one");
 
     let second = put(&stores, "hello", "two", Expected::Revision(first)).await.unwrap();
     assert!(second > first);
-    let stale = stores.entities.delete_action(named("hello"), first).await;
+    let stale = delete_action(&stores, named("hello"), first).await;
     assert!(matches!(stale, Err(StoreError::Conflict)));
-    let change = stores.entities.delete_action(named("hello"), second).await.unwrap();
-    assert_eq!(change.subject, Changed::Action(named("hello"), None));
-    assert!(stores.entities.action(named("hello")).await.unwrap().is_none());
-    let gone = stores.entities.delete_action(named("hello"), second).await;
+    let change = delete_action(&stores, named("hello"), second).await.unwrap();
+    assert_eq!(change.subject, Changed::Entity(Collection::Actions, named("hello"), None));
+    assert!(stores.entities.entity::<Action>(named("hello")).await.unwrap().is_none());
+    let gone = delete_action(&stores, named("hello"), second).await;
     assert!(matches!(gone, Err(StoreError::Conflict)));
     stores.close().await;
 }
@@ -56,7 +69,7 @@ async fn a_write_that_expects_something_else_is_refused() {
     let first = created(&stores, "hello", "x").await;
     let twice = put(&stores, "hello", "y", Expected::Absent).await;
     assert!(matches!(twice, Err(StoreError::Conflict)), "it is there already");
-    let read = stores.entities.action(named("hello")).await.unwrap().unwrap();
+    let read = stores.entities.entity::<Action>(named("hello")).await.unwrap().unwrap();
     assert_eq!((read.revision, read.exec.code), (first, hash("x")), "a refused write changed nothing");
     stores.close().await;
 }
@@ -69,7 +82,7 @@ async fn revisions_of_a_name_grow_over_deletion_and_restarts() {
         let stores = open(dir.path()).await;
         let revision = created(&stores, "hello", "x").await;
         assert!(revision > last);
-        stores.entities.delete_action(named("hello"), revision).await.unwrap();
+        delete_action(&stores, named("hello"), revision).await.unwrap();
         last = revision;
         stores.close().await;
     }
@@ -87,7 +100,7 @@ async fn of_many_concurrent_writes_of_one_revision_exactly_one_wins() {
         let won: Vec<usize> = (0..20).filter(|writer| outcomes[*writer].is_ok()).collect();
         let lost = outcomes.iter().filter(|outcome| matches!(outcome, Err(StoreError::Conflict))).count();
         assert_eq!((won.len(), lost), (1, 19));
-        let read = stores.entities.action(named("hello")).await.unwrap().unwrap();
+        let read = stores.entities.entity::<Action>(named("hello")).await.unwrap().unwrap();
         assert_eq!(read.exec.code, hash(&codes[won[0]]));
         assert_eq!(read.revision, *outcomes[won[0]].as_ref().unwrap());
         current = read.revision;
@@ -101,7 +114,7 @@ async fn of_many_concurrent_creations_of_one_name_exactly_one_wins() {
     let stores = open(dir.path()).await;
     let outcomes = join_all((0..30).map(|_| put(&stores, "hello", "x", Expected::Absent))).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    assert_eq!(stores.entities.count_actions(ns("guest")).await.unwrap(), 1);
+    assert_eq!(count(&stores).await, 1);
     stores.close().await;
 }
 
@@ -116,7 +129,7 @@ async fn a_refused_write_does_not_touch_its_neighbours_in_the_batch() {
     for (name, outcome) in names.iter().zip(&outcomes) {
         assert_eq!(outcome.is_ok(), name != "there", "{name}");
     }
-    assert_eq!(stores.entities.count_actions(ns("guest")).await.unwrap(), 31);
+    assert_eq!(count(&stores).await, 31);
     let log = stores.entities.changes(0, 100).await.unwrap().unwrap();
     assert_eq!(log.len(), 31, "a refused write draws no sequence");
     stores.close().await;
@@ -128,7 +141,7 @@ async fn code_is_stored_once_and_goes_with_its_last_action() {
     let stores = open(dir.path()).await;
     let one = created(&stores, "one", "shared").await;
     let two = created(&stores, "two", "shared").await;
-    stores.entities.delete_action(named("one"), one).await.unwrap();
+    delete_action(&stores, named("one"), one).await.unwrap();
     assert!(stores.entities.code(hash("shared")).await.unwrap().is_some());
     let two = put(&stores, "two", "new", Expected::Revision(two)).await.unwrap();
     assert!(stores.entities.code(hash("shared")).await.unwrap().is_none());
@@ -147,6 +160,8 @@ async fn code_is_stored_once_and_goes_with_its_last_action() {
 async fn lists_are_newest_first_and_count_packaged_actions() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
+    let package = PackagePut::default().create(named("pkg"), 1).unwrap();
+    stores.entities.put(package, Expected::Absent).await.unwrap();
     let packaged = FullName { package: Some(EntityName::entity("pkg").unwrap()), ..named("inner") };
     let foreign = FullName::new(ns("other"), EntityName::entity("hello").unwrap());
     for (updated_ms, name) in [(30, named("b")), (10, named("a")), (20, packaged), (40, foreign)] {
@@ -156,7 +171,7 @@ async fn lists_are_newest_first_and_count_packaged_actions() {
     assert_eq!(listed(&stores, 0, 10).await, ["guest/b", "guest/pkg/inner", "guest/a"]);
     assert_eq!(listed(&stores, 1, 1).await, ["guest/pkg/inner"]);
     assert_eq!(listed(&stores, 3, 10).await, [""; 0]);
-    assert_eq!(stores.entities.count_actions(ns("guest")).await.unwrap(), 3);
+    assert_eq!(count(&stores).await, 3);
     stores.close().await;
 }
 
@@ -169,13 +184,13 @@ async fn a_corrupt_document_is_told_left_out_of_lists_and_can_be_deleted() {
     let mut file = raw(&dir.join("entities.db")).await;
     let spoil = "UPDATE entities SET document = '{\"name\"' WHERE name = 'guest/bad'";
     sqlx::query(spoil).execute(&mut file).await.unwrap();
-    match stores.entities.action(named("bad")).await {
+    match stores.entities.entity::<Action>(named("bad")).await {
         Err(StoreError::Corrupt(what)) => assert!(what.contains("guest/bad"), "{what}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(listed(&stores, 0, 10).await, ["guest/good"]);
-    stores.entities.delete_action(named("bad"), Revision(0)).await.unwrap();
-    assert!(stores.entities.action(named("bad")).await.unwrap().is_none());
+    delete_action(&stores, named("bad"), Revision(0)).await.unwrap();
+    assert!(stores.entities.entity::<Action>(named("bad")).await.unwrap().is_none());
     stores.close().await;
 }
 
@@ -191,9 +206,9 @@ async fn an_id_of_another_type_is_told() {
     .execute(&mut file)
     .await
     .unwrap();
-    let read = stores.entities.action(named("hook")).await;
+    let read = stores.entities.entity::<Action>(named("hook")).await;
     let written = put(&stores, "hook", "x", Expected::Absent).await;
-    let deleted = stores.entities.delete_action(named("hook"), Revision(1)).await;
+    let deleted = delete_action(&stores, named("hook"), Revision(1)).await;
     assert!(matches!(read, Err(StoreError::OtherType)));
     assert!(matches!(written, Err(StoreError::OtherType)));
     assert!(matches!(deleted, Err(StoreError::OtherType)));
@@ -205,7 +220,7 @@ async fn an_id_of_another_type_is_told() {
 async fn a_namespace_has_a_bound_of_actions_and_of_code() {
     let dir = TempDir::new();
     let options =
-        Options { actions_per_namespace_max: 2, code_bytes_per_namespace_max: 10, ..Options::default() };
+        Options { entities_per_namespace_max: 2, code_bytes_per_namespace_max: 10, ..Options::default() };
     let stores = with_options(&dir, options).await;
     let one = created(&stores, "one", "12345").await;
     let two = created(&stores, "two", "12345").await;
@@ -214,8 +229,8 @@ async fn a_namespace_has_a_bound_of_actions_and_of_code() {
     assert!(matches!(larger, Err(StoreError::Full(_))));
     put(&stores, "two", "1234", Expected::Revision(two)).await.unwrap();
     put(&stores, "one", "123456", Expected::Revision(one)).await.unwrap();
-    let two = stores.entities.action(named("two")).await.unwrap().unwrap().revision;
-    stores.entities.delete_action(named("two"), two).await.unwrap();
+    let two = stores.entities.entity::<Action>(named("two")).await.unwrap().unwrap().revision;
+    delete_action(&stores, named("two"), two).await.unwrap();
     created(&stores, "three", "1234").await;
     stores.close().await;
 }

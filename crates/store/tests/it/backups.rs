@@ -24,7 +24,7 @@ async fn fill(stores: &Stores) {
 }
 
 async fn check(stores: &Stores) {
-    assert!(stores.entities.action(named("hello")).await.unwrap().is_some());
+    assert!(stores.entities.entity::<triplane_model::Action>(named("hello")).await.unwrap().is_some());
     assert_eq!(&*stores.entities.code(hash("x")).await.unwrap().unwrap(), "x");
     assert!(stores.entities.owner(ns("guest")).await.unwrap().is_some());
     assert_eq!(stores.activations.get(ns("guest"), id(7)).await.unwrap(), Some(entry(7, "hello", 7)));

@@ -58,7 +58,12 @@ async fn all_are_there(stores: &Stores, acknowledged: &BTreeSet<String>) {
         let found = match kind {
             "call" => stores.calls.get(Scope::All, id(number)).await.unwrap().is_some(),
             "record" => stores.activations.exists(id(number)).await.unwrap(),
-            "action" => stores.entities.action(named(&format!("a{number}"))).await.unwrap().is_some(),
+            "action" => stores
+                .entities
+                .entity::<triplane_model::Action>(named(&format!("a{number}")))
+                .await
+                .unwrap()
+                .is_some(),
             other => panic!("{other}"),
         };
         assert!(found, "{line} was acknowledged and is gone");

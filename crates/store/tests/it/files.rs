@@ -32,7 +32,7 @@ async fn everything_is_there_after_a_restart() {
     let dir = TempDir::new();
     filled(&dir).await;
     let stores = open(dir.path()).await;
-    assert!(stores.entities.action(named("hello")).await.unwrap().is_some());
+    assert!(stores.entities.entity::<triplane_model::Action>(named("hello")).await.unwrap().is_some());
     assert!(stores.entities.identity(credential(1)).await.unwrap().is_some());
     assert_eq!(stores.activations.get(ns("guest"), id(7)).await.unwrap(), Some(entry(7, "hello", 7)));
     assert_eq!(numbers(&lease(&*stores.calls, 9).await), [1_000]);

@@ -7,6 +7,7 @@ mod activations;
 mod backups;
 mod calls;
 mod depth;
+mod documents;
 mod durability;
 mod files;
 mod machines;

@@ -23,6 +23,7 @@ mod load;
 mod logs;
 mod network;
 mod observability;
+mod openwhisk;
 mod platform;
 mod pool;
 mod synced;
