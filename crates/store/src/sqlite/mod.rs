@@ -28,6 +28,7 @@ use tokio::time::timeout;
 pub use file::OpenError;
 pub(crate) use file::{ACTIVATIONS, ENTITIES, File, Kind, QUEUE};
 pub use options::Options;
+pub(crate) use queue::Totals;
 
 use self::activations::SqliteActivations;
 use self::calls::SqliteCalls;

@@ -18,7 +18,8 @@ use sqlx::SqliteConnection;
 use triplane_core::asynchronous::{Destination, Failure, Hold, LaneDepth, Lease, Owner, Pick, Stop};
 use triplane_model::{ActivationId, EntityName};
 
-pub(super) use self::memory::{Lane, Totals};
+pub(super) use self::memory::Lane;
+pub(crate) use self::memory::Totals;
 pub(super) use self::row::{Stored, code, select};
 
 use self::memory::Memory;
