@@ -126,6 +126,7 @@ pub(crate) const ENTITIES: Kind = Kind {
         include_str!("../../migrations/entities/0001.sql"),
         include_str!("../../migrations/entities/0002.sql"),
         include_str!("../../migrations/entities/0003.sql"),
+        include_str!("../../migrations/entities/0004.sql"),
     ],
     durable: true,
 };
