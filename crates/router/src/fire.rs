@@ -87,7 +87,8 @@ impl Router {
                 return Err(refused);
             }
         };
-        let (bytes_max, time_max) = (self.settings.limits.payload_bytes_max, self.settings.body_time_max);
+        let bytes_max = caller.identity.limits.payload_bytes_max(&self.settings.limits);
+        let time_max = self.settings.body_time_max;
         let payload = payload::read(&parts.headers, body, bytes_max, time_max).await?;
         let arguments = with_headers(&parts.headers, &payload)?;
         let found = self.triggers.get(&name).await;
@@ -139,7 +140,7 @@ impl Router {
         if name.namespace != caller.identity.namespace {
             return Err(ApiError::not_entitled(&name));
         }
-        payload::check_size(body, self.settings.limits.payload_bytes_max)?;
+        payload::check_size(body, caller.identity.limits.payload_bytes_max(&self.settings.limits))?;
         Ok((caller, name))
     }
 

@@ -650,7 +650,8 @@ mod tests {
 
     #[test]
     fn vanity_hosts_are_names_alone() {
-        let hosts = |list| merged(&format!("[web]\nvanity_hosts = {list}"), &[], &ServeOptions::default());
+        let hosts =
+            |list: &str| merged(&format!("[web]\nvanity_hosts = {list}"), &[], &ServeOptions::default());
         assert_eq!(hosts(r#"["api.example.org", "localhost"]"#).unwrap().web.vanity_hosts.len(), 2);
         assert!(merged("", &[], &ServeOptions::default()).unwrap().web.vanity_hosts.is_empty());
         for wrong in ["https://example.org", "example.org:443", "", "example.org.", "*.example.org"] {

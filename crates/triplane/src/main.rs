@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_listener;
+mod alarms;
 mod async_metrics;
 mod asynchronous;
 mod audit;

@@ -117,6 +117,15 @@ impl Alarm {
         }
     }
 
+    /// When somebody must look at it next, epoch milliseconds: it is due, or has what goes with its last fire.
+    #[must_use]
+    pub fn wake_ms(&self) -> Option<u64> {
+        match self.schedule {
+            Schedule::Once { at_ms, .. } if self.deletes() != DeleteAfterFire::False => Some(at_ms),
+            _ => self.next_ms.filter(|_| self.active),
+        }
+    }
+
     /// The first due time after a moment within the bounds.
     fn following(&self, after_ms: u64) -> Option<u64> {
         if self.fires_max.is_some_and(|most| self.fired >= most) {
@@ -188,6 +197,7 @@ mod tests {
         let (due, alarm) = alarm.due(NOON + 365 * 24 * 60 * 60 * SECOND);
         assert_eq!((due.times_ms, due.skipped), (vec![NOON + 1], 0));
         assert_eq!((alarm.next_ms, alarm.deletes()), (None, DeleteAfterFire::Rules));
+        assert_eq!(alarm.wake_ms(), Some(NOON + 1), "somebody must still delete");
     }
 
     #[test]
@@ -211,6 +221,7 @@ mod tests {
     #[test]
     fn what_is_due_in_a_pause_does_not_fire() {
         let paused = every_second(Bounds::default()).set_active(false, None, NOON);
+        assert_eq!(paused.wake_ms(), None);
         let (due, paused) = paused.due(NOON + 5 * SECOND);
         assert_eq!(due, Due::default());
         let (due, _) = paused.set_active(true, None, NOON + 5 * SECOND).due(NOON + 6 * SECOND);

@@ -151,8 +151,12 @@ async fn a_missing_trigger_is_404_one_of_others_403_and_a_payload_that_is_no_obj
 #[tokio::test]
 async fn fires_have_a_limit_of_their_own_and_each_call_counts_on_that_of_calls() {
     let world = world(BOTH).await;
-    let limits =
-        NamespaceLimits { invocations_per_minute: 3, concurrent_invocations: 100, fires_per_minute: 2 };
+    let limits = NamespaceLimits {
+        invocations_per_minute: 3,
+        concurrent_invocations: 100,
+        fires_per_minute: 2,
+        ..NamespaceLimits::default()
+    };
     world.knowledge.put_identity(identity("guest", limits));
     world.tell(Delta::IdentityRevoked(crate::world::uuid("guest").into()));
     assert_eq!(world.post(FIRE, "").await.status, 202);

@@ -82,7 +82,7 @@ impl Put {
     pub(crate) fn new(trigger: FullName, kept: &KeptAlarm, expected: Expected) -> Result<Self, StoreError> {
         let document = serde_json::to_string(kept)
             .map_err(|error| StoreError::Corrupt(format!("alarm {trigger} cannot be written: {error}")))?;
-        let next_ms = kept.alarm.next_ms.filter(|_| kept.alarm.active);
+        let next_ms = kept.alarm.wake_ms();
         Ok(Self { trigger, next_ms, document, expected })
     }
 }
