@@ -172,7 +172,10 @@ fn alarms_of_triggers(routes: Routes) -> Routes {
             get(alarms::get, Doc::new("Read the alarm of a trigger").shows("Alarm")),
             put(alarms::create, Doc::new("Let a trigger fire by the clock").body("AlarmPut").shows("Alarm")),
             delete(alarms::delete, Doc::new("Delete an alarm; its trigger stays").shows("Alarm")),
-            post(alarms::update, Doc::new("Change, pause or continue an alarm").body("AlarmPost").shows("Alarm")),
+            post(
+                alarms::update,
+                Doc::new("Change, pause or continue an alarm").body("AlarmPost").shows("Alarm"),
+            ),
         ],
     )
 }

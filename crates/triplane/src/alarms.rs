@@ -118,7 +118,13 @@ impl AlarmClock {
     }
 
     /// Accepts the fires; nothing when no rule listens, as for every fire.
-    async fn fire(&self, trigger: &Trigger, alarm: &Alarm, due: &Due, unsure: bool) -> Result<(), StoreError> {
+    async fn fire(
+        &self,
+        trigger: &Trigger,
+        alarm: &Alarm,
+        due: &Due,
+        unsure: bool,
+    ) -> Result<(), StoreError> {
         if due.skipped > 0 {
             warn!(trigger = %trigger.name, "due times were skipped, because they are too long ago or too many");
         }

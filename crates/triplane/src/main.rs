@@ -7,6 +7,7 @@ mod async_metrics;
 mod asynchronous;
 mod audit;
 mod callback;
+mod catalog;
 mod cli;
 mod client;
 mod config;

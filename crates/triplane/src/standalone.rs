@@ -35,7 +35,7 @@ use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, Spoo
 use crate::queue::{QueuePort, SharedQueue};
 use crate::recover::Recoverer;
 use crate::sealed::SealedCalls;
-use crate::{audit, epoch, follow, settings, well_known};
+use crate::{audit, catalog, epoch, follow, settings, well_known};
 
 /// The one router of standalone.
 const ROUTER: RouterId = RouterId(0);
@@ -98,9 +98,12 @@ impl Platform {
         let audit = audit::start(config)?;
         let dispatch = Arc::<DispatchPort>::default();
         let alarm_changed = Arc::<Notify>::default();
-        let shared = Joined { stores: &stores, spool: &spool, dispatch: &dispatch, alarm_changed: &alarm_changed };
+        let shared =
+            Joined { stores: &stores, spool: &spool, dispatch: &dispatch, alarm_changed: &alarm_changed };
         let management = start_management(config, &contact, &shared, share, &handle, audit)?;
         let alarm_clock = shared.alarm_clock(&management);
+        let written = catalog::install(&management, well_known::SYSTEM).await;
+        written.context("cannot write the packages of whisk.system")?;
         let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch)?;
         dispatch.connect(&router);
         let (calls, activations) = (stores.calls.clone(), stores.activations.clone());

@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn it_fires_no_more_often_than_it_may() {
-        let (due, alarm) = every_second(Bounds { fires_max: Some(2), ..Bounds::default() }).due(NOON + 9 * SECOND);
+        let (due, alarm) =
+            every_second(Bounds { fires_max: Some(2), ..Bounds::default() }).due(NOON + 9 * SECOND);
         assert_eq!((due.times_ms.len(), alarm.next_ms), (2, None));
     }
 

@@ -49,7 +49,11 @@ impl Request {
     ///
     /// # Errors
     /// The text for the user.
-    pub fn create(feed: Feed, parameters: &Map<String, Value>, now_ms: u64) -> Result<(Self, Alarm), WrongRequest> {
+    pub fn create(
+        feed: Feed,
+        parameters: &Map<String, Value>,
+        now_ms: u64,
+    ) -> Result<(Self, Alarm), WrongRequest> {
         let mut given = chosen(parameters);
         let begins = feed == Feed::Interval && !given.contains_key("startDate");
         if begins {
@@ -87,7 +91,8 @@ impl Request {
         let payload = payload.map_or_else(|| self.payload.clone(), |payload| payload_of(Some(payload)));
         let request = Self { feed: self.feed, given, payload };
         let (schedule, bounds) = request.schedule()?;
-        let alarm = Alarm { fired: alarm.fired, ..Alarm::new(schedule, request.payload_text(), bounds, now_ms) };
+        let alarm =
+            Alarm { fired: alarm.fired, ..Alarm::new(schedule, request.payload_text(), bounds, now_ms) };
         Ok((request, alarm.rescheduled(now_ms)))
     }
 
@@ -106,7 +111,8 @@ impl Request {
 
     fn schedule(&self) -> Result<(Schedule, Bounds), WrongRequest> {
         let date = |key: &str| self.given.get(key).map(|value| date(key, value)).transpose();
-        let bounds = Bounds { start_ms: date("startDate")?, stop_ms: date("stopDate")?, fires_max: self.fires_max()? };
+        let bounds =
+            Bounds { start_ms: date("startDate")?, stop_ms: date("stopDate")?, fires_max: self.fires_max()? };
         let schedule = match self.feed {
             Feed::Alarm => {
                 let Some(pattern) = self.given.get("cron") else {
@@ -178,12 +184,18 @@ fn is_given(value: &Value) -> bool {
 }
 
 fn chosen(parameters: &Map<String, Value>) -> Map<String, Value> {
-    let chosen = SCHEDULE_KEYS.iter().filter_map(|key| Some((*key, parameters.get(*key).filter(|value| is_given(value))?)));
+    let chosen = SCHEDULE_KEYS
+        .iter()
+        .filter_map(|key| Some((*key, parameters.get(*key).filter(|value| is_given(value))?)));
     chosen.map(|(key, value)| (key.to_owned(), value.clone())).collect()
 }
 
 /// Dates that are new must be to come, and in order.
-fn check_future(changed: &Map<String, Value>, all: &Map<String, Value>, now_ms: u64) -> Result<(), WrongRequest> {
+fn check_future(
+    changed: &Map<String, Value>,
+    all: &Map<String, Value>,
+    now_ms: u64,
+) -> Result<(), WrongRequest> {
     for key in ["date", "startDate", "stopDate"] {
         let Some(value) = changed.get(key) else { continue };
         if date(key, value)? <= now_ms {
@@ -258,7 +270,10 @@ mod tests {
     #[test]
     fn each_feed_wants_its_own_parameter() {
         assert_eq!(refused(Feed::Alarm, json!({})), "alarms trigger feed is missing the cron parameter");
-        assert_eq!(refused(Feed::Interval, json!({})), "interval trigger feed is missing the minutes parameter");
+        assert_eq!(
+            refused(Feed::Interval, json!({})),
+            "interval trigger feed is missing the minutes parameter"
+        );
         assert_eq!(refused(Feed::Once, json!({})), "alarms once trigger feed is missing the date parameter");
     }
 
@@ -279,12 +294,17 @@ mod tests {
     #[test]
     fn dates_are_numbers_or_texts_to_come_and_in_order() {
         let once = |date| asked(Feed::Once, json!({"date": date})).map(|(_, alarm)| alarm.next_ms);
-        for date in [json!(1_800_003_600_000_u64), json!("2027-01-15T09:00:00.000Z"), json!("2027-01-15T09:00:00")] {
+        for date in
+            [json!(1_800_003_600_000_u64), json!("2027-01-15T09:00:00.000Z"), json!("2027-01-15T09:00:00")]
+        {
             assert_eq!(once(date).unwrap(), Some(NOW + 3_600_000));
         }
         assert_eq!(once(json!("2027-01-16")).unwrap(), Some(NOW + 16 * 3_600_000));
         assert_eq!(once(json!("soon")).unwrap_err().0, "date parameter 'soon' is not a valid Date");
-        assert_eq!(once(json!("2020-01-01")).unwrap_err().0, "date parameter '2020-01-01' must be in the future");
+        assert_eq!(
+            once(json!("2020-01-01")).unwrap_err().0,
+            "date parameter '2020-01-01' must be in the future"
+        );
         let bounds = json!({"minutes": 1, "startDate": "2027-02-02", "stopDate": "2027-02-01"});
         assert_eq!(
             refused(Feed::Interval, bounds),
@@ -295,13 +315,19 @@ mod tests {
     #[test]
     fn an_alarm_that_would_never_fire_is_refused() {
         let never = json!({"cron": "0 0 1 1 *", "stopDate": "2027-02-01"});
-        assert_eq!(refused(Feed::Alarm, never), "the first scheduled trigger fire is not until after the stop date");
+        assert_eq!(
+            refused(Feed::Alarm, never),
+            "the first scheduled trigger fire is not until after the stop date"
+        );
     }
 
     #[test]
     fn a_number_of_fires_and_a_stop_exclude_each_other() {
         let both = json!({"cron": "* * * * *", "stopDate": "2027-02-01", "maxTriggers": 5});
-        assert_eq!(refused(Feed::Alarm, both), "maxTriggers is not allowed when the stopDate parameter is specified");
+        assert_eq!(
+            refused(Feed::Alarm, both),
+            "maxTriggers is not allowed when the stopDate parameter is specified"
+        );
         let (_, endless) = asked(Feed::Alarm, json!({"cron": "* * * * *", "maxTriggers": -1})).unwrap();
         assert_eq!(endless.fires_max, None);
     }
@@ -334,7 +360,8 @@ mod tests {
 
     #[test]
     fn an_update_keeps_what_it_does_not_name() {
-        let (request, alarm) = asked(Feed::Alarm, json!({"cron": "0 0 * * *", "trigger_payload": {"a": 1}})).unwrap();
+        let (request, alarm) =
+            asked(Feed::Alarm, json!({"cron": "0 0 * * *", "trigger_payload": {"a": 1}})).unwrap();
         let fired = Alarm { fired: 3, ..alarm };
         let change = json!({"cron": "* * * * *"});
         let (request, alarm) = request.update(&fired, change.as_object().unwrap(), NOW).unwrap();

@@ -1,8 +1,8 @@
 //! When an alarm fires: by a cron pattern, at an interval, or once.
 
 use croner::parser::{CronParser, Year};
-use jiff::tz::TimeZone;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 /// The longest cron pattern, characters.
@@ -73,9 +73,8 @@ impl Cron {
         let parser = CronParser::builder().year(Year::Disallowed).sloppy_ranges(true).build();
         let parsed = parser.parse(pattern).map_err(|_| invalid())?;
         let zone = match timezone {
-            Some(name) => {
-                TimeZone::get(name).map_err(|_| format!("timezone '{name}' is not in the time zone database"))?
-            }
+            Some(name) => TimeZone::get(name)
+                .map_err(|_| format!("timezone '{name}' is not in the time zone database"))?,
             None => TimeZone::UTC,
         };
         let text = CronText { pattern: pattern.to_owned(), timezone: timezone.map(str::to_owned) };
@@ -170,7 +169,10 @@ mod tests {
     #[test]
     fn patterns_and_zones_that_are_none_are_told_so() {
         assert_eq!(Cron::parse("x", None), Err("cron pattern 'x' is not valid".to_owned()));
-        assert_eq!(Cron::parse("* * * * * * *", None).map(drop), Err("cron pattern '* * * * * * *' is not valid".to_owned()));
+        assert_eq!(
+            Cron::parse("* * * * * * *", None).map(drop),
+            Err("cron pattern '* * * * * * *' is not valid".to_owned())
+        );
         let nowhere = Cron::parse("* * * * *", Some("Mars/Base"));
         assert_eq!(nowhere, Err("timezone 'Mars/Base' is not in the time zone database".to_owned()));
     }

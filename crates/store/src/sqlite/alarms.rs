@@ -22,7 +22,9 @@ fn read((name, revision, document): Row) -> Result<AlarmOf, StoreError> {
 
 /// Of many, one that is corrupt is logged and left out.
 fn readable(rows: Vec<Row>) -> Vec<AlarmOf> {
-    let read = |row| read(row).inspect_err(|error| tracing::error!(%error, "left out; delete it to be rid of it")).ok();
+    let read = |row| {
+        read(row).inspect_err(|error| tracing::error!(%error, "left out; delete it to be rid of it")).ok()
+    };
     rows.into_iter().filter_map(read).collect()
 }
 
@@ -137,7 +139,10 @@ async fn check_room(
     Err(StoreError::Full(text).into())
 }
 
-pub(crate) async fn delete(connection: &mut SqliteConnection, trigger: &FullName) -> Result<Written, Failure> {
+pub(crate) async fn delete(
+    connection: &mut SqliteConnection,
+    trigger: &FullName,
+) -> Result<Written, Failure> {
     sqlx::query("DELETE FROM alarms WHERE name = ?").bind(trigger.to_string()).execute(connection).await?;
     Ok(Written::default())
 }

@@ -22,8 +22,8 @@ use super::writer::{Apply, Outcomes, Writer};
 use super::{actions, alarms, documents, limits, subjects};
 use crate::keys::{SealKey, key_file};
 use crate::{
-    AlarmOf, Alarms, Change, Changed, Document, Entities, EntityQuery, Expected, Future, KeptAlarm, StoreError,
-    Write,
+    AlarmOf, Alarms, Change, Changed, Document, Entities, EntityQuery, Expected, Future, KeptAlarm,
+    StoreError, Write,
 };
 
 /// [`Entities`] in a SQLite file.
