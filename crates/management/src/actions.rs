@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use bytes::Bytes;
+use rand::Rng;
 use triplane_core::asynchronous::Policy;
 use triplane_model::action::{ActionPut, exec_undefined};
 use triplane_model::package::Resolved;
 use triplane_model::runtimes::{Kinds, Runtimes};
-use triplane_model::{Action, ApiError, CodeHash, Collection, FullName, Identity, Package};
+use triplane_model::{
+    Action, ApiError, CodeHash, Collection, FullName, Identity, Package, ParameterKeys, Parameters,
+    SystemLimits,
+};
 use triplane_store::{EntityQuery, Expected, StoreError, Write};
 
 use crate::answer::{self, Answer, Failure};
 use crate::app::{App, now_ms, off_thread};
+use crate::audit;
 use crate::body::{self, Share, Upload};
 use crate::caller::{Names, Scope};
 use crate::query::Query;
@@ -54,6 +59,7 @@ pub(crate) async fn delete(scope: Scope, names: Names, State(app): State<App>) -
     let action = stored(&app, name).await?.ok_or_else(ApiError::not_found)?;
     let share = body::share(&app, action.exec.code_bytes).await?;
     let code = stored_code(&app, &action).await?;
+    audit::found(action.revision);
     let deletion = app.ports.entities.write(vec![Write::delete(&action)]);
     app.commit(async { Ok::<_, StoreError>(((), deletion.await?)) }).await?;
     entity(action, code, share).await
@@ -70,13 +76,18 @@ pub(crate) async fn put(
     let name = scope.own_entity(names)?;
     let overwrite = query.flag("overwrite", false)?;
     let Upload { bytes, share } = body::read(&app, request).await?;
-    let put = Put::read(&app, bytes).await?;
+    let limits = Arc::new(scope.identity.limits.within(&app.settings.limits));
+    let put = Put::read(&app, bytes, &limits).await?;
     check_instances(&put.fields, &scope.identity)?;
+    check_kind(&app, &put.fields, &scope.identity)?;
     check_package(&app, &name).await?;
     let (action, code) = match stored(&app, name.clone()).await? {
         Some(_) if !overwrite => return Err(ApiError::exists().into()),
-        Some(known) => put.update(&app, known).await?,
-        None => put.create(&app, name).await?,
+        Some(known) => {
+            audit::found(known.revision);
+            put.update(&app, known).await?
+        }
+        None => put.create(&app, name, &limits).await?,
     };
     let code = match code {
         Some(code) => code,
@@ -99,20 +110,21 @@ struct Put {
 }
 
 impl Put {
-    async fn read(app: &App, body: Bytes) -> Result<Self, Failure> {
-        let (bytes, app) = (body.len() as u64, Arc::clone(app));
+    async fn read(app: &App, body: Bytes, limits: &Arc<SystemLimits>) -> Result<Self, Failure> {
+        let (bytes, app, limits) = (body.len() as u64, Arc::clone(app), Arc::clone(limits));
         let read = move || {
-            let Settings { runtimes, images, limits, .. } = &app.settings;
-            let fields = ActionPut::parse(&body, Kinds { runtimes, images: images.as_ref() }, limits)?;
+            let Settings { runtimes, images, parameter_keys, .. } = &app.settings;
+            let mut fields = ActionPut::parse(&body, Kinds { runtimes, images: images.as_ref() }, &limits)?;
+            fields.parameters = fields.parameters.map(|given| lock(parameter_keys, given)).transpose()?;
             let code = fields.exec.as_ref().map(|exec| (code::hash(&exec.code), exec.code.as_str().into()));
             Ok::<_, ApiError>(Self { fields, code })
         };
         Ok(off_thread(bytes, read).await??)
     }
 
-    async fn create(self, app: &App, name: FullName) -> Result<Written, Failure> {
+    async fn create(self, app: &App, name: FullName, limits: &SystemLimits) -> Result<Written, Failure> {
         let (hash, code) = self.code.ok_or_else(exec_undefined)?;
-        let action = self.fields.create(name, hash, &app.settings.limits, now_ms())?;
+        let action = self.fields.create(name, hash, limits, now_ms())?;
         check_policy(&action)?;
         write(app, action, Some(code), Expected::Absent).await
     }
@@ -161,6 +173,22 @@ fn check_instances(put: &ActionPut, identity: &Identity) -> Result<(), ApiError>
         )),
         _ => Ok(()),
     }
+}
+
+/// A namespace has actions of the kinds that the system or an operator allows it (openwhisk-api.md 9.2).
+fn check_kind(app: &App, put: &ActionPut, identity: &Identity) -> Result<(), ApiError> {
+    match &put.exec {
+        Some(exec) if !identity.limits.allows_kind(&exec.kind, &app.settings.limits) => {
+            Err(ApiError::kind_not_allowed(&exec.kind))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Parameters as they are stored. What a client says is locked must open: else every call of the action would fail.
+pub(crate) fn lock(keys: &ParameterKeys, given: Parameters) -> Result<Parameters, ApiError> {
+    keys.unlock(&given).map_err(ApiError::malformed_content)?;
+    Ok(keys.lock(given, |buffer| rand::rng().fill_bytes(buffer)))
 }
 
 /// What annotations say about asynchronous calls is found to be wrong when they are written, not when a call fails.

@@ -1,15 +1,18 @@
-//! The admin API: users over HTTP, for those who have the operator's token.
+//! The admin API: users, limits and imports over HTTP, for those who have the operator's token.
 
 use axum::extract::{FromRequestParts, Path, Request, State};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
-use triplane_model::ApiError;
+use triplane_model::{ApiError, LimitsDocument};
 
 use crate::answer::{self, Answer, Failure};
 use crate::app::App;
-use crate::body;
-use crate::subjects::{self, NewUser, UserError};
+use crate::query::Query;
+use crate::subjects::{self, NewUser, Secret, UserError};
+use crate::{audit, body, import, limits};
 
 /// Proof that the caller presented the token. Extracted before anything else.
 #[derive(Debug)]
@@ -28,19 +31,21 @@ impl FromRequestParts<App> for Operator {
             let known = app.settings.admin_token.as_ref();
             scheme.eq_ignore_ascii_case("bearer") && known.is_some_and(|known| known.matches(token.trim()))
         });
-        if matches { Ok(Self) } else { refuse(ApiError::invalid_credentials()) }
+        if !matches {
+            return refuse(ApiError::invalid_credentials());
+        }
+        audit::by_operator();
+        Ok(Self)
     }
 }
 
 /// `POST /admin/v1/users`: answers the credential.
 pub(crate) async fn create(_: Operator, State(app): State<App>, request: Request) -> Answer {
-    let upload = body::read(&app, request).await?;
-    let new: NewUser = serde_json::from_slice(&upload.bytes).map_err(ApiError::malformed_content)?;
+    let new: NewUser = read(&app, request).await?;
     let (subject, shared) = (new.subject.clone(), App::clone(&app));
     let creation = async move {
         let limits = &shared.settings.namespace_limits;
-        let (credential, change) = subjects::create(&*shared.ports.entities, new, limits).await?;
-        Ok::<_, UserError>((credential, vec![change]))
+        subjects::create(&*shared.ports.entities, new, limits).await
     };
     let credential = app.commit(creation).await?;
     tracing::info!(subject, uuid = credential.uuid, "user created");
@@ -53,16 +58,27 @@ pub(crate) async fn get(_: Operator, Path(subject): Path<String>, State(app): St
     Ok(answer::json(&json!(user)))
 }
 
-/// `DELETE /admin/v1/users/{subject}`.
-pub(crate) async fn delete(_: Operator, Path(subject): Path<String>, State(app): State<App>) -> Answer {
+/// `DELETE /admin/v1/users/{subject}`, or with `namespace` one of its namespaces.
+pub(crate) async fn delete(
+    _: Operator,
+    Path(subject): Path<String>,
+    query: Query,
+    State(app): State<App>,
+) -> Answer {
     let shared = App::clone(&app);
+    let namespace = query.get("namespace").map(str::to_owned);
+    let message = if namespace.is_some() { "Namespace deleted" } else { "Subject deleted" };
     let deletion = async move {
-        let changes = subjects::delete(&*shared.ports.entities, &subject).await?;
-        tracing::info!(subject, "user deleted");
+        let entities = &*shared.ports.entities;
+        let changes = match &namespace {
+            Some(namespace) => subjects::delete_namespace(entities, &subject, namespace).await?,
+            None => subjects::delete(entities, &subject).await?,
+        };
+        tracing::info!(subject, namespace, "user deleted");
         Ok::<_, UserError>(((), changes))
     };
     app.commit(deletion).await?;
-    Ok(answer::json(&json!({ "message": "Subject deleted" })))
+    Ok(answer::json(&json!({ "message": message })))
 }
 
 /// `POST /admin/v1/users/{subject}/block`.
@@ -88,11 +104,94 @@ async fn set_blocked(app: App, subject: String, blocked: bool) -> Answer {
     Ok(answer::json(&json!({ "message": message })))
 }
 
+/// A credential that an operator asks about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Presented {
+    auth: Secret,
+}
+
+/// `POST /admin/v1/whois`: who a credential stands for. A POST, so that the credential is in no path.
+pub(crate) async fn whois(_: Operator, State(app): State<App>, request: Request) -> Answer {
+    let Presented { auth } = read(&app, request).await?;
+    let found = subjects::whois(&*app.ports.entities, &auth).await?;
+    Ok(answer::json(&json!(found)))
+}
+
+/// `GET /admin/v1/namespaces/{ns}/users`: who has keys of a namespace.
+pub(crate) async fn holders(_: Operator, Path(namespace): Path<String>, State(app): State<App>) -> Answer {
+    let holders = subjects::list(&*app.ports.entities, &namespace).await?;
+    Ok(answer::json(&json!(holders)))
+}
+
+/// `GET /admin/v1/namespaces/{ns}/limits`: what is set, and 404 when nothing is.
+pub(crate) async fn get_limits(_: Operator, Path(namespace): Path<String>, State(app): State<App>) -> Answer {
+    let found = limits::get(&*app.ports.entities, &namespace).await?;
+    let found = found.ok_or(UserError::NoLimits(namespace))?;
+    Ok(answer::json(&json!(found)))
+}
+
+/// `PATCH /admin/v1/namespaces/{ns}/limits`: sets what is named; the rest stays.
+pub(crate) async fn set_limits(
+    _: Operator,
+    Path(namespace): Path<String>,
+    State(app): State<App>,
+    request: Request,
+) -> Answer {
+    let document: LimitsDocument = read(&app, request).await?;
+    let shared = App::clone(&app);
+    let write = async move {
+        let (set, changes) = limits::set(&*shared.ports.entities, &namespace, document).await?;
+        tracing::info!(namespace, "limits changed");
+        Ok::<_, UserError>((set.says(&namespace), changes))
+    };
+    let message = app.commit(write).await?;
+    Ok(answer::json(&json!({ "message": message })))
+}
+
+/// `DELETE /admin/v1/namespaces/{ns}/limits`.
+pub(crate) async fn delete_limits(
+    _: Operator,
+    Path(namespace): Path<String>,
+    State(app): State<App>,
+) -> Answer {
+    let shared = App::clone(&app);
+    let write = async move {
+        let changes = limits::delete(&*shared.ports.entities, &namespace).await?;
+        tracing::info!(namespace, "limits deleted");
+        Ok::<_, UserError>(((), changes))
+    };
+    app.commit(write).await?;
+    Ok(answer::json(&json!({ "message": "Limits deleted" })))
+}
+
+/// `POST /admin/v1/import`: takes one document of an OpenWhisk database in. `overwrite` replaces what is there.
+pub(crate) async fn import(_: Operator, query: Query, State(app): State<App>, request: Request) -> Answer {
+    let overwrite = query.flag("overwrite", false)?;
+    let upload = body::read(&app, request).await?;
+    let shared = App::clone(&app);
+    let taking = async move {
+        let rules = import::Rules { keys: &shared.settings.parameter_keys, overwrite };
+        import::take(&*shared.ports.entities, &upload.bytes, rules).await
+    };
+    let outcome = app.commit(taking).await?;
+    Ok(answer::json(&json!(outcome)))
+}
+
+async fn read<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Failure> {
+    let upload = body::read(app, request).await?;
+    Ok(serde_json::from_slice(&upload.bytes).map_err(ApiError::malformed_content)?)
+}
+
 impl From<UserError> for Failure {
     fn from(error: UserError) -> Self {
         let status = match error {
             UserError::Store(error) => return error.into(),
-            UserError::Missing(_) => 404,
+            UserError::Missing(_)
+            | UserError::NamespaceMissing(..)
+            | UserError::NoIdentities(_)
+            | UserError::NotRecognized
+            | UserError::NoLimits(_) => 404,
             UserError::NamespaceExists | UserError::Blocked => 409,
             _ => 400,
         };

@@ -16,18 +16,19 @@ pub(crate) type Answer = Result<Response, Failure>;
 #[derive(Debug)]
 pub(crate) struct Failure {
     error: ApiError,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Failure {
     /// 405, with the methods that there are.
-    pub(crate) fn method(allow: &'static str) -> Self {
-        Self { error: ApiError::method_not_allowed(allow), header: Some((header::ALLOW, allow)) }
+    pub(crate) fn method(allow: &str) -> Self {
+        let header = HeaderValue::from_str(allow).ok().map(|allow| (header::ALLOW, allow));
+        Self { error: ApiError::method_not_allowed(allow), header }
     }
 
     /// 401 of an API that takes bearer tokens.
     pub(crate) fn bearer(error: ApiError) -> Self {
-        Self { error, header: Some((header::WWW_AUTHENTICATE, "Bearer")) }
+        Self { error, header: Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))) }
     }
 
     /// The status that the client will get.
@@ -79,7 +80,7 @@ impl IntoResponse for Failure {
         let status = StatusCode::from_u16(self.error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
         if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response.headers_mut().insert(name, value);
         }
         response.extensions_mut().insert(self.error);
         response

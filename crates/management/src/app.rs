@@ -4,11 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 use triplane_store::Change;
 
 use crate::answer::Failure;
+use crate::audit;
 use crate::ports::Ports;
 use crate::settings::Settings;
 
@@ -24,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) body_kib: Arc<Semaphore>,
     /// One permit for each list of entities that is read and printed.
     pub(crate) lists: Semaphore,
+    /// The OpenAPI document.
+    pub(crate) document: Bytes,
 }
 
 /// How many lists of entities are in memory at a time: 200 actions with the largest parameters and annotations are 400 MB.
@@ -31,9 +35,9 @@ pub(crate) struct Shared {
 const LISTS_MAX: usize = 8;
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, ports: Ports) -> Self {
+    pub(crate) fn new(settings: Settings, ports: Ports, document: String) -> Self {
         let body_kib = Arc::new(Semaphore::new(settings.bodies.total_bytes_max.div_ceil(1024)));
-        Self { settings, ports, body_kib, lists: Semaphore::new(LISTS_MAX) }
+        Self { settings, ports, body_kib, lists: Semaphore::new(LISTS_MAX), document: document.into() }
     }
 
     /// Waits until the records of all calls that ended before now are in the store, or for a bounded time.
@@ -80,13 +84,17 @@ impl Shared {
         let app = Arc::clone(self);
         let task = async move {
             let (written, changes) = write.await?;
-            for change in changes {
-                app.publish(change).await;
+            for change in &changes {
+                app.publish(change.clone()).await;
             }
-            Ok::<T, E>(written)
+            Ok::<_, E>((written, changes))
         };
         let task = tokio::spawn(task.in_current_span());
-        task.await.map_err(Failure::internal)
+        let answer = task.await.map_err(Failure::internal)?;
+        Ok(answer.map(|(written, changes)| {
+            audit::wrote(&changes);
+            written
+        }))
     }
 }
 

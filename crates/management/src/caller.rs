@@ -8,6 +8,7 @@ use triplane_model::{ActivationId, ApiError, Credential, EntityName, FullName, I
 
 use crate::answer::Failure;
 use crate::app::App;
+use crate::audit;
 
 /// The caller and the namespace in the path. Extracted first: authentication comes before names, names before access.
 #[derive(Debug)]
@@ -76,7 +77,9 @@ impl FromRequestParts<App> for Caller {
         let credential = header.to_str().ok().and_then(Credential::from_authorization);
         let credential = credential.ok_or_else(ApiError::invalid_credentials)?;
         let identity = app.ports.entities.identity(credential).await?;
-        Ok(Self(identity.ok_or_else(ApiError::invalid_credentials)?))
+        let identity = identity.ok_or_else(ApiError::invalid_credentials)?;
+        audit::by(&identity);
+        Ok(Self(identity))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Info documents, namespaces and the limits of a namespace (openwhisk-api.md 1.4, 1.8).
 
 use axum::extract::State;
+use axum::response::{Html, IntoResponse, Redirect};
+use http::header;
 use serde_json::{Value, json};
-use triplane_model::SystemLimits;
+use triplane_model::{ByteSize, NamespaceLimits, SystemLimits};
 
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -56,6 +58,24 @@ pub(crate) async fn api(State(app): State<App>) -> Answer {
     })))
 }
 
+/// `GET /api/v1/api-docs`: the OpenAPI document.
+pub(crate) async fn api_docs(State(app): State<App>) -> Answer {
+    Ok(answer::json_bytes(app.document.clone()))
+}
+
+/// `GET /api/v1/docs`: to the page that shows the document.
+pub(crate) async fn docs() -> Answer {
+    const PAGE: &str = "/api/v1/docs/index.html?url=/api/v1/api-docs";
+    Ok(Redirect::permanent(PAGE).into_response())
+}
+
+/// `GET /api/v1/docs/index.html`: a page without anything from elsewhere, that shows a document of this server.
+pub(crate) async fn docs_page() -> Answer {
+    let policy =
+        "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+    Ok(([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("docs.html"))).into_response())
+}
+
 /// `GET /ping`.
 pub(crate) async fn ping() -> Answer {
     Ok(answer::text("pong"))
@@ -66,63 +86,47 @@ pub(crate) async fn namespaces(Caller(identity): Caller) -> Answer {
     Ok(answer::json(&json!([identity.namespace])))
 }
 
-/// `GET /api/v1/namespaces/{ns}/limits`.
+/// `GET /api/v1/namespaces/{ns}/limits`: what the namespace may do, its own document within the range of the system.
 pub(crate) async fn limits(scope: Scope, State(app): State<App>) -> Answer {
     scope.own_namespace()?;
-    let (system, namespace) = (&app.settings.limits, &scope.identity.limits);
-    Ok(answer::json(&json!({
+    Ok(answer::json(&limits_json(&app.settings.limits, &scope.identity.limits)))
+}
+
+fn limits_json(system: &SystemLimits, namespace: &NamespaceLimits) -> Value {
+    let (within, own) = (namespace.within(system), &namespace.own);
+    let mut limits = json!({
         "invocationsPerMinute": namespace.invocations_per_minute,
         "concurrentInvocations": namespace.concurrent_invocations,
         "firesPerMinute": namespace.fires_per_minute,
-        // Every namespace stores its activations: there is no setting against it yet.
-        "storeActivations": true,
-        "minActionMemory": system.memory_mb_min,
-        "maxActionMemory": system.memory_mb_max,
-        "minActionLogs": system.logs_mb_min,
-        "maxActionLogs": system.logs_mb_max,
-        "minActionTimeout": system.timeout_ms_min,
-        "maxActionTimeout": system.timeout_ms_max,
-        "minActionConcurrency": system.concurrency_min,
-        "maxActionConcurrency": system.concurrency_max,
-        "maxParameterSize": size_text(system.parameters_bytes_max),
+        "storeActivations": namespace.stores_activations(),
+        "minActionMemory": within.memory_mb_min,
+        "maxActionMemory": within.memory_mb_max,
+        "minActionLogs": within.logs_mb_min,
+        "maxActionLogs": within.logs_mb_max,
+        "minActionTimeout": within.timeout_ms_min,
+        "maxActionTimeout": within.timeout_ms_max,
+        "minActionConcurrency": within.concurrency_min,
+        "maxActionConcurrency": within.concurrency_max,
+        "maxParameterSize": ByteSize(within.parameters_bytes_max),
         "maxActionInstances": namespace.concurrent_invocations,
-        "maxPayloadSize": size_text(system.payload_bytes_max),
-        "truncationSize": size_text(truncation(system)),
-    })))
-}
-
-/// What is kept of a result that is too large is never more than a result may be.
-fn truncation(system: &SystemLimits) -> u64 {
-    system.truncation_bytes.min(system.result_bytes_max)
-}
-
-/// `1 MB`, `512 KB`, `100 B`: the largest unit that leaves a whole number.
-fn size_text(bytes: u64) -> String {
-    for (unit, size) in [("GB", 1024 * MB), ("MB", MB), ("KB", 1024)] {
-        if bytes >= size && bytes.is_multiple_of(size) {
-            return format!("{} {unit}", bytes / size);
-        }
+        "maxPayloadSize": ByteSize(within.payload_bytes_max),
+        "truncationSize": ByteSize(within.truncation_bytes),
+    });
+    if let Some(kinds) = &own.allowed_kinds {
+        limits["allowedKinds"] = json!(kinds);
     }
-    format!("{bytes} B")
+    if let Some(count) = own.warmed_container_keeping_count {
+        limits["warmedContainerKeepingCount"] = json!(count);
+    }
+    if let Some(timeout) = &own.warmed_container_keeping_timeout {
+        limits["warmedContainerKeepingTimeout"] = json!(timeout);
+    }
+    limits
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_printed_in_the_largest_whole_unit() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (100, "100 B"),
-            (1024, "1 KB"),
-            (1536, "1536 B"),
-            (MB, "1 MB"),
-            (3 * 1024 * MB, "3 GB"),
-        ] {
-            assert_eq!(size_text(bytes), text);
-        }
-    }
 
     #[test]
     fn the_info_document_names_memory_and_logs_in_bytes() {

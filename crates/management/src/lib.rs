@@ -13,16 +13,21 @@
 mod actions;
 mod activations;
 mod admin;
+mod alarms;
 mod answer;
 mod app;
 mod asynchronous;
+mod audit;
 mod body;
 mod caller;
 mod calls;
 mod code;
 mod documents;
+pub mod import;
 mod info;
+pub mod limits;
 mod lists;
+pub mod openapi;
 mod packages;
 mod ports;
 mod query;
@@ -33,6 +38,7 @@ mod rules;
 mod settings;
 mod sign;
 pub mod subjects;
+mod table;
 mod triggers;
 
 use std::future::Future;
@@ -45,11 +51,12 @@ use tower::ServiceExt;
 use tracing::Instrument;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{CodeHash, Credential, EntityName, FullName, Identity, TransactionId, Trigger};
+use triplane_model::{Action, CodeHash, Credential, EntityName, FullName, Identity, TransactionId, Trigger};
 use triplane_net::Body;
 use triplane_store::StoreError;
 
 use crate::app::{App, Shared};
+pub use crate::audit::{Audit, AuditEntry, AuditedChange, NoAudit};
 pub use crate::ports::{Dispatch, Flush, Ports, Propagation};
 pub use crate::settings::{AdminToken, Bodies, Retention, Settings};
 pub use crate::sign::CallbackKey;
@@ -66,8 +73,11 @@ impl Management {
     /// The management plane over these ports.
     #[must_use]
     pub fn new(settings: Settings, ports: Ports) -> Self {
-        let app = Arc::new(Shared::new(settings, ports));
-        Self { public: routes::public(App::clone(&app)), admin: routes::admin(App::clone(&app)), app }
+        let (public, admin) = (routes::public(), routes::admin());
+        let listener = [settings.pages.clone(), admin.described()].concat();
+        let document = openapi::document(&public.described(), &listener).to_string();
+        let app = Arc::new(Shared::new(settings, ports, document));
+        Self { public: public.serve(App::clone(&app)), admin: admin.serve(App::clone(&app)), app }
     }
 
     /// Answers a request of the public API. The transaction id is taken from the extensions; the caller adds it to the
@@ -76,19 +86,43 @@ impl Management {
         if request.method() == Method::OPTIONS && is_api(request.uri().path()) {
             return answer::finish(answer::text("OK"), &TransactionId::new(""));
         }
-        let transaction = transaction_of(&request);
-        answer_by(&self.public, request, &transaction).await
+        let transaction = self.transaction_of(&request);
+        self.answer(&self.public, request, &transaction).await
     }
 
     /// Answers a request of the admin API, `/admin/v1/...`, to be served on the admin listener only.
     pub async fn admin(&self, request: http::Request<Body>) -> http::Response<Body> {
-        let transaction = transaction_of(&request);
-        let mut response = answer_by(&self.admin, request, &transaction).await;
+        let transaction = self.transaction_of(&request);
+        let mut response = self.answer(&self.admin, request, &transaction).await;
         // On the public listener the router does that.
         if let Ok(id) = http::HeaderValue::from_str(transaction.as_str()) {
-            response.headers_mut().insert(REQUEST_ID, id);
+            response.headers_mut().insert(&self.app.settings.transaction_header, id);
         }
         response
+    }
+
+    /// Answers a request; a write leaves an entry in the audit trail.
+    async fn answer(
+        &self,
+        router: &Router,
+        request: http::Request<Body>,
+        transaction: &TransactionId,
+    ) -> http::Response<Body> {
+        if !audit::is_write(request.method()) {
+            return answer_by(router, request, transaction).await;
+        }
+        let what = (request.method().clone(), request.uri().path().to_owned());
+        let answer = answer_by(router, request, transaction);
+        let status = |answer: &http::Response<Body>| answer.status().as_u16();
+        audit::watch(&*self.app.ports.audit, what, transaction, answer, status).await
+    }
+
+    /// The router's id of the request; without a router before us the client's, or a new one.
+    fn transaction_of(&self, request: &http::Request<Body>) -> TransactionId {
+        let given = request.extensions().get::<TransactionId>().cloned();
+        let header = request.headers().get(&self.app.settings.transaction_header);
+        let client = || header?.to_str().ok().and_then(TransactionId::from_client);
+        given.or_else(client).unwrap_or_else(|| TransactionId::from_random(rand::random()))
     }
 
     /// Who a credential stands for; nothing when it is unknown or its subject blocked.
@@ -116,12 +150,21 @@ impl Management {
         Ok(owner.map(|owner| sign::callback_key(&owner.credential)))
     }
 
-    /// What the name of an action leads to, whoever may call it.
+    /// What the name of an action leads to, whoever may call it, with the parameters that it runs with opened.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer, or a parameter does not open.
     pub async fn action(&self, name: FullName) -> Result<Option<Resolved>, StoreError> {
-        reach::action(&*self.app.ports.entities, name).await
+        let resolved = reach::action(&*self.app.ports.entities, name).await?;
+        resolved.map(|resolved| self.opened(resolved)).transpose()
+    }
+
+    fn opened(&self, resolved: Resolved) -> Result<Resolved, StoreError> {
+        let Resolved { action, .. } = &resolved;
+        let parameters = self.app.settings.parameter_keys.unlock(&action.parameters);
+        let parameters = parameters
+            .map_err(|error| StoreError::Corrupt(format!("parameters of {}: {error}", action.name)))?;
+        Ok(Resolved { action: Action { parameters, ..resolved.action }, ..resolved })
     }
 
     /// What the name of a package leads to, whoever may use it.
@@ -138,6 +181,14 @@ impl Management {
     /// When the store does not answer.
     pub async fn trigger(&self, name: FullName) -> Result<Option<Trigger>, StoreError> {
         reach::unless_other(self.app.ports.entities.entity(name).await)
+    }
+
+    /// Deletes a trigger with its alarm, and its rules if asked to, as its owner would: what goes with an alarm that fires once.
+    ///
+    /// # Errors
+    /// When the store does not answer, or somebody wrote in between: a retry is safe.
+    pub async fn remove_trigger(&self, name: FullName, with_rules: bool) -> Result<(), StoreError> {
+        triggers::remove(&self.app, name, with_rules).await
     }
 
     /// The code text with this hash.
@@ -166,15 +217,6 @@ impl Management {
 /// Whether a path is under `/api/v1`, where OPTIONS is answered for everything.
 fn is_api(path: &str) -> bool {
     path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
-
-/// The router's id of the request; without a router before us the client's, or a new one.
-fn transaction_of(request: &http::Request<Body>) -> TransactionId {
-    let given = request.extensions().get::<TransactionId>().cloned();
-    let client = || request.headers().get(REQUEST_ID)?.to_str().ok().and_then(TransactionId::from_client);
-    given.or_else(client).unwrap_or_else(|| TransactionId::from_random(rand::random()))
 }
 
 async fn answer_by(

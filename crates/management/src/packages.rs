@@ -10,7 +10,7 @@ use crate::app::{App, now_ms, off_thread};
 use crate::body::{self, Upload};
 use crate::caller::{Names, Scope};
 use crate::query::Query;
-use crate::{lists, reach};
+use crate::{actions, audit, lists, reach};
 
 /// `GET /namespaces/{ns}/packages`: of others the public ones.
 pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> Answer {
@@ -53,7 +53,13 @@ pub(crate) async fn put(
     let Upload { bytes, share } = body::read(&app, request).await?;
     let (shared, caller) = (App::clone(&app), scope.identity.namespace.clone());
     let length = bytes.len() as u64;
-    let parse = move || PackagePut::parse(&bytes, &caller, &shared.settings.limits);
+    let limits = scope.identity.limits.within(&app.settings.limits);
+    let parse = move || {
+        let mut put = PackagePut::parse(&bytes, &caller, &limits)?;
+        let keys = &shared.settings.parameter_keys;
+        put.parameters = put.parameters.map(|given| actions::lock(keys, given)).transpose()?;
+        Ok::<_, ApiError>(put)
+    };
     let put = off_thread(length, parse).await??;
     let bound = match &put.binding {
         Some(binding) => Some(check_binding(&app, &scope.identity.namespace, binding).await?),
@@ -62,7 +68,10 @@ pub(crate) async fn put(
     let entities = &app.ports.entities;
     let (package, expected) = match entities.entity::<Package>(name.clone()).await? {
         Some(_) if !overwrite => return Err(ApiError::exists().into()),
-        Some(stored) => (put.update(&stored, now_ms())?, Expected::Revision(stored.revision)),
+        Some(stored) => {
+            audit::found(stored.revision);
+            (put.update(&stored, now_ms())?, Expected::Revision(stored.revision))
+        }
         None => (put.create(name, now_ms())?, Expected::Absent),
     };
     if bound.is_some_and(|provider| provider.binding.is_some()) {
@@ -79,6 +88,7 @@ pub(crate) async fn delete(scope: Scope, names: Names, query: Query, State(app):
     let is_forced = query.flag("force", false)?;
     let entities = app.ports.entities.clone();
     let package = entities.entity::<Package>(name).await?.ok_or_else(ApiError::not_found)?;
+    audit::found(package.revision);
     let delete = Write::delete(&package);
     let delete = if is_forced { delete.with_contents() } else { delete };
     app.commit(async move { Ok::<_, StoreError>(((), entities.write(vec![delete]).await?)) }).await?;

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderName;
 use subtle::ConstantTimeEq;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::Runtimes;
-use triplane_model::{NamespaceLimits, SystemLimits};
+use triplane_model::{NamespaceLimits, ParameterKeys, SystemLimits};
+
+use crate::openapi::Page;
 
 const MB: usize = 1024 * 1024;
 
@@ -17,6 +20,8 @@ pub struct Settings {
     pub limits: SystemLimits,
     /// What a namespace may do that has no limits of its own.
     pub namespace_limits: NamespaceLimits,
+    /// What parameters are locked and opened with.
+    pub parameter_keys: ParameterKeys,
     /// The kinds of action that the platform runs.
     pub runtimes: Runtimes,
     /// Which images of users it runs too; none where nothing runs them.
@@ -29,6 +34,10 @@ pub struct Settings {
     pub support_github: String,
     /// `support.slack` of the info document.
     pub support_slack: String,
+    /// The header with the transaction id, in requests and answers.
+    pub transaction_header: HeaderName,
+    /// What the admin listener shows beside the admin API, for the OpenAPI document.
+    pub pages: Vec<Page>,
     /// What callers of the admin API present; without one the admin API refuses everyone.
     pub admin_token: Option<AdminToken>,
     /// How bodies are read.
@@ -91,12 +100,15 @@ impl Default for Settings {
         Self {
             limits: SystemLimits::default(),
             namespace_limits: NamespaceLimits::default(),
+            parameter_keys: ParameterKeys::default(),
             runtimes: Runtimes::default(),
             images: None,
             build: String::new(),
             build_number: String::new(),
             support_github: String::new(),
             support_slack: String::new(),
+            transaction_header: HeaderName::from_static("x-request-id"),
+            pages: Vec::new(),
             admin_token: None,
             bodies: Bodies::default(),
             retention: Retention::default(),

@@ -3,6 +3,7 @@
 
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
+use triplane_model::namespace_limits::BadLimits;
 use triplane_model::{ApiError, Credential, EntityName, NamespaceLimits};
 use triplane_store::{Change, Entities, StoreError};
 
@@ -26,6 +27,12 @@ pub struct NewUser {
     /// What the namespace may do; the operator's default when absent.
     #[serde(default)]
     pub limits: Option<NamespaceLimits>,
+    /// Whether a namespace of the subject that is there already gets a new key.
+    #[serde(default)]
+    pub revoke: bool,
+    /// Whether a namespace of the subject that is there already gets these, or new, credentials.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// A text whose `Debug` hides it.
@@ -71,6 +78,30 @@ impl std::fmt::Debug for UserNamespace {
     }
 }
 
+/// Who a credential stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whois {
+    /// The subject.
+    pub subject: String,
+    /// The namespace.
+    pub namespace: EntityName,
+}
+
+/// Who has a key of a namespace.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The subject.
+    pub subject: String,
+    /// `uuid:key`: a secret.
+    pub auth: String,
+}
+
+impl std::fmt::Debug for Holder {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&self.subject, out)
+    }
+}
+
 /// Why a user could not be created, read or changed. All but the last are the operator's to mend.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UserError {
@@ -101,15 +132,31 @@ pub enum UserError {
     /// A blocked subject gets no new namespaces.
     #[error("The subject you want to edit is blocked")]
     Blocked,
+    /// The subject has no such namespace.
+    #[error("Namespace '{0}' does not exist for '{1}'")]
+    NamespaceMissing(String, String),
+    /// Nobody who may call has this namespace.
+    #[error("no identities found for namespace '{0}'")]
+    NoIdentities(String),
+    /// Nobody who may call has these credentials.
+    #[error("Subject id is not recognized")]
+    NotRecognized,
     /// The subject is not there; `0` is what it was wanted for.
     #[error("Subject to {0} not found")]
     Missing(&'static str),
+    /// The limits of a namespace make no sense.
+    #[error(transparent)]
+    BadLimits(#[from] BadLimits),
+    /// Nothing is set for the namespace.
+    #[error("Limits not found for '{0}'")]
+    NoLimits(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Creates a namespace for a subject, and the subject if it is new. Answers its credential and the change to publish.
+/// Creates a namespace for a subject, and the subject if it is new, or gives one that is there another credential. Answers
+/// the credential and the changes to publish.
 ///
 /// # Errors
 /// [`UserError`]; nothing was written.
@@ -117,7 +164,7 @@ pub async fn create(
     entities: &dyn Entities,
     new: NewUser,
     default_limits: &NamespaceLimits,
-) -> Result<(Credential, Change), UserError> {
+) -> Result<(Credential, Vec<Change>), UserError> {
     check_subject(&new.subject)?;
     let namespace = new.namespace.as_deref().unwrap_or(&new.subject).trim();
     let namespace = EntityName::namespace(namespace).map_err(UserError::BadNamespace)?;
@@ -125,20 +172,33 @@ pub async fn create(
         Some(Secret(text)) => read_credential(text)?,
         None => draw_credential(),
     };
-    if let Some((known, _)) = entities.subject(new.subject.clone()).await? {
+    let mut before = None;
+    if let Some((known, credentials)) = entities.subject(new.subject.clone()).await? {
         if known.blocked {
             return Err(UserError::Blocked);
         }
-        if known.namespaces.iter().any(|known| known.name == namespace) {
-            return Err(UserError::NamespaceExists);
-        }
+        let named = known.namespaces.iter().zip(credentials).find(|(known, _)| known.name == namespace);
+        before = named.map(|(_, credential)| credential);
     }
-    let limits = new.limits.unwrap_or_else(|| default_limits.clone());
-    let created = entities.create_subject(new.subject, namespace, credential.clone(), limits).await;
-    match created {
-        Ok(change) => Ok((credential, change)),
-        Err(StoreError::Conflict) => Err(UserError::NamespaceExists),
-        Err(error) => Err(error.into()),
+    let Some(before) = before else {
+        let limits = new.limits.unwrap_or_else(|| default_limits.clone());
+        let created = entities.create_subject(new.subject, namespace, credential.clone(), limits).await;
+        return Ok((credential, vec![created.map_err(taken)?]));
+    };
+    let credential = match (new.force, new.revoke) {
+        (true, _) => credential,
+        // The UUID stays: what is counted by it is not forgotten.
+        (false, true) => Credential { uuid: before.uuid, key: credential.key },
+        (false, false) => return Err(UserError::NamespaceExists),
+    };
+    let replaced = entities.replace_credential(new.subject, namespace, credential.clone()).await;
+    Ok((credential, replaced.map_err(taken)?))
+}
+
+fn taken(error: StoreError) -> UserError {
+    match error {
+        StoreError::Conflict => UserError::NamespaceExists,
+        error => error.into(),
     }
 }
 
@@ -164,6 +224,47 @@ pub async fn delete(entities: &dyn Entities, subject: &str) -> Result<Vec<Change
     Ok(entities.delete_subject(subject.to_owned()).await?)
 }
 
+/// Deletes one namespace of a user with its key. Answers the change to publish.
+///
+/// # Errors
+/// When there is none, or the store fails.
+pub async fn delete_namespace(
+    entities: &dyn Entities,
+    subject: &str,
+    namespace: &str,
+) -> Result<Vec<Change>, UserError> {
+    exists(entities, subject, "delete").await?;
+    let name = EntityName::namespace(namespace.trim()).map_err(UserError::BadNamespace)?;
+    match entities.delete_namespace(subject.to_owned(), name).await {
+        Ok(change) => Ok(vec![change]),
+        Err(StoreError::Conflict) => {
+            Err(UserError::NamespaceMissing(namespace.to_owned(), subject.to_owned()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Who may call with a credential.
+///
+/// # Errors
+/// Nobody, or the store fails.
+pub async fn whois(entities: &dyn Entities, auth: &Secret) -> Result<Whois, UserError> {
+    let credential = Credential::parse(&auth.0).ok_or(UserError::NotRecognized)?;
+    let identity = entities.identity(credential).await?.ok_or(UserError::NotRecognized)?;
+    Ok(Whois { subject: identity.subject.to_string(), namespace: identity.namespace })
+}
+
+/// Who may call in a namespace, with the key.
+///
+/// # Errors
+/// Nobody, or the store fails.
+pub async fn list(entities: &dyn Entities, namespace: &str) -> Result<Vec<Holder>, UserError> {
+    let name = EntityName::namespace(namespace.trim()).map_err(UserError::BadNamespace)?;
+    let owner = entities.owner(name).await?;
+    let owner = owner.ok_or_else(|| UserError::NoIdentities(namespace.to_owned()))?;
+    Ok(vec![Holder { subject: owner.subject.to_string(), auth: owner.credential.expose() }])
+}
+
 /// Blocks a user, whose keys are refused from then on, or unblocks it. Answers the changes to publish.
 ///
 /// # Errors
@@ -178,7 +279,7 @@ async fn exists(entities: &dyn Entities, subject: &str, wish: &'static str) -> R
     known.map(drop).ok_or(UserError::Missing(wish))
 }
 
-fn check_subject(subject: &str) -> Result<(), UserError> {
+pub(crate) fn check_subject(subject: &str) -> Result<(), UserError> {
     let length = subject.chars().count();
     if length < SUBJECT_CHARS_MIN {
         return Err(UserError::ShortName);
@@ -203,7 +304,8 @@ fn read_credential(text: &str) -> Result<Credential, UserError> {
 }
 
 /// A v4 UUID and 64 letters and digits (381 bits), both from the system's generator for secrets.
-fn draw_credential() -> Credential {
+#[must_use]
+pub fn draw_credential() -> Credential {
     let key = Alphanumeric.sample_string(&mut rand::rng(), Credential::KEY_CHARS);
     Credential { uuid: uuid::Uuid::new_v4().to_string(), key }
 }

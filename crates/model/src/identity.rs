@@ -6,8 +6,8 @@ use std::sync::Arc;
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::NamespaceLimits;
 use crate::name::EntityName;
+use crate::namespace_limits::NamespaceLimits;
 
 /// `uuid:key` as a client presents it. Its `Debug` hides the key.
 #[derive(Clone, PartialEq, Eq)]

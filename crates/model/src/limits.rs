@@ -1,4 +1,4 @@
-//! Limits of the system, of a namespace, and of an action (openwhisk-api.md 2.1, 9.1).
+//! Limits of the system and of an action (openwhisk-api.md 2.1, 9.1).
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,8 @@ pub struct SystemLimits {
     pub blocking_wait_ms_max: u64,
     /// The most components of a sequence.
     pub sequence_length_max: u64,
+    /// The kinds of action that every namespace may have and call; all when empty.
+    pub allowed_kinds: Vec<String>,
 }
 
 impl Default for SystemLimits {
@@ -78,25 +80,8 @@ impl Default for SystemLimits {
             list_default: 30,
             blocking_wait_ms_max: 60_000,
             sequence_length_max: 50,
+            allowed_kinds: Vec::new(),
         }
-    }
-}
-
-/// What a namespace may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NamespaceLimits {
-    /// Calls in a wall-clock minute.
-    pub invocations_per_minute: u64,
-    /// Calls in flight.
-    pub concurrent_invocations: u64,
-    /// Trigger fires in a wall-clock minute.
-    pub fires_per_minute: u64,
-}
-
-impl Default for NamespaceLimits {
-    fn default() -> Self {
-        Self { invocations_per_minute: 60, concurrent_invocations: 30, fires_per_minute: 60 }
     }
 }
 

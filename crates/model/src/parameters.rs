@@ -19,6 +19,9 @@ pub struct Parameter {
     /// Whether it goes to the environment at `/init` instead of into the call.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
+    /// The cipher that the value is locked with; see [`crate::encryption`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
 }
 
 /// An ordered set of parameters; of equal keys the last one wins.
@@ -46,7 +49,7 @@ impl Parameters {
 
     /// Sets a key, in place when it exists.
     pub fn set(&mut self, key: &str, value: Box<RawValue>) {
-        self.put(Parameter { key: key.to_owned(), value, init: false });
+        self.put(Parameter { key: key.to_owned(), value, init: false, encryption: None });
     }
 
     /// Sets a key to a string.
@@ -61,6 +64,12 @@ impl Parameters {
         if let Ok(value) = serde_json::value::to_raw_value(&value) {
             self.set(key, value);
         }
+    }
+
+    /// Makes another parameter of each, with the same key.
+    #[must_use]
+    pub(crate) fn map(self, change: impl FnMut(Parameter) -> Parameter) -> Self {
+        Self(self.0.into_iter().map(change).collect())
     }
 
     /// Removes a key.
@@ -113,6 +122,13 @@ impl Parameters {
             Some(known) => *known = parameter,
             None => self.0.push(parameter),
         }
+    }
+}
+
+/// Parameters whose keys differ.
+impl FromIterator<Parameter> for Parameters {
+    fn from_iter<I: IntoIterator<Item = Parameter>>(parameters: I) -> Self {
+        Self(parameters.into_iter().collect())
     }
 }
 

@@ -156,7 +156,11 @@ impl Container {
         };
         let ending = Ending { status: outcome.status, result: &outcome.result, start_ms, duration_ms };
         let (record, result) = record::write(&head, &ending, &annotations);
-        self.spool(&call.request, start_ms, &record, logs);
+        match call.request.store.keeps(outcome.status) {
+            true => self.spool(&call.request, start_ms, &record, logs),
+            // The note of its start must not become a record of a call that nobody heard of again.
+            false => self.shared.spool.void(call.request.activation_id),
+        }
         self.shared.metrics.ended(outcome.status, run, outcome.timed_out);
         if !outcome.is_reusable() {
             self.retire(false);

@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 
 use crate::container::{Call, Container};
 use crate::logs::Collector;
-use crate::outcome::{self, Outcome, Payload};
+use crate::outcome::{self, Outcome, Payload, ResultSizes};
 use crate::runtime::Exit;
 use crate::spool::Spool;
 
@@ -71,7 +71,7 @@ impl Desk {
         let large = ending.bytes() + logs.held_bytes() > Spool::LARGE_BYTES;
         let container = Arc::clone(&self.container);
         let conclude = move || {
-            let outcome = ending.outcome(&container);
+            let outcome = ending.outcome(&container, &call);
             let logs = logs.take(!outcome.is_reusable());
             container.conclude(call, stream, ended, &outcome, &logs);
         };
@@ -103,11 +103,11 @@ impl Ending {
     }
 
     /// What it means. Looks at the whole answer.
-    pub(crate) fn outcome(self, container: &Container) -> Outcome {
+    pub(crate) fn outcome(self, container: &Container, call: &Call) -> Outcome {
         match self {
             Self::Known(outcome) => outcome,
             Self::Answered { failed, payload } => {
-                outcome::of_run(failed, payload, &container.shared.settings.limits)
+                outcome::of_run(failed, payload, ResultSizes::of(call, container))
             }
         }
     }

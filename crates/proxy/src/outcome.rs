@@ -1,11 +1,10 @@
 //! What a runtime's answer means (openwhisk-api.md 3.2, 11.2, 11.3).
 
+use crate::container::{Call, Container};
+use crate::record::error_result;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use triplane_model::activation::{Status, text};
-use triplane_model::limits::SystemLimits;
-
-use crate::record::error_result;
 
 /// How a call ended, and whether its container can take another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +22,21 @@ pub(crate) struct Payload {
     pub(crate) bytes: Vec<u8>,
     /// How long it was.
     pub(crate) bytes_total: u64,
+}
+
+/// How large the result of a call may be, and how much of one is kept that is larger; in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResultSizes {
+    pub(crate) max: u64,
+    pub(crate) truncated: u64,
+}
+
+impl ResultSizes {
+    /// Those of the system, or of the caller's namespace where it has its own.
+    pub(crate) fn of(call: &Call, container: &Container) -> Self {
+        let (system, own) = (&container.shared.settings.limits, &call.request.caller.limits);
+        Self { max: own.result_bytes_max(system), truncated: own.truncation_bytes(system) }
+    }
 }
 
 impl Outcome {
@@ -49,11 +63,11 @@ impl Outcome {
 }
 
 /// What the answer to a run means; `failed` is what the launcher said about it.
-pub(crate) fn of_run(failed: bool, payload: Payload, limits: &SystemLimits) -> Outcome {
-    if payload.bytes_total > limits.result_bytes_max {
-        let kept = usize::try_from(limits.truncation_bytes).unwrap_or(usize::MAX).min(payload.bytes.len());
+pub(crate) fn of_run(failed: bool, payload: Payload, sizes: ResultSizes) -> Outcome {
+    if payload.bytes_total > sizes.max {
+        let kept = usize::try_from(sizes.truncated).unwrap_or(usize::MAX).min(payload.bytes.len());
         let start = whole_characters(&payload.bytes[..kept]);
-        let text = text::response_too_large(payload.bytes_total, limits.result_bytes_max, &start);
+        let text = text::response_too_large(payload.bytes_total, sizes.max, &start);
         return Outcome::application_error(error_result(&text));
     }
     let raw = match String::from_utf8(payload.bytes) {
@@ -196,9 +210,11 @@ impl Visitor<'_> for IsError {
 mod tests {
     use super::*;
 
+    const SIZES: ResultSizes = ResultSizes { max: 1 << 20, truncated: 1 << 20 };
+
     fn run(failed: bool, text: &str) -> (Status, String) {
         let payload = Payload { bytes: text.into(), bytes_total: text.len() as u64 };
-        let outcome = of_run(failed, payload, &SystemLimits::default());
+        let outcome = of_run(failed, payload, SIZES);
         (outcome.status, outcome.result)
     }
 
@@ -239,14 +255,13 @@ mod tests {
     #[test]
     fn bytes_that_are_not_text_are_the_developers_error() {
         let payload = Payload { bytes: b"{\"a\":\"\xff\"}".to_vec(), bytes_total: 9 };
-        assert_eq!(of_run(false, payload, &SystemLimits::default()).status, Status::DeveloperError);
+        assert_eq!(of_run(false, payload, SIZES).status, Status::DeveloperError);
     }
 
     #[test]
     fn a_result_that_is_too_large_is_cut_between_characters() {
-        let limits = SystemLimits { result_bytes_max: 4, truncation_bytes: 2, ..SystemLimits::default() };
         let payload = Payload { bytes: "aüb".into(), bytes_total: 100 };
-        let outcome = of_run(false, payload, &limits);
+        let outcome = of_run(false, payload, ResultSizes { max: 4, truncated: 2 });
         assert_eq!(outcome.result, error_result(&text::response_too_large(100, 4, "a")));
         assert_eq!(outcome.status, Status::ApplicationError);
         assert!(outcome.is_reusable());

@@ -7,7 +7,7 @@ use triplane_core::pool::message::ContainerSpec;
 use triplane_model::action::Exec;
 use triplane_model::{
     Action, ActionLimits, ActivationId, CodeHash, Credential, EntityName, FullName, Identity,
-    NamespaceLimits, Revision, TransactionId, Version,
+    NamespaceLimits, Revision, StoreLevel, TransactionId, Version,
 };
 use triplane_wire::run::{RunRequest, Target};
 
@@ -63,5 +63,6 @@ pub(crate) fn request(container: ContainerId, id: u128, parameters: &str) -> Run
         parameters: bytes::Bytes::copy_from_slice(parameters.as_bytes()),
         arrived_ms: 0,
         traceparent: None,
+        store: StoreLevel::Always,
     }
 }

@@ -26,6 +26,11 @@ impl Drain {
         self.last_answer.send_replace(Some(Instant::now() + before_the_end(time_max)));
     }
 
+    /// From now on nothing new is taken, and that is all.
+    pub(crate) fn refuse(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::Relaxed)
     }

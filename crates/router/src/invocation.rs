@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Request, Response};
 use triplane_core::limits::InFlightGuard;
-use triplane_model::{ActivationId, ApiError, FullName, TransactionId};
+use triplane_model::{ActivationId, ApiError, FullName, Status, TransactionId};
 use triplane_net::{Body, BodyError};
 use triplane_wire::run::Finished;
 
@@ -20,6 +20,7 @@ use crate::detached::Detached;
 use crate::identity::Known;
 use crate::query::Query;
 use crate::record::result;
+use crate::request_line::wants_extra_logging;
 use crate::route::ActionPath;
 use crate::router::Router;
 use crate::run::{Call, Unstarted};
@@ -61,7 +62,6 @@ impl Router {
         B::Error: Into<BodyError>,
     {
         let arrived_ms = epoch_ms();
-        let limits = &self.settings.limits;
         let entered = match self.enter(path, parts, &body, arrived_ms).await {
             Ok(entered) => entered,
             Err(refused) => {
@@ -69,9 +69,9 @@ impl Router {
                 return Err(refused);
             }
         };
+        let payload_bytes_max = entered.caller.identity.limits.payload_bytes_max(&self.settings.limits);
         let payload =
-            payload::read(&parts.headers, body, limits.payload_bytes_max, self.settings.body_time_max)
-                .await?;
+            payload::read(&parts.headers, body, payload_bytes_max, self.settings.body_time_max).await?;
         // What is asked of an asynchronous call is read of the body as it came.
         let is_waited_for = entered.query.is_blocking && !is_preferred(&parts.headers);
         let wish = (!is_waited_for).then(|| Wish::of(&parts.headers, &[&payload]));
@@ -95,7 +95,7 @@ impl Router {
         let name = path.check(&caller.identity)?;
         let guard = admission::admit(&caller, arrived_ms)?;
         self.actions.entitle(&caller.identity, &name).await?;
-        payload::check_size(body, limits.payload_bytes_max)?;
+        payload::check_size(body, caller.identity.limits.payload_bytes_max(limits))?;
         let query = Query::parse(parts.uri.query(), limits.blocking_wait_ms_max)?;
         Ok(Entered { caller, name, guard, query })
     }
@@ -111,12 +111,15 @@ impl Router {
         let caller = &entered.caller;
         let target = match self.action(&entered.name).await {
             Ok(target) => target,
-            Err(error) => {
+            Err(refused) => {
                 // A payload that cannot be read is told before an action that is not there.
                 payload::check_syntax(&payload)?;
-                return Err(error);
+                return Err(refused);
             }
         };
+        let (limits, settings) = (&caller.identity.limits, &self.settings);
+        admission::entitle_kind(limits, &target.action.exec.kind, &settings.limits)?;
+        let has_extra_logging = wants_extra_logging(&parts.headers);
         Ok(Call {
             id: trace::activation_id(),
             transaction_id: transaction_id.clone(),
@@ -127,6 +130,7 @@ impl Router {
             arrived_ms,
             traceparent: trace::traceparent(&parts.headers),
             cause: None,
+            store: settings.store_levels.of(limits, entered.query.is_blocking, has_extra_logging),
         })
     }
 
@@ -171,7 +175,9 @@ impl Router {
                 tracing::warn!(%activation, transaction, reason = ?unstarted.reason, "call never started");
                 let entry = call.failed(unstarted.reason);
                 let record = entry.record.clone();
-                if let Err(error) = self.ports.records.record(entry).await {
+                if !call.store.keeps(Status::WhiskError) {
+                    tracing::debug!(%activation, transaction, "its record is not stored");
+                } else if let Err(error) = self.ports.records.record(entry).await {
                     tracing::error!(%activation, transaction, %error, "record of a call that never started is lost");
                 }
                 Ended::Failed { record, unstarted }

@@ -9,8 +9,6 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use triplane_model::{ActivationId, ApiError, EntityName, TransactionId};
 use triplane_net::Body;
 
-use crate::trace::REQUEST_ID;
-
 pub(crate) const ACTIVATION_ID: HeaderName = HeaderName::from_static("x-openwhisk-activation-id");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -41,6 +39,13 @@ pub(crate) fn of_activation(mut response: Response<Body>, id: ActivationId) -> R
 /// 202: the activation goes on.
 pub(crate) fn accepted(id: ActivationId) -> Response<Body> {
     of_activation(json(202, format!(r#"{{"activationId":"{id}"}}"#)), id)
+}
+
+/// 204: there was nothing to do.
+pub(crate) fn nothing() -> Response<Body> {
+    let mut response = Response::new(triplane_net::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// Says that the preference of an asynchronous answer was applied (RFC 7240).
@@ -93,15 +98,16 @@ pub(crate) fn preflight() -> Response<Body> {
     response
 }
 
-/// Adds the headers that every answer carries.
+/// Adds the headers that every answer carries; `header` is that of the transaction id.
 pub(crate) fn finish(
     mut response: Response<Body>,
+    header: &HeaderName,
     transaction_id: &TransactionId,
     is_rest: bool,
 ) -> Response<Body> {
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(transaction_id.as_str()) {
-        headers.insert(REQUEST_ID, value);
+        headers.insert(header, value);
     }
     if is_rest {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

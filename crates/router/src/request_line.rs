@@ -48,6 +48,7 @@ impl RequestLine {
     }
 }
 
-fn wants_extra_logging(headers: &HeaderMap) -> bool {
+/// Whether an invocation asks for a line, and for its record to be stored.
+pub(crate) fn wants_extra_logging(headers: &HeaderMap) -> bool {
     headers.get(EXTRA_LOGGING).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"on"))
 }

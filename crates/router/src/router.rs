@@ -25,6 +25,7 @@ use crate::ports::{Callbacks, Directory, Management, Queue, Records, Upstream};
 use crate::request_line::RequestLine;
 use crate::route::{Route, is_rest};
 use crate::settings::Settings;
+use crate::triggers::Triggers;
 use crate::uplink::Uplink;
 use crate::web::vanity;
 use crate::{invocation, reply, trace};
@@ -53,6 +54,7 @@ pub struct Router {
     pub(crate) ports: Ports,
     pub(crate) identities: Identities,
     pub(crate) actions: Actions,
+    pub(crate) triggers: Triggers,
     pub(crate) lines: Arc<Lines>,
     pub(crate) following: Mutex<()>,
     pub(crate) waiting: Waiting,
@@ -72,6 +74,7 @@ impl Router {
         Arc::new(Self {
             identities: Identities::new(Arc::clone(&ports.directory), clock),
             actions: Actions::new(Arc::clone(&ports.directory), clock),
+            triggers: Triggers::new(Arc::clone(&ports.directory), clock),
             lines: Arc::new(Lines::new(shared)),
             following: Mutex::new(()),
             waiting: Waiting::default(),
@@ -113,7 +116,7 @@ impl Router {
     {
         let (mut parts, body) = request.into_parts();
         vanity::enter(&mut parts, &self.settings.vanity_hosts);
-        let transaction_id = trace::transaction_id(&parts.headers);
+        let transaction_id = trace::transaction_id(&parts.headers, &self.settings.transaction_header);
         let is_rest = is_rest(parts.uri.path());
         let line = RequestLine::of(&parts);
         let answer = match self.check(&parts.uri) {
@@ -125,13 +128,31 @@ impl Router {
         if let Some(line) = line {
             line.log(&response, &transaction_id);
         }
-        reply::finish(response, &transaction_id, is_rest)
+        reply::finish(response, &self.settings.transaction_header, &transaction_id, is_rest)
     }
 
     /// The metrics, with their gauges as of now.
     pub fn metrics(&self) -> &Metrics {
         self.metrics.observe(self.runs.count(), self.lines.shared().waiting());
         &self.metrics
+    }
+
+    /// How many calls run or wait for a container.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.runs.count()
+    }
+
+    /// From now on nothing new is taken; what is in flight ends as if nothing had happened.
+    pub fn disable(&self) {
+        self.drain.refuse();
+        self.board.changed();
+    }
+
+    /// Whether requests are taken.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        !self.drain.has_begun()
     }
 
     /// Registers the metrics of asynchronous calls.
@@ -160,7 +181,7 @@ impl Router {
         Ok(())
     }
 
-    /// Phase "route": invocations and web actions are ours, the rest is the management plane's.
+    /// Phase "route": invocations, fires and web actions are ours, the rest is the management plane's.
     async fn route<B>(
         self: &Arc<Self>,
         parts: http::request::Parts,
@@ -178,6 +199,7 @@ impl Router {
                 self.metrics.invocation.add(began);
                 answer
             }
+            Route::Fire(path) => self.fire(path, &parts, body, transaction_id).await,
             Route::Web => {
                 let began = Instant::now();
                 let answer = self.web(&parts, body, transaction_id).await;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use triplane_core::pool::message::{Lease, Refusal, RefusalReason, Up};
 use triplane_model::activation::ActivationEntry;
-use triplane_model::{ActivationId, Identity, TransactionId};
+use triplane_model::{ActivationId, Identity, StoreLevel, TransactionId};
 use triplane_wire::run::{Finished, NotStarted, RunReply, RunRequest, Target as Address};
 
 use crate::actions::Target;
@@ -34,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) traceparent: Option<String>,
     /// The activation that caused this one.
     pub(crate) cause: Option<ActivationId>,
+    /// How it must end for its record to be stored.
+    pub(crate) store: StoreLevel,
 }
 
 /// A call that did not start; a retry is safe.
@@ -136,6 +138,7 @@ impl Call {
             parameters: self.parameters.clone(),
             arrived_ms: self.arrived_ms,
             traceparent: self.traceparent.clone(),
+            store: self.store,
         }
     }
 }

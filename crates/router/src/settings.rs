@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use triplane_core::id::RouterId;
-use triplane_model::SystemLimits;
+use triplane_model::{StoreLevels, SystemLimits};
 
 /// The settings of a router.
 #[derive(Clone, Debug)]
@@ -12,6 +13,10 @@ pub struct Settings {
     pub router: RouterId,
     /// The limits of the system: payloads and blocking waits are held against them.
     pub limits: SystemLimits,
+    /// Which calls leave a record.
+    pub store_levels: StoreLevels,
+    /// The header with the transaction id, in requests and answers.
+    pub transaction_header: HeaderName,
     /// Calls that wait for a container of one action; one more gets 503.
     pub waiting_per_action_max: usize,
     /// Calls that wait for a container of any action; one more gets 503.
@@ -39,6 +44,8 @@ impl Default for Settings {
         Self {
             router: RouterId(0),
             limits: SystemLimits::default(),
+            store_levels: StoreLevels::default(),
+            transaction_header: HeaderName::from_static("x-request-id"),
             // As many as OpenWhisk keeps for an action.
             waiting_per_action_max: 10_000,
             waiting_total_max: 20_000,

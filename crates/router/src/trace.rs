@@ -5,12 +5,11 @@ use triplane_model::{ActivationId, TransactionId};
 
 use crate::clock::epoch_ms;
 
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The client's transaction id if it may be used, else a new one.
-pub(crate) fn transaction_id(headers: &HeaderMap) -> TransactionId {
-    let client = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+/// The client's transaction id, which is in the header `name`, if it may be used, else a new one.
+pub(crate) fn transaction_id(headers: &HeaderMap, name: &HeaderName) -> TransactionId {
+    let client = headers.get(name).and_then(|value| value.to_str().ok());
     client.and_then(TransactionId::from_client).unwrap_or_else(|| TransactionId::from_random(rand::random()))
 }
 
@@ -81,9 +80,12 @@ mod tests {
 
     #[test]
     fn a_transaction_id_is_the_clients_or_32_new_characters() {
-        let client = HeaderMap::from_iter([(REQUEST_ID, "mine".parse().unwrap())]);
-        assert_eq!(transaction_id(&client).as_str(), "mine");
-        let reserved = HeaderMap::from_iter([(REQUEST_ID, "sid_x".parse().unwrap())]);
-        assert_eq!(transaction_id(&reserved).as_str().len(), 32);
+        let name = HeaderName::from_static("x-trace");
+        let client = HeaderMap::from_iter([(name.clone(), "mine".parse().unwrap())]);
+        assert_eq!(transaction_id(&client, &name).as_str(), "mine");
+        let reserved = HeaderMap::from_iter([(name.clone(), "sid_x".parse().unwrap())]);
+        assert_eq!(transaction_id(&reserved, &name).as_str().len(), 32);
+        let other = HeaderName::from_static("x-request-id");
+        assert_eq!(transaction_id(&client, &other).as_str().len(), 32);
     }
 }

@@ -13,6 +13,7 @@
 //! The store knows nothing of HTTP, starts nothing, and decides nothing about calls but what
 //! `triplane_core::asynchronous` says.
 
+mod alarms;
 mod backup;
 pub mod calls;
 mod documents;
@@ -27,10 +28,11 @@ use futures_util::future::BoxFuture;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::identity::SubjectInfo;
 use triplane_model::{
-    Action, ActivationId, CodeHash, Collection, Credential, EntityName, FullName, Identity, NamespaceLimits,
-    Revision,
+    Action, ActivationId, CodeHash, Collection, Credential, EntityName, FullName, Identity, LimitsDocument,
+    NamespaceLimits, Revision,
 };
 
+pub use alarms::{AlarmOf, Alarms, KeptAlarm};
 pub use backup::{BackupError, FileEntry, Manifest, Restored, backup, restore};
 pub use documents::{Delete, Document, EntityQuery, Write, readable};
 pub use lock::{DirLock, LockError};
@@ -142,6 +144,22 @@ pub trait Entities: Send + Sync + Debug + 'static {
     fn delete_subject(&self, subject: String) -> Future<Vec<Change>>;
     /// Blocks or unblocks a subject; [`StoreError::Conflict`] when there is none.
     fn block_subject(&self, subject: String, blocked: bool) -> Future<Vec<Change>>;
+
+    /// Gives a namespace of a subject another credential, so that the one that it had is refused;
+    /// [`StoreError::Conflict`] when it is not there, or the UUID is another namespace's.
+    fn replace_credential(
+        &self,
+        subject: String,
+        namespace: EntityName,
+        credential: Credential,
+    ) -> Future<Vec<Change>>;
+    /// Deletes one namespace of a subject with its credential; [`StoreError::Conflict`] when it is not there.
+    fn delete_namespace(&self, subject: String, namespace: EntityName) -> Future<Change>;
+    /// What is set for a namespace.
+    fn limits(&self, namespace: EntityName) -> Future<Option<LimitsDocument>>;
+    /// Sets what a namespace may do, whether or not it is there yet, or takes that back; [`StoreError::Conflict`] when
+    /// there is nothing to take back.
+    fn set_limits(&self, namespace: EntityName, document: Option<LimitsDocument>) -> Future<Vec<Change>>;
 
     /// The sequence of the last change.
     fn last_change(&self) -> Future<u64>;

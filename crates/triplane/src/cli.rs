@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::admin::cli::AdminCommand;
+
 /// The hidden role of the process that starts sandboxes.
 pub(crate) const SPAWNER_ROLE: &str = "spawner";
 
@@ -58,90 +60,6 @@ pub(crate) struct ServeOptions {
     /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
     #[arg(long)]
     pub(crate) require_isolation: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AdminCommand {
-    /// Create, show, delete, block and unblock subjects, on a running or a stopped platform.
-    #[command(subcommand)]
-    User(UserCommand),
-    /// Copy the data of a running or stopped platform.
-    Backup {
-        #[command(flatten)]
-        data: DataDir,
-        /// The directory to write; must not exist.
-        target: PathBuf,
-        /// Also copy the key that API keys are sealed with: whoever has the backup then has every API key.
-        #[arg(long)]
-        with_key: bool,
-    },
-    /// Make a data directory from a backup.
-    Restore {
-        #[command(flatten)]
-        data: DataDir,
-        /// The directory that `backup` wrote.
-        source: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum UserCommand {
-    /// Create a subject, or a further namespace of one, and print its credentials.
-    Create {
-        #[command(flatten)]
-        data: DataDir,
-        /// The subject, at least 5 characters.
-        subject: String,
-        /// Use these credentials (`uuid:key`) instead of new ones.
-        #[arg(short = 'u', long)]
-        auth: Option<String>,
-        /// The namespace; named like the subject by default.
-        #[arg(long, visible_alias = "ns")]
-        namespace: Option<String>,
-    },
-    /// Print the credentials of a subject.
-    Get {
-        #[command(flatten)]
-        data: DataDir,
-        /// The subject.
-        subject: String,
-    },
-    /// Delete a subject; its entities stay.
-    Delete {
-        #[command(flatten)]
-        data: DataDir,
-        /// The subject.
-        subject: String,
-    },
-    /// Refuse the credentials of a subject.
-    Block {
-        #[command(flatten)]
-        data: DataDir,
-        /// The subject.
-        subject: String,
-    },
-    /// Accept the credentials of a blocked subject again.
-    Unblock {
-        #[command(flatten)]
-        data: DataDir,
-        /// The subject.
-        subject: String,
-    },
-}
-
-/// Which platform an admin command is for.
-#[derive(Debug, Args)]
-pub(crate) struct DataDir {
-    /// The data directory of the platform.
-    #[arg(long, env = "TRIPLANE_DATA")]
-    pub(crate) data_dir: Option<PathBuf>,
-}
-
-impl DataDir {
-    /// The directory that was named, or the default.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.data_dir.clone().unwrap_or_else(crate::config::default_data_dir)
-    }
 }
 
 /// What can be simulated.

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
@@ -40,6 +40,11 @@ impl Client {
     /// Asks the running platform; an error that it answers becomes ours.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
         let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        self.ask_with(method, path, body).await
+    }
+
+    /// The same with a body that is text already.
+    pub(crate) async fn ask_with(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
         let mut authorization = HeaderValue::try_from(&self.authorization)?;
         authorization.set_sensitive(true);
         let request = Request::builder()
@@ -53,12 +58,26 @@ impl Client {
         let answer = answer.with_context(|| format!("the platform on {} does not answer", self.base))?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if !status.is_success() {
-            bail!("{}", body["error"].as_str().unwrap_or("the platform refused without a reason"));
-        }
-        Ok(body)
+        read_answer(status, &body)
     }
+}
+
+/// What the platform did not do, as it says it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    pub(crate) text: String,
+}
+
+/// The JSON of an answer, unless it is an error.
+pub(crate) fn read_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    if status.is_success() {
+        return Ok(body);
+    }
+    let text = body["error"].as_str().unwrap_or("the platform refused without a reason").to_owned();
+    Err(Refused { status: status.as_u16(), text }.into())
 }
 
 /// A segment of a path, or a value of a query (RFC 3986, 2.1).

@@ -1,16 +1,23 @@
 //! Configuration: defaults, a TOML file, the environment (`TRIPLANE__SECTION__KEY`), flags; later ones win.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use triplane_core::egress::{Egress, Network};
+use triplane_management::AdminToken;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::SKELETON;
-use triplane_model::{NamespaceLimits, SystemLimits};
+use triplane_model::{NamespaceLimits, StoreLevel, StoreLevels, SystemLimits};
 
+pub(crate) use self::operator::{AdminConfig, AuditConfig, ParameterStorageConfig};
 use crate::cli::ServeOptions;
 
 /// What the environment variables start with that set a key of the configuration.
@@ -37,14 +44,22 @@ pub(crate) struct Config {
     pub(crate) drain_seconds: u64,
     pub(crate) log: LogConfig,
     pub(crate) limits: SystemLimits,
+    /// What a namespace may do for which nothing is set.
+    pub(crate) namespace: NamespaceLimits,
+    /// What is set for `guest` when it is created.
     pub(crate) guest: NamespaceLimits,
     pub(crate) pool: PoolConfig,
     pub(crate) activations: ActivationsConfig,
     pub(crate) queue: QueueConfig,
+    pub(crate) transactions: TransactionsConfig,
+    pub(crate) controller: ControllerConfig,
     pub(crate) node: NodeConfig,
     pub(crate) docker: DockerConfig,
     pub(crate) network: NetworkConfig,
     pub(crate) web: WebConfig,
+    pub(crate) admin: AdminConfig,
+    pub(crate) audit: AuditConfig,
+    pub(crate) parameter_storage: ParameterStorageConfig,
 }
 
 /// What is logged and how.
@@ -85,6 +100,82 @@ pub(crate) struct ActivationsConfig {
     pub(crate) retention_hours: u64,
     /// How many bytes of records and logs a namespace may keep; the oldest go first.
     pub(crate) namespace_bytes_max: u64,
+    /// Which records of calls that a client waits for are stored.
+    pub(crate) store_blocking_result_level: StoreLevel,
+    /// Which records of all others.
+    pub(crate) store_non_blocking_result_level: StoreLevel,
+    /// OpenWhisk's older name of `store_blocking_result_level = "STORE_FAILURES"`.
+    pub(crate) disable_store_result: bool,
+}
+
+impl ActivationsConfig {
+    /// Which calls leave a record.
+    pub(crate) fn levels(&self) -> StoreLevels {
+        let blocking = match (self.store_blocking_result_level, self.disable_store_result) {
+            (StoreLevel::Always, true) => StoreLevel::Failures,
+            (level, _) => level,
+        };
+        StoreLevels { blocking, non_blocking: self.store_non_blocking_result_level }
+    }
+}
+
+/// How requests are told apart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TransactionsConfig {
+    /// The header with the transaction id, in requests and answers.
+    pub(crate) header: String,
+}
+
+impl Default for TransactionsConfig {
+    fn default() -> Self {
+        Self { header: "X-Request-ID".to_owned() }
+    }
+}
+
+impl TransactionsConfig {
+    /// The header, if its name can be one.
+    pub(crate) fn header(&self) -> anyhow::Result<HeaderName> {
+        let header = self.header.parse::<HeaderName>();
+        header.with_context(|| {
+            format!("transactions.header is {:?}, which is no name of a header", self.header)
+        })
+    }
+}
+
+/// Who may take this server out of service, by `POST /disable` on the admin listener; nobody without a user name.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ControllerConfig {
+    pub(crate) username: String,
+    /// Never printed.
+    #[serde(skip_serializing)]
+    pub(crate) password: String,
+}
+
+impl ControllerConfig {
+    /// Whether an `Authorization` header presents the user and the password.
+    pub(crate) fn admits(&self, authorization: Option<&str>) -> bool {
+        let presented = authorization.and_then(|header| {
+            let (scheme, encoded) = header.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok()).flatten()
+        });
+        let presented = presented.and_then(|bytes| String::from_utf8(bytes).ok());
+        presented.is_some_and(|presented| self.credential().is_some_and(|known| known.matches(&presented)))
+    }
+
+    /// What is compared; nothing where nobody is admitted.
+    fn credential(&self) -> Option<AdminToken> {
+        let named =
+            Some(format!("{}:{}", self.username, self.password)).filter(|_| !self.username.is_empty());
+        named.and_then(|named| AdminToken::new(&named))
+    }
+}
+
+impl std::fmt::Debug for ControllerConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("ControllerConfig").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 /// What the node runs.
@@ -306,18 +397,25 @@ impl Default for Config {
             drain_seconds: 10,
             log: LogConfig::default(),
             limits: SystemLimits { concurrency_max: 500, ..SystemLimits::default() },
+            namespace: NamespaceLimits::default(),
             guest: NamespaceLimits {
                 invocations_per_minute: 1_000_000,
                 concurrent_invocations: 10_000,
                 fires_per_minute: 1_000_000,
+                ..NamespaceLimits::default()
             },
             pool: PoolConfig::default(),
             activations: ActivationsConfig::default(),
             queue: QueueConfig::default(),
+            transactions: TransactionsConfig::default(),
+            controller: ControllerConfig::default(),
             node: NodeConfig::default(),
             docker: DockerConfig::default(),
             network: NetworkConfig::default(),
             web: WebConfig::default(),
+            admin: AdminConfig::default(),
+            audit: AuditConfig::default(),
+            parameter_storage: ParameterStorageConfig::default(),
         }
     }
 }
@@ -355,7 +453,13 @@ impl Default for QueueConfig {
 
 impl Default for ActivationsConfig {
     fn default() -> Self {
-        Self { retention_hours: 7 * 24, namespace_bytes_max: 1 << 30 }
+        Self {
+            retention_hours: 7 * 24,
+            namespace_bytes_max: 1 << 30,
+            store_blocking_result_level: StoreLevel::Always,
+            store_non_blocking_result_level: StoreLevel::Always,
+            disable_store_result: false,
+        }
     }
 }
 
@@ -369,6 +473,16 @@ impl Config {
             self.listen
         );
         self.docker.rules()?;
+        self.parameter_storage.keys()?;
+        self.admin.check()?;
+        self.audit.check()?;
+        self.transactions.header()?;
+        anyhow::ensure!(
+            self.controller.username.is_empty() || self.controller.credential().is_some(),
+            "controller.username and controller.password are too short: they are all that protects POST /disable; take at \
+             least {} characters together",
+            AdminToken::BYTES_MIN - 1
+        );
         self.web.check()?;
         anyhow::ensure!(
             self.node.prebuilt <= PREBUILT_MAX,
@@ -468,6 +582,33 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         let refused = merged("lisen = 1", &[], &ServeOptions::default()).unwrap_err();
         assert!(format!("{refused:#}").contains("lisen"), "{refused:#}");
+    }
+
+    #[test]
+    fn the_controllers_user_is_admitted_by_its_password_alone_and_nobody_without_one() {
+        let header = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let named = |password: &str| ControllerConfig {
+            username: "controller.user".to_owned(),
+            password: password.to_owned(),
+        };
+        let known = named("controller.pass");
+        assert!(known.admits(Some(&header("controller.user:controller.pass"))));
+        for other in ["controller.user:", "controller.user:x", ":controller.pass", ""] {
+            assert!(!known.admits(Some(&header(other))), "{other}");
+        }
+        assert!(!known.admits(None) && !known.admits(Some("Bearer controller.user:controller.pass")));
+        assert!(!ControllerConfig::default().admits(Some(&header(":"))));
+        let file = "[controller]\nusername = \"a\"\npassword = \"b\"";
+        let refused = merged(file, &[], &ServeOptions::default()).unwrap_err().to_string();
+        assert!(refused.contains("at least 15 characters"), "{refused}");
+    }
+
+    #[test]
+    fn the_header_of_transactions_has_to_be_one() {
+        let header = |name| merged("", &[("TRIPLANE__TRANSACTIONS__HEADER", name)], &ServeOptions::default());
+        assert_eq!(header("X-Trace").unwrap().transactions.header().unwrap(), "x-trace");
+        let refused = header("a b").unwrap_err().to_string();
+        assert!(refused.contains("transactions.header"), "{refused}");
     }
 
     #[test]

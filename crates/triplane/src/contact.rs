@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-/// The address of the admin API, and the token that opens it. The token is new at every start.
+/// The address of the admin API, and the token that opens it. Unless it is configured, the token is new at every start.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Contact {
     address: SocketAddr,
@@ -19,9 +19,9 @@ pub(crate) struct Contact {
 }
 
 impl Contact {
-    /// Draws a token and writes the file.
-    pub(crate) fn write(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Self> {
-        let token = format!("{:032x}", rand::random::<u128>());
+    /// Writes the file, with the token that is configured or one that is drawn.
+    pub(crate) fn write(data_dir: &Path, address: SocketAddr, token: Option<&str>) -> anyhow::Result<Self> {
+        let token = token.map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned);
         let contact = Self { address, token, path: data_dir.join("admin.json") };
         let write = || -> anyhow::Result<()> {
             let fresh = contact.path.with_extension("new");

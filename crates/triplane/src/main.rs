@@ -2,9 +2,12 @@
 
 mod admin;
 mod admin_listener;
+mod alarms;
 mod async_metrics;
 mod asynchronous;
+mod audit;
 mod callback;
+mod catalog;
 mod cli;
 mod client;
 mod config;
@@ -17,6 +20,7 @@ mod follow;
 mod ports;
 mod queue;
 mod recover;
+mod sealed;
 mod settings;
 mod simulate;
 mod standalone;
@@ -41,8 +45,8 @@ fn main() -> ExitCode {
     if let Some(code) = triplane_node::native::run_if_asked(std::env::args_os().skip(1)) {
         return code;
     }
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Cli::parse_from(admin::cli::with_long_namespace(std::env::args_os()))) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("triplane: {error:#}");
             ExitCode::FAILURE
@@ -61,19 +65,20 @@ fn spawner() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let done = match cli.command {
         Command::Standalone(options) => {
             let config = config::load(&options)?;
             telemetry::start(&config.log)?;
             go_before_actions();
             runtime()?.block_on(standalone::run(config))
         }
-        Command::Admin(command) => runtime()?.block_on(admin::run(command)),
+        Command::Admin(command) => return runtime()?.block_on(admin::run(command)),
         Command::Async(options) => runtime()?.block_on(asynchronous::run(options)),
         Command::Simulate(options) => simulate::run_seeds(&options),
         Command::Config(options) => config::show(&options),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Lets the server's threads run before the actions' when both want a processor: a call that waits for the platform wastes

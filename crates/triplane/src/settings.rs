@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use triplane_core::id::RouterId;
 use triplane_management::AdminToken;
+use triplane_model::ParameterKeys;
 use triplane_node::{NetworkOptions, Networks, NodeOptions, SpawnerCommand};
 
+use crate::admin_listener;
 use crate::config::Config;
 use crate::docker::Share;
 use crate::fleet;
@@ -15,6 +17,7 @@ use crate::fleet;
 /// The store: its own bounds, but for those of the queue.
 pub(crate) fn store(config: &Config) -> triplane_store::Options {
     triplane_store::Options {
+        namespace_limits: config.namespace.clone(),
         calls_max: config.queue.calls_max,
         calls_per_namespace_max: config.queue.namespace_calls_max,
         calls_bytes_max: config.queue.bytes_max,
@@ -42,13 +45,22 @@ pub(crate) fn control(config: &Config, share: &Share) -> triplane_control::Setti
 }
 
 /// The management plane.
-pub(crate) fn management(config: &Config, share: Share, token: &str) -> triplane_management::Settings {
-    triplane_management::Settings {
+pub(crate) fn management(
+    config: &Config,
+    share: Share,
+    token: &str,
+    parameter_keys: ParameterKeys,
+) -> anyhow::Result<triplane_management::Settings> {
+    Ok(triplane_management::Settings {
         limits: config.limits.clone(),
+        namespace_limits: config.namespace.clone(),
+        parameter_keys,
         runtimes: share.runtimes,
         images: share.rules,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         build_number: env!("CARGO_PKG_VERSION").to_owned(),
+        transaction_header: config.transactions.header()?,
+        pages: admin_listener::pages(),
         admin_token: AdminToken::new(token),
         retention: triplane_management::Retention {
             age_max: Duration::from_secs(config.activations.retention_hours.saturating_mul(3600)),
@@ -56,22 +68,24 @@ pub(crate) fn management(config: &Config, share: Share, token: &str) -> triplane
             ..triplane_management::Retention::default()
         },
         ..triplane_management::Settings::default()
-    }
+    })
 }
 
 /// The router.
-pub(crate) fn router(config: &Config, router: RouterId) -> triplane_router::Settings {
+pub(crate) fn router(config: &Config, router: RouterId) -> anyhow::Result<triplane_router::Settings> {
     let http = triplane_net::Options {
         drain_time_max: Duration::from_secs(config.drain_seconds),
         ..triplane_net::Options::default()
     };
-    triplane_router::Settings {
+    Ok(triplane_router::Settings {
         router,
         limits: config.limits.clone(),
+        store_levels: config.activations.levels(),
+        transaction_header: config.transactions.header()?,
         http,
         vanity_hosts: config.web.vanity_hosts.clone(),
         ..triplane_router::Settings::default()
-    }
+    })
 }
 
 /// Where the platform is reached from this machine.

@@ -8,13 +8,13 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use triplane_control::driver::Driver;
 use triplane_control::{Control, Handle};
 use triplane_core::id::{Epoch, RouterId};
-use triplane_management::Management;
+use triplane_management::{Audit, Management};
 use triplane_net::Shutdown;
 use triplane_node::{Networks, Node};
 use triplane_proxy::Shared;
@@ -22,7 +22,8 @@ use triplane_proxy::spool::{Spool, SpoolOptions};
 use triplane_router::Router;
 use triplane_store::{DirLock, Sqlite, Stores};
 
-use crate::admin_listener::{self, AdminListener};
+use crate::admin_listener::{self, AdminListener, Planes};
+use crate::alarms::AlarmClock;
 use crate::async_metrics::QueueMetrics;
 use crate::callback::CallbackPort;
 use crate::config::Config;
@@ -33,7 +34,8 @@ use crate::fleet::Fleet;
 use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, SpoolPort, UploadPort};
 use crate::queue::{QueuePort, SharedQueue};
 use crate::recover::Recoverer;
-use crate::{epoch, follow, settings, well_known};
+use crate::sealed::SealedCalls;
+use crate::{audit, catalog, epoch, follow, settings, well_known};
 
 /// The one router of standalone.
 const ROUTER: RouterId = RouterId(0);
@@ -79,8 +81,9 @@ impl Platform {
         let lock = DirLock::acquire(data_dir)?;
         let (public, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
         let (listen, admin_address) = (public.local_addr()?, admin.local_addr()?);
-        let stores = Sqlite::open(data_dir, settings::store(config)).await?;
-        well_known::create(&*stores.entities, &config.guest).await?;
+        let mut stores = Sqlite::open(data_dir, settings::store(config)).await?;
+        stores.calls = Arc::new(SealedCalls::new(stores.calls, config.parameter_storage.keys()?));
+        well_known::create(&*stores.entities, &config.guest, &config.namespace).await?;
         let epoch = epoch::next(data_dir)?;
         let spool = open_spool(data_dir, &stores).await?;
 
@@ -91,10 +94,17 @@ impl Platform {
         let share = docker::share(config, node.runtimes())?;
         let fleet = start_fleet(config, listen, &share, &node, &stores, &proxies).await?;
         let (control, handle) = Control::start(settings::control(config, &share), epoch, fleet.clone());
-        let contact = Contact::write(data_dir, admin_address)?;
+        let contact = Contact::write(data_dir, admin_address, config.admin.token.as_deref())?;
+        let audit = audit::start(config)?;
         let dispatch = Arc::<DispatchPort>::default();
-        let management = start_management(config, &contact, &stores, &spool, share, &handle, &dispatch);
-        let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch);
+        let alarm_changed = Arc::<Notify>::default();
+        let shared =
+            Joined { stores: &stores, spool: &spool, dispatch: &dispatch, alarm_changed: &alarm_changed };
+        let management = start_management(config, &contact, &shared, share, &handle, audit)?;
+        let alarm_clock = shared.alarm_clock(&management);
+        let written = catalog::install(&management, well_known::SYSTEM).await;
+        written.context("cannot write the packages of whisk.system")?;
+        let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch)?;
         dispatch.connect(&router);
         let (calls, activations) = (stores.calls.clone(), stores.activations.clone());
         let recoverer = Recoverer::new(calls, activations, router.clone(), epoch);
@@ -112,6 +122,7 @@ impl Platform {
                 management.retention(shutdown.wait()).await;
             }),
             tokio::spawn(recoverer.run(shutdown.clone())),
+            tokio::spawn(alarm_clock.run(shutdown.clone())),
         ];
         let mut registry = Registry::default();
         router.metrics().register(&mut registry);
@@ -119,7 +130,8 @@ impl Platform {
         router.register_asynchronous(&mut registry);
         handle.register(&mut registry);
         let queue = QueueMetrics::new(stores.calls.clone(), &mut registry);
-        let shown = AdminListener::new(registry, queue, management, router.clone(), fleet.clone(), handle);
+        let planes = Planes { management, router: router.clone(), fleet: fleet.clone(), control: handle };
+        let shown = AdminListener::new(registry, queue, planes, config.controller.clone());
         background.push(tokio::spawn(admin_listener::serve(admin, shown, shutdown.clone())));
         let front = vec![
             spawn(&router, &shutdown, |router, shutdown| async move { router.serve(public, shutdown).await }),
@@ -233,24 +245,50 @@ where
     tokio::spawn(run(part.clone(), shutdown.clone()))
 }
 
+/// What the management plane and the clock of alarms have in common.
+struct Joined<'a> {
+    stores: &'a Stores,
+    spool: &'a Arc<Spool>,
+    dispatch: &'a Arc<DispatchPort>,
+    alarm_changed: &'a Arc<Notify>,
+}
+
+impl Joined<'_> {
+    fn alarm_clock(&self, management: &Arc<Management>) -> AlarmClock {
+        AlarmClock {
+            alarms: self.stores.alarms.clone(),
+            calls: self.stores.calls.clone(),
+            activations: self.stores.activations.clone(),
+            records: Arc::new(SpoolPort(self.spool.clone())),
+            management: management.clone(),
+            dispatch: self.dispatch.clone(),
+            changed: self.alarm_changed.clone(),
+        }
+    }
+}
+
 fn start_management(
     config: &Config,
     contact: &Contact,
-    stores: &Stores,
-    spool: &Arc<Spool>,
+    joined: &Joined<'_>,
     share: Share,
     control: &Handle,
-    dispatch: &Arc<DispatchPort>,
-) -> Arc<Management> {
+    audit: Arc<dyn Audit>,
+) -> anyhow::Result<Arc<Management>> {
     let ports = triplane_management::Ports {
-        entities: stores.entities.clone(),
-        activations: stores.activations.clone(),
-        calls: stores.calls.clone(),
-        dispatch: dispatch.clone(),
+        entities: joined.stores.entities.clone(),
+        alarms: joined.stores.alarms.clone(),
+        alarm_clock: joined.alarm_changed.clone(),
+        activations: joined.stores.activations.clone(),
+        calls: joined.stores.calls.clone(),
+        dispatch: joined.dispatch.clone(),
         propagation: Arc::new(PropagationPort(control.clone())),
-        records: Arc::new(SpoolPort(spool.clone())),
+        records: Arc::new(SpoolPort(joined.spool.clone())),
+        audit,
     };
-    Arc::new(Management::new(settings::management(config, share, contact.token()), ports))
+    let keys = config.parameter_storage.keys()?;
+    let settings = settings::management(config, share, contact.token(), keys)?;
+    Ok(Arc::new(Management::new(settings, ports)))
 }
 
 fn start_router(
@@ -260,7 +298,7 @@ fn start_router(
     fleet: &Arc<Fleet>,
     management: &Arc<Management>,
     epoch: Epoch,
-) -> (Arc<Router>, mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>) {
+) -> anyhow::Result<(Arc<Router>, mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>)> {
     let (say, said) = mpsc::channel(SAID_MAX);
     let ports = triplane_router::Ports {
         directory: Arc::new(ManagementPort(management.clone())),
@@ -270,7 +308,7 @@ fn start_router(
         records: Arc::new(SpoolPort(spool.clone())),
         management: Arc::new(ManagementPort(management.clone())),
     };
-    (Router::new(settings::router(config, ROUTER), ports, say), said)
+    Ok((Router::new(settings::router(config, ROUTER)?, ports, say), said))
 }
 
 async fn wait_for_signal((mut terminate, mut interrupt): (Signal, Signal)) {

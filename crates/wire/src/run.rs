@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use triplane_core::id::{ContainerId, Secret};
-use triplane_model::{ActivationId, Identity, Revision, Status, TransactionId};
+use triplane_model::{ActivationId, Identity, Revision, Status, StoreLevel, TransactionId};
 
 /// Which container a request is meant for. A proxy that is not exactly this answers [`RunReply::NotStarted`].
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub struct RunRequest {
     pub arrived_ms: u64,
     /// W3C trace context to hand on, if the caller sent one.
     pub traceparent: Option<String>,
+    /// How it must end for its record to be stored.
+    pub store: StoreLevel,
 }
 
 /// What became of a call.
@@ -46,7 +48,7 @@ pub enum RunReply {
         /// When a place may be free, from observed response times, milliseconds.
         retry_after_ms: u64,
     },
-    /// It ran, or failed for good; its record is spooled.
+    /// It ran, or failed for good; its record is spooled, if it is to be stored.
     Done(Finished),
 }
 

@@ -18,7 +18,7 @@ use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
     Action, ActionLimits, ActivationId, CodeHash, Credential, EntityName, FullName, Identity,
-    NamespaceLimits, Revision, TransactionId, Version,
+    NamespaceLimits, Revision, StoreLevel, TransactionId, Version,
 };
 use triplane_proxy::spool::{Spool, SpoolOptions, Uploader};
 use triplane_proxy::{Settings, Shared};
@@ -258,6 +258,7 @@ impl Started<'_> {
             parameters: parameters.to_string().into(),
             arrived_ms: 0,
             traceparent: None,
+            store: StoreLevel::Always,
         }
     }
 }

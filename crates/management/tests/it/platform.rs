@@ -8,7 +8,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, header};
 use serde_json::{Value, json};
-use triplane_management::{AdminToken, Dispatch, Flush, Management, Ports, Propagation, Settings, subjects};
+use triplane_management::{
+    AdminToken, Audit, AuditEntry, Dispatch, Flush, Management, Ports, Propagation, Settings, subjects,
+};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::runtimes::{Runtime, Runtimes};
 use triplane_model::{Action, ActivationId, EntityName, FullName, NamespaceLimits, TransactionId};
@@ -27,6 +29,7 @@ pub(crate) struct Platform {
     pub(crate) stores: Stores,
     pub(crate) router: Arc<Router>,
     pub(crate) spool: Arc<Spool>,
+    pub(crate) trail: Arc<Trail>,
     dir: TempDir,
 }
 
@@ -62,15 +65,19 @@ impl Platform {
         let router = Arc::new(Router::default());
         let activations = Arc::clone(&stores.activations);
         let spool = Arc::new(Spool { activations, waiting: Mutex::default() });
+        let trail = Arc::<Trail>::default();
         let ports = Ports {
             entities: Arc::clone(&stores.entities),
+            alarms: Arc::clone(&stores.alarms),
+            alarm_clock: Arc::default(),
             activations: Arc::clone(&stores.activations),
             calls: Arc::clone(&stores.calls),
             dispatch: Arc::<Router>::clone(&router),
             propagation: Arc::<Router>::clone(&router),
             records: Arc::<Spool>::clone(&spool),
+            audit: Arc::<Trail>::clone(&trail),
         };
-        Self { management: Management::new(settings, ports), stores, router, spool, dir }
+        Self { management: Management::new(settings, ports), stores, router, spool, trail, dir }
     }
 
     /// Stores an action of `guest` of a kind that no PUT accepts any more.
@@ -112,6 +119,16 @@ impl Platform {
 
     pub(crate) async fn send(&self, call: Call) -> Answer {
         Answer::read(self.management.handle(call.request()).await).await
+    }
+}
+
+/// What the audit trail was told.
+#[derive(Debug, Default)]
+pub(crate) struct Trail(pub(crate) Mutex<Vec<AuditEntry>>);
+
+impl Audit for Trail {
+    fn keep(&self, entry: AuditEntry) {
+        self.0.lock().unwrap().push(entry);
     }
 }
 

@@ -196,3 +196,43 @@ async fn users_survive_a_restart_and_so_does_a_block() {
     assert_eq!(namespaces_of(&platform, auth).await.ok(), json!(["alice"]));
     assert_eq!(namespaces_of(&platform, GUEST).await.status, 401);
 }
+
+#[tokio::test]
+async fn a_revoked_key_is_replaced_and_its_uuid_stays_unless_both_are_forced() {
+    let platform = Platform::start().await;
+    let first = create(&platform, json!({"subject": "alice"})).await.ok();
+    refused(&create(&platform, json!({"subject": "alice"})).await, 409, "Namespace already exists");
+    let second = create(&platform, json!({"subject": "alice", "revoke": true})).await.ok();
+    let uuid_of = |created: &Value| created["auth"].as_str().unwrap()[..36].to_owned();
+    assert_eq!(uuid_of(&first), uuid_of(&second));
+    assert_eq!(namespaces_of(&platform, first["auth"].as_str().unwrap()).await.status, 401);
+    assert_eq!(namespaces_of(&platform, second["auth"].as_str().unwrap()).await.ok(), json!(["alice"]));
+    let third = create(&platform, json!({"subject": "alice", "force": true})).await.ok();
+    assert_ne!(uuid_of(&second), uuid_of(&third));
+    assert_eq!(namespaces_of(&platform, third["auth"].as_str().unwrap()).await.ok(), json!(["alice"]));
+}
+
+#[tokio::test]
+async fn a_credential_tells_its_subject_and_a_namespace_its_holders() {
+    let platform = Platform::start().await;
+    let whois =
+        async |auth: &str| platform.operator("POST", "/admin/v1/whois", Some(json!({"auth": auth}))).await;
+    assert_eq!(whois(GUEST).await.ok(), json!({"subject": "guest", "namespace": "guest"}));
+    refused(&whois("nobody").await, 404, "Subject id is not recognized");
+    let holders =
+        async |ns: &str| platform.operator("GET", &format!("/admin/v1/namespaces/{ns}/users"), None).await;
+    assert_eq!(holders("guest").await.ok(), json!([{"subject": "guest", "auth": GUEST}]));
+    refused(&holders("nobody").await, 404, "no identities found for namespace 'nobody'");
+}
+
+#[tokio::test]
+async fn one_namespace_of_a_user_can_be_deleted() {
+    let platform = Platform::start().await;
+    let kept = create(&platform, json!({"subject": "alice"})).await.ok();
+    let gone = create(&platform, json!({"subject": "alice", "namespace": "second"})).await.ok();
+    let delete = async || platform.operator("DELETE", "/admin/v1/users/alice?namespace=second", None).await;
+    assert_eq!(delete().await.ok()["message"], "Namespace deleted");
+    assert_eq!(namespaces_of(&platform, gone["auth"].as_str().unwrap()).await.status, 401);
+    assert_eq!(namespaces_of(&platform, kept["auth"].as_str().unwrap()).await.ok(), json!(["alice"]));
+    refused(&delete().await, 404, "Namespace 'second' does not exist for 'alice'");
+}

@@ -14,7 +14,7 @@ use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
     Action, ActionLimits, ActivationId, Credential, EntityName, FullName, Identity, NamespaceLimits,
-    Revision, Status, TransactionId, Version,
+    Revision, Status, StoreLevel, TransactionId, Version,
 };
 use triplane_node::{Defence, Node, NodeError, NodeOptions};
 use triplane_proxy::spool::{Spool, SpoolOptions, Uploader};
@@ -155,6 +155,7 @@ fn request(container: &Container, parameters: &str) -> RunRequest {
         parameters: Bytes::copy_from_slice(parameters.as_bytes()),
         arrived_ms: 0,
         traceparent: None,
+        store: StoreLevel::Always,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::http::exchange::{self, Exchange, Reply};
 use crate::http::logs::Console;
 use crate::http::rest::{Awake, Rest};
 use crate::logs::Output;
-use crate::outcome::{self, Outcome, Payload};
+use crate::outcome::{self, Outcome, Payload, ResultSizes};
 use crate::runtime::{Exit, OutputPiece};
 
 /// See the module.
@@ -164,8 +164,10 @@ impl Pump {
     }
 
     fn take_answer(&mut self, stream: u32, failed: bool, payload: Payload) {
-        let outcome = outcome::of_run(failed, payload, &self.container.shared.settings.limits);
-        self.take_call(stream, outcome);
+        // none: it was answered before, because it was late
+        let Some(call) = self.container.take_running(stream) else { return };
+        let outcome = outcome::of_run(failed, payload, ResultSizes::of(&call, &self.container));
+        self.settle(call, stream, outcome);
     }
 
     /// A call has its outcome: its record waits for its output.
@@ -174,7 +176,6 @@ impl Pump {
             0 => self.container.take_initialising(),
             stream => self.container.take_running(stream),
         };
-        // none: it was answered before, because it was late
         let Some(call) = taken else { return };
         self.settle(call, stream, outcome);
     }

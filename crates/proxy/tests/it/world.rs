@@ -20,7 +20,7 @@ use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
     Action, ActionLimits, ActivationId, CodeHash, Credential, EntityName, FullName, Identity,
-    NamespaceLimits, Revision, TransactionId, Version,
+    NamespaceLimits, Revision, StoreLevel, TransactionId, Version,
 };
 use triplane_proxy::runtime::{CodeMount, Exit, Runtime, Sandbox};
 use triplane_proxy::spool::{Spool, SpoolOptions, Uploader};
@@ -337,6 +337,7 @@ pub(crate) fn call(id: u128, parameters: &str) -> RunRequest {
         parameters: bytes::Bytes::copy_from_slice(parameters.as_bytes()),
         arrived_ms: u64::try_from(arrived.as_millis()).unwrap(),
         traceparent: None,
+        store: StoreLevel::Always,
     }
 }
 

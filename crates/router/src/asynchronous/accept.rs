@@ -49,8 +49,7 @@ impl Router {
     }
 
     async fn store(self: Arc<Self>, call: QueuedCall, guard: InFlightGuard) -> Result<Accepted, NotAccepted> {
-        let lane = (call.namespace.clone(), call.target.clone());
-        let delay_until_ms = (call.policy.delay_ms > 0).then(|| call.policy.due_ms(call.accepted_ms));
+        let (lane, delay_until_ms) = (call.lane(), call.delay_until_ms());
         // Before it is stored: a dispatcher may lease it at once.
         self.waiting.keep(&lane.0, guard);
         let accepted = self.ports.queue.accept(call).await;

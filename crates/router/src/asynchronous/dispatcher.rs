@@ -91,7 +91,7 @@ impl Dispatcher {
                 }
                 () = until(next_time_ms) => self.look_if_due().await,
             };
-            while is_worth_it && !shutdown.is_triggered() && self.lease().await {}
+            while is_worth_it && !shutdown.is_triggered() && router.is_enabled() && self.lease().await {}
         }
     }
 

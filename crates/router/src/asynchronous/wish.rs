@@ -77,9 +77,12 @@ impl Wish {
 
 /// A destination of a caller's call.
 fn own(destination: Destination, caller: &EntityName) -> Result<Destination, ApiError> {
-    match destination.of_namespace(caller) {
-        Destination::Action(action) if action.namespace != *caller => Err(ApiError::not_entitled(&action)),
-        destination => Ok(destination),
+    let destination = destination.of_namespace(caller);
+    match &destination {
+        Destination::Action(name) | Destination::Trigger(name) if name.namespace != *caller => {
+            Err(ApiError::not_entitled(name))
+        }
+        _ => Ok(destination),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::asynchronous::{Wish, is_preferred};
 use crate::clock::epoch_ms;
 use crate::identity::Known;
 use crate::invocation::{Ended, overloaded};
+use crate::request_line::wants_extra_logging;
 use crate::router::Router;
 use crate::run::Call;
 use crate::{admission, payload, reply, trace};
@@ -107,7 +108,9 @@ impl Router {
     ) -> Result<Option<Admitted<'a>>, ApiError> {
         let guard = admission::admit(&visit.owner, visit.arrived_ms)?;
         self.actions.entitle(&visit.owner.identity, &visit.path.name).await?;
-        payload::check_size(body, self.settings.limits.payload_bytes_max)?;
+        let limits = &visit.owner.identity.limits;
+        payload::check_size(body, limits.payload_bytes_max(&self.settings.limits))?;
+        admission::entitle_kind(limits, &visit.target.action.exec.kind, &self.settings.limits)?;
         let is_preflight = visit.parts.method == Method::OPTIONS;
         if is_preflight && !visit.web.has_custom_options {
             return Ok(None);
@@ -140,7 +143,7 @@ impl Router {
         B::Error: Into<BodyError>,
     {
         let headers = &admitted.visit.parts.headers;
-        let bytes_max = self.settings.limits.payload_bytes_max;
+        let bytes_max = admitted.visit.owner.identity.limits.payload_bytes_max(&self.settings.limits);
         let body = payload::read_any(headers, body, bytes_max, self.settings.body_time_max).await?;
         let wish = is_preferred(headers).then(|| admitted.wish(&body)).transpose()?;
         let call = self.call_of_visit(&admitted, &body, transaction_id)?;
@@ -158,6 +161,8 @@ impl Router {
         transaction_id: &TransactionId,
     ) -> Result<Call, ApiError> {
         let Visit { parts, owner, target, arrived_ms, .. } = &admitted.visit;
+        let has_extra_logging = wants_extra_logging(&parts.headers);
+        let store = self.settings.store_levels.of(&owner.identity.limits, true, has_extra_logging);
         Ok(Call {
             id: trace::activation_id(),
             transaction_id: transaction_id.clone(),
@@ -168,6 +173,7 @@ impl Router {
             arrived_ms: *arrived_ms,
             traceparent: trace::traceparent(&parts.headers),
             cause: None,
+            store,
         })
     }
 

@@ -12,8 +12,12 @@ const CALL: &str = "_/actions/a?blocking=true&result=true";
 /// A world whose guest may have one call in flight: whatever leaks shows at once.
 async fn narrow() -> World {
     let world = World::new().await;
-    let limits =
-        NamespaceLimits { invocations_per_minute: 10_000, concurrent_invocations: 1, fires_per_minute: 0 };
+    let limits = NamespaceLimits {
+        invocations_per_minute: 10_000,
+        concurrent_invocations: 1,
+        fires_per_minute: 0,
+        ..NamespaceLimits::default()
+    };
     world.knowledge.put_identity(identity("guest", limits));
     world
 }

@@ -5,7 +5,12 @@ use triplane_model::NamespaceLimits;
 use crate::world::{World, identity};
 
 fn limits(invocations_per_minute: u64, concurrent_invocations: u64) -> NamespaceLimits {
-    NamespaceLimits { invocations_per_minute, concurrent_invocations, fires_per_minute: 0 }
+    NamespaceLimits {
+        invocations_per_minute,
+        concurrent_invocations,
+        fires_per_minute: 0,
+        ..NamespaceLimits::default()
+    }
 }
 
 #[tokio::test]

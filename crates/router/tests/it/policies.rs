@@ -141,8 +141,12 @@ async fn a_running_call_that_is_cancelled_is_stopped() {
 #[tokio::test]
 async fn calls_that_wait_count_as_in_flight_until_they_are_over() {
     let world = World::new().await;
-    let limits =
-        NamespaceLimits { invocations_per_minute: 10_000, concurrent_invocations: 2, fires_per_minute: 0 };
+    let limits = NamespaceLimits {
+        invocations_per_minute: 10_000,
+        concurrent_invocations: 2,
+        fires_per_minute: 0,
+        ..NamespaceLimits::default()
+    };
     world.knowledge.put_identity(identity("guest", limits));
     let first = world.post(CALL, "{}").await.id();
     world.post(CALL, "{}").await;

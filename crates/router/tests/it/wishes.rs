@@ -90,8 +90,12 @@ async fn a_call_with_a_known_idempotency_key_is_answered_as_the_first_and_not_st
 #[tokio::test]
 async fn calls_that_were_not_stored_do_not_count_as_in_flight() {
     let world = World::new().await;
-    let limits =
-        NamespaceLimits { invocations_per_minute: 10_000, concurrent_invocations: 2, fires_per_minute: 0 };
+    let limits = NamespaceLimits {
+        invocations_per_minute: 10_000,
+        concurrent_invocations: 2,
+        fires_per_minute: 0,
+        ..NamespaceLimits::default()
+    };
     world.knowledge.put_identity(identity("guest", limits));
     for _ in 0..10 {
         let answer = world.post_with(CALL, "{}", &[("Idempotency-Key", "k-1")]).await;

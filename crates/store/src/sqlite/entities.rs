@@ -10,7 +10,8 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 use triplane_model::identity::SubjectInfo;
 use triplane_model::{
-    Action, CodeHash, Collection, Credential, EntityName, FullName, Identity, NamespaceLimits, Revision,
+    Action, CodeHash, Collection, Credential, EntityName, FullName, Identity, LimitsDocument,
+    NamespaceLimits, Revision,
 };
 
 use super::convert::{int, uint, unavailable};
@@ -18,9 +19,12 @@ use super::file::{ENTITIES, File, OpenError, execute};
 use super::options::Options;
 use super::subjects::NewNamespace;
 use super::writer::{Apply, Outcomes, Writer};
-use super::{actions, documents, subjects};
+use super::{actions, alarms, documents, limits, subjects};
 use crate::keys::{SealKey, key_file};
-use crate::{Change, Changed, Document, Entities, EntityQuery, Expected, Future, StoreError, Write};
+use crate::{
+    AlarmOf, Alarms, Change, Changed, Document, Entities, EntityQuery, Expected, Future, KeptAlarm,
+    StoreError, Write,
+};
 
 /// [`Entities`] in a SQLite file.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct SqliteEntities {
     writer: Writer<Work>,
     readers: SqlitePool,
     key: Arc<SealKey>,
+    /// What a namespace may do for which nothing is set.
+    default: Arc<NamespaceLimits>,
 }
 
 /// A write.
@@ -46,12 +52,25 @@ pub(crate) enum Operation {
         subject: String,
         blocked: bool,
     },
+    ReplaceCredential(NewNamespace),
+    DeleteNamespace {
+        subject: String,
+        namespace: EntityName,
+    },
+    SetLimits {
+        namespace: EntityName,
+        document: Option<LimitsDocument>,
+    },
+    PutAlarm(alarms::Put),
+    DeleteAlarm(FullName),
 }
 
 /// What a write did.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) action: Option<Action>,
+    /// Of an alarm.
+    pub(crate) revision: Option<Revision>,
     pub(crate) changes: Vec<Change>,
 }
 
@@ -95,7 +114,7 @@ impl SqliteEntities {
         let readers = file.readers();
         let work = Work { options: options.clone() };
         let writer = Writer::start(file, connection, work, options);
-        Ok(Self { writer, readers, key: Arc::new(key) })
+        Ok(Self { writer, readers, key: Arc::new(key), default: Arc::new(options.namespace_limits.clone()) })
     }
 
     pub(crate) async fn close(&self) {
@@ -105,6 +124,11 @@ impl SqliteEntities {
     fn apply(&self, operation: Operation) -> Future<Written> {
         let writer = self.writer.clone();
         async move { writer.write(operation).await }.boxed()
+    }
+
+    fn changes_of(&self, operation: Operation) -> Future<Vec<Change>> {
+        let written = self.apply(operation);
+        async move { Ok(written.await?.changes) }.boxed()
     }
 
     fn change(&self, operation: Operation) -> Future<Change> {
@@ -183,6 +207,15 @@ impl Work {
             Operation::BlockSubject { subject, blocked } => {
                 subjects::block(connection, subject, *blocked).await
             }
+            Operation::ReplaceCredential(new) => subjects::replace(connection, new).await,
+            Operation::DeleteNamespace { subject, namespace } => {
+                subjects::delete_namespace(connection, subject, namespace).await
+            }
+            Operation::SetLimits { namespace, document } => {
+                limits::set(connection, &self.options, namespace, document.as_ref()).await
+            }
+            Operation::PutAlarm(put) => alarms::put(connection, &self.options, put).await,
+            Operation::DeleteAlarm(trigger) => alarms::delete(connection, trigger).await,
         }
     }
 }
@@ -300,11 +333,11 @@ impl Entities for SqliteEntities {
     }
 
     fn identity(&self, credential: Credential) -> Future<Option<Identity>> {
-        subjects::identity(self.readers.clone(), credential).boxed()
+        subjects::identity(self.readers.clone(), credential, self.default.clone()).boxed()
     }
 
     fn owner(&self, namespace: EntityName) -> Future<Option<Identity>> {
-        subjects::owner(self.readers.clone(), self.key.clone(), namespace).boxed()
+        subjects::owner(self.readers.clone(), self.key.clone(), namespace, self.default.clone()).boxed()
     }
 
     fn create_subject(
@@ -314,7 +347,8 @@ impl Entities for SqliteEntities {
         credential: Credential,
         limits: NamespaceLimits,
     ) -> Future<Change> {
-        match NewNamespace::new(subject, namespace, &credential, &limits, &self.key) {
+        let limits = limits.document(&self.default);
+        match NewNamespace::new(subject, namespace, &credential, limits, &self.key) {
             Ok(new) => self.change(Operation::CreateSubject(new)),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
@@ -325,13 +359,35 @@ impl Entities for SqliteEntities {
     }
 
     fn delete_subject(&self, subject: String) -> Future<Vec<Change>> {
-        let written = self.apply(Operation::DeleteSubject(subject));
-        async move { Ok(written.await?.changes) }.boxed()
+        self.changes_of(Operation::DeleteSubject(subject))
     }
 
     fn block_subject(&self, subject: String, blocked: bool) -> Future<Vec<Change>> {
-        let written = self.apply(Operation::BlockSubject { subject, blocked });
-        async move { Ok(written.await?.changes) }.boxed()
+        self.changes_of(Operation::BlockSubject { subject, blocked })
+    }
+
+    fn replace_credential(
+        &self,
+        subject: String,
+        namespace: EntityName,
+        credential: Credential,
+    ) -> Future<Vec<Change>> {
+        match NewNamespace::new(subject, namespace, &credential, LimitsDocument::default(), &self.key) {
+            Ok(new) => self.changes_of(Operation::ReplaceCredential(new)),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn delete_namespace(&self, subject: String, namespace: EntityName) -> Future<Change> {
+        self.change(Operation::DeleteNamespace { subject, namespace })
+    }
+
+    fn limits(&self, namespace: EntityName) -> Future<Option<LimitsDocument>> {
+        limits::read(self.readers.clone(), namespace).boxed()
+    }
+
+    fn set_limits(&self, namespace: EntityName, document: Option<LimitsDocument>) -> Future<Vec<Change>> {
+        self.changes_of(Operation::SetLimits { namespace, document })
     }
 
     fn last_change(&self) -> Future<u64> {
@@ -346,5 +402,38 @@ impl Entities for SqliteEntities {
 
     fn changes(&self, after: u64, limit: u64) -> Future<Option<Vec<Change>>> {
         changes(self.readers.clone(), after, limit).boxed()
+    }
+}
+
+impl Alarms for SqliteEntities {
+    fn alarm(&self, trigger: FullName) -> Future<Option<AlarmOf>> {
+        alarms::one(self.readers.clone(), trigger).boxed()
+    }
+
+    fn alarms(&self, namespace: EntityName, skip: u64, limit: u64) -> Future<Vec<AlarmOf>> {
+        alarms::list(self.readers.clone(), namespace, skip, limit).boxed()
+    }
+
+    fn next_due(&self) -> Future<Option<u64>> {
+        alarms::next_due(self.readers.clone()).boxed()
+    }
+
+    fn due(&self, now_ms: u64, limit: u64) -> Future<Vec<AlarmOf>> {
+        alarms::due(self.readers.clone(), now_ms, limit).boxed()
+    }
+
+    fn put_alarm(&self, trigger: FullName, alarm: KeptAlarm, expected: Expected) -> Future<Revision> {
+        let put = alarms::Put::new(trigger, &alarm, expected);
+        let written = put.map(|put| self.apply(Operation::PutAlarm(put)));
+        async move {
+            let revision = written?.await?.revision;
+            revision.ok_or_else(|| StoreError::Unavailable("no alarm was put".into()))
+        }
+        .boxed()
+    }
+
+    fn delete_alarm(&self, trigger: FullName) -> Future<()> {
+        let written = self.apply(Operation::DeleteAlarm(trigger));
+        async move { written.await.map(drop) }.boxed()
     }
 }

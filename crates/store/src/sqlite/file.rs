@@ -125,6 +125,8 @@ pub(crate) const ENTITIES: Kind = Kind {
     migrations: &[
         include_str!("../../migrations/entities/0001.sql"),
         include_str!("../../migrations/entities/0002.sql"),
+        include_str!("../../migrations/entities/0003.sql"),
+        include_str!("../../migrations/entities/0004.sql"),
     ],
     durable: true,
 };

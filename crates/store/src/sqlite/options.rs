@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
+use triplane_model::NamespaceLimits;
+
 /// Bounds and sizes; every table and queue has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The most entities of all collections together that a namespace may have.
     pub entities_per_namespace_max: u64,
+    /// The most alarms that a namespace may have.
+    pub alarms_per_namespace_max: u64,
     /// The most bytes of code that the actions of a namespace may have together; shared code counts for each.
     pub code_bytes_per_namespace_max: u64,
     /// The most namespaces that there may be.
     pub namespaces_max: u64,
+    /// What a namespace may do for which nothing is set.
+    pub namespace_limits: NamespaceLimits,
     /// The most asynchronous calls of one namespace that wait or run; one with a destination counts twice.
     pub calls_per_namespace_max: u64,
     /// The most asynchronous calls of all namespaces that wait or run.
@@ -51,8 +57,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             entities_per_namespace_max: 10_000,
+            alarms_per_namespace_max: 1_000,
             code_bytes_per_namespace_max: 4 << 30,
             namespaces_max: 100_000,
+            namespace_limits: NamespaceLimits::default(),
             calls_per_namespace_max: 1_000_000,
             calls_max: 2_000_000,
             calls_bytes_max: 4 << 30,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 use triplane_model::identity::{SubjectInfo, SubjectNamespace};
-use triplane_model::{Credential, EntityName, Identity, NamespaceLimits};
+use triplane_model::{Credential, EntityName, Identity, LimitsDocument, NamespaceLimits};
 
 use super::convert::{uint, unavailable};
 use super::entities::{Failure, Written, log, next_sequence};
 use super::file::scalar;
+use super::limits;
 use super::options::Options;
 use crate::keys::{SealKey, credential_hash, is_credential};
 use crate::{Changed, StoreError};
@@ -22,7 +23,7 @@ pub(crate) struct NewNamespace {
     uuid: String,
     hash: [u8; 32],
     sealed: Vec<u8>,
-    limits: String,
+    limits: LimitsDocument,
 }
 
 impl NewNamespace {
@@ -30,11 +31,9 @@ impl NewNamespace {
         subject: String,
         namespace: EntityName,
         credential: &Credential,
-        limits: &NamespaceLimits,
+        limits: LimitsDocument,
         key: &SealKey,
     ) -> Result<Self, StoreError> {
-        let limits = serde_json::to_string(limits)
-            .map_err(|error| StoreError::Corrupt(format!("limits cannot be written: {error}")))?;
         let (hash, sealed) = (credential_hash(credential), key.seal(credential)?);
         Ok(Self { subject, namespace, uuid: credential.uuid.clone(), hash, sealed, limits })
     }
@@ -56,7 +55,7 @@ pub(crate) async fn create(
         .execute(&mut *connection)
         .await?;
     let created = sqlx::query(
-        "INSERT INTO namespaces (name, uuid, subject, hash, sealed, limits) VALUES (?, ?, ?, ?, ?, ?)
+        "INSERT INTO namespaces (name, uuid, subject, hash, sealed) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT DO NOTHING",
     )
     .bind(new.namespace.as_str())
@@ -64,13 +63,61 @@ pub(crate) async fn create(
     .bind(&*new.subject)
     .bind(new.hash.as_slice())
     .bind(&*new.sealed)
-    .bind(&*new.limits)
     .execute(&mut *connection)
     .await?;
     if created.rows_affected() == 0 {
         return Err(StoreError::Conflict.into());
     }
+    if new.limits != LimitsDocument::default() {
+        limits::put(connection, options, &new.namespace, &new.limits).await?;
+    }
     changed(connection, vec![new.uuid.clone()]).await
+}
+
+/// Gives a namespace of a subject another credential: the one that it had is refused from then on.
+pub(crate) async fn replace(
+    connection: &mut SqliteConnection,
+    new: &NewNamespace,
+) -> Result<Written, Failure> {
+    let before: Option<String> =
+        sqlx::query_scalar("SELECT uuid FROM namespaces WHERE name = ? AND subject = ?")
+            .bind(new.namespace.as_str())
+            .bind(&*new.subject)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let before = before.ok_or(StoreError::Conflict)?;
+    let replaced =
+        sqlx::query("UPDATE OR IGNORE namespaces SET uuid = ?, hash = ?, sealed = ? WHERE name = ?")
+            .bind(&*new.uuid)
+            .bind(new.hash.as_slice())
+            .bind(&*new.sealed)
+            .bind(new.namespace.as_str())
+            .execute(&mut *connection)
+            .await?;
+    if replaced.rows_affected() == 0 {
+        // The UUID is another namespace's.
+        return Err(StoreError::Conflict.into());
+    }
+    let uuids = if before == new.uuid { vec![before] } else { vec![before, new.uuid.clone()] };
+    changed(connection, uuids).await
+}
+
+/// Deletes a namespace of a subject with its credential.
+pub(crate) async fn delete_namespace(
+    connection: &mut SqliteConnection,
+    subject: &str,
+    namespace: &EntityName,
+) -> Result<Written, Failure> {
+    let uuids: Vec<String> =
+        sqlx::query_scalar("DELETE FROM namespaces WHERE subject = ? AND name = ? RETURNING uuid")
+            .bind(subject)
+            .bind(namespace.as_str())
+            .fetch_all(&mut *connection)
+            .await?;
+    if uuids.is_empty() {
+        return Err(StoreError::Conflict.into());
+    }
+    changed(connection, uuids).await
 }
 
 /// Deletes a subject with its namespaces' credentials.
@@ -109,7 +156,10 @@ pub(crate) async fn block(
 }
 
 /// Logs that the identities of namespaces changed.
-async fn changed(connection: &mut SqliteConnection, uuids: Vec<String>) -> Result<Written, Failure> {
+pub(crate) async fn changed(
+    connection: &mut SqliteConnection,
+    uuids: Vec<String>,
+) -> Result<Written, Failure> {
     let mut written = Written::default();
     for uuid in uuids {
         let sequence = next_sequence(connection).await?;
@@ -125,16 +175,18 @@ pub(crate) async fn sealed_sample(
     sqlx::query_as("SELECT uuid, sealed FROM namespaces LIMIT 1").fetch_optional(connection).await
 }
 
-/// subject, namespace, uuid, hash or sealed key, limits
-type IdentityRow = (String, String, String, Vec<u8>, String);
+/// subject, namespace, uuid, hash or sealed key, and what is set for the namespace
+type IdentityRow = (String, String, String, Vec<u8>, Option<String>);
 
 /// Who a credential stands for.
 pub(crate) async fn identity(
     readers: SqlitePool,
     credential: Credential,
+    default: Arc<NamespaceLimits>,
 ) -> Result<Option<Identity>, StoreError> {
     let found: Option<IdentityRow> = sqlx::query_as(
-        "SELECT subject, name, uuid, hash, limits FROM namespaces JOIN subjects USING (subject)
+        "SELECT subject, name, uuid, hash, document
+         FROM namespaces JOIN subjects USING (subject) LEFT JOIN limits ON limits.namespace = name
          WHERE uuid = ? AND NOT blocked",
     )
     .bind(&*credential.uuid)
@@ -142,7 +194,7 @@ pub(crate) async fn identity(
     .await
     .map_err(|error| unavailable(&error))?;
     match found {
-        Some(row) if is_credential(&credential, &row.3) => assemble(row, credential).map(Some),
+        Some(row) if is_credential(&credential, &row.3) => assemble(row, credential, &default).map(Some),
         _ => Ok(None),
     }
 }
@@ -152,9 +204,11 @@ pub(crate) async fn owner(
     readers: SqlitePool,
     key: Arc<SealKey>,
     namespace: EntityName,
+    default: Arc<NamespaceLimits>,
 ) -> Result<Option<Identity>, StoreError> {
     let found: Option<IdentityRow> = sqlx::query_as(
-        "SELECT subject, name, uuid, sealed, limits FROM namespaces JOIN subjects USING (subject)
+        "SELECT subject, name, uuid, sealed, document
+         FROM namespaces JOIN subjects USING (subject) LEFT JOIN limits ON limits.namespace = name
          WHERE name = ? AND NOT blocked",
     )
     .bind(namespace.as_str())
@@ -163,14 +217,19 @@ pub(crate) async fn owner(
     .map_err(|error| unavailable(&error))?;
     let Some(row) = found else { return Ok(None) };
     let credential = unseal(&key, &row.2, &row.3)?;
-    assemble(row, credential).map(Some)
+    assemble(row, credential, &default).map(Some)
 }
 
-fn assemble(row: IdentityRow, credential: Credential) -> Result<Identity, StoreError> {
+fn assemble(
+    row: IdentityRow,
+    credential: Credential,
+    default: &NamespaceLimits,
+) -> Result<Identity, StoreError> {
     let (subject, name, uuid, _, limits) = row;
-    let corrupt = |what: &dyn std::fmt::Display| StoreError::Corrupt(format!("namespace {name}: {what}"));
-    let namespace = EntityName::namespace(&name).map_err(|_| corrupt(&"its name is not legal"))?;
-    let limits = serde_json::from_str(&limits).map_err(|error| corrupt(&error))?;
+    let namespace = EntityName::namespace(&name)
+        .map_err(|_| StoreError::Corrupt(format!("namespace {name}: its name is not legal")))?;
+    let limits = limits.map(|text| limits::parse(&name, &text)).transpose()?;
+    let limits = default.with(limits.unwrap_or_default());
     Ok(Identity { subject: subject.into(), namespace, namespace_uuid: uuid.into(), credential, limits })
 }
 

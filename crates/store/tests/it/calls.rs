@@ -392,3 +392,32 @@ async fn raw_new(dir: &TempDir) -> sqlx::SqliteConnection {
     std::fs::write(dir.join("queue.db"), b"").unwrap();
     raw(&dir.join("queue.db")).await
 }
+
+#[tokio::test]
+async fn calls_that_belong_together_are_accepted_all_or_none() {
+    let dir = TempDir::new();
+    let options = Options { calls_per_namespace_max: 3, ..Options::default() };
+    let stores = Sqlite::open(dir.path(), options).await.unwrap();
+    let calls = &*stores.calls;
+    calls.accept_all(vec![call(1), call(2)]).await.unwrap();
+    let beyond = calls.accept_all(vec![call(3), call(4)]).await;
+    assert!(matches!(beyond, Err(StoreError::Full(_))), "{beyond:?}");
+    assert_eq!(rows(calls).await[0], 2);
+    calls.accept_all(vec![call(3)]).await.unwrap();
+    calls.accept_all(Vec::new()).await.unwrap();
+    assert_eq!(numbers(&lease(calls, 10).await), [1, 2, 3]);
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn a_fire_that_is_repeated_accepts_what_is_there_already_once() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    let calls = &*stores.calls;
+    let caused = |number| NewCall { cause: Some(id(9)), hops: 1, ..call(number) };
+    calls.accept_all(vec![caused(1), caused(2)]).await.unwrap();
+    run(calls, &caused(1), Final::Done).await;
+    calls.accept_all(vec![caused(1), caused(2)]).await.unwrap();
+    assert_eq!(numbers(&lease(calls, 10).await), [2], "the first was run, and left a row");
+    stores.close().await;
+}

@@ -4,12 +4,14 @@
 
 mod actions;
 mod activations;
+mod alarms;
 mod backups;
 mod calls;
 mod depth;
 mod documents;
 mod durability;
 mod files;
+mod limits;
 mod machines;
 mod operations;
 mod policies;

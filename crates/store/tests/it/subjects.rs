@@ -123,3 +123,38 @@ async fn no_file_of_the_store_has_a_key_in_the_clear() {
     let key = credential(123_456).key.into_bytes();
     assert!(!bytes.windows(key.len()).any(|window| window == key));
 }
+
+#[tokio::test]
+async fn a_replaced_credential_is_refused_and_the_new_one_stands_for_the_same_namespace() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "space", 1).await.unwrap();
+    create(&stores, "bobby", "other", 2).await.unwrap();
+    let replace =
+        async |credential| stores.entities.replace_credential("alice".into(), ns("space"), credential).await;
+    let revoked = Credential { key: credential(3).key, ..credential(1) };
+    assert_eq!(replace(revoked.clone()).await.unwrap().len(), 1);
+    assert_eq!(identity(&stores, credential(1)).await, None);
+    assert_eq!(identity(&stores, revoked).await.unwrap().namespace, ns("space"));
+    assert_eq!(replace(credential(4)).await.unwrap().len(), 2, "both UUIDs are told");
+    assert!(identity(&stores, credential(4)).await.is_some());
+    assert!(matches!(replace(credential(2)).await, Err(StoreError::Conflict)), "another namespace's UUID");
+    let missing = stores.entities.replace_credential("alice".into(), ns("other"), credential(5)).await;
+    assert!(matches!(missing, Err(StoreError::Conflict)));
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn one_namespace_of_a_subject_can_be_deleted() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "one", 1).await.unwrap();
+    create(&stores, "alice", "two", 2).await.unwrap();
+    let changed = stores.entities.delete_namespace("alice".into(), ns("one")).await.unwrap();
+    assert_eq!(changed.subject, Changed::Identity(credential(1).uuid.into()));
+    assert_eq!(identity(&stores, credential(1)).await, None);
+    assert!(identity(&stores, credential(2)).await.is_some());
+    let again = stores.entities.delete_namespace("alice".into(), ns("one")).await;
+    assert!(matches!(again, Err(StoreError::Conflict)));
+    stores.close().await;
+}

@@ -101,7 +101,12 @@ fn limits() -> ActionLimits {
 }
 
 pub(crate) fn namespace_limits() -> NamespaceLimits {
-    NamespaceLimits { invocations_per_minute: 60, concurrent_invocations: 30, fires_per_minute: 60 }
+    NamespaceLimits {
+        invocations_per_minute: 60,
+        concurrent_invocations: 30,
+        fires_per_minute: 60,
+        ..NamespaceLimits::default()
+    }
 }
 
 pub(crate) fn credential(number: u64) -> Credential {

@@ -174,7 +174,7 @@ async fn a_wrong_annotation_is_refused_when_the_action_is_written() {
         ),
         (
             json!({"async-on-success": "ftp://x"}),
-            "async-on-success is ftp://x, it must be an action as /namespace/name or an http or https address",
+            "async-on-success is ftp://x, it must be an action as /namespace/name, a trigger as trigger:/namespace/name or an http or https address",
         ),
     ] {
         let refused = guest.create_annotated("wrong", "function main() {}", annotations).await.expect(400);

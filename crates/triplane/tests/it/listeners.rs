@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use http::{HeaderName, HeaderValue, Method};
 use serde_json::json;
+use triplane_testkit::wait_for;
 
 use crate::platform::{Platform, SOON};
 
@@ -41,9 +43,89 @@ async fn the_admin_listener_has_openwhisks_pages_about_invokers() {
 }
 
 #[tokio::test]
+async fn the_admin_listener_counts_the_calls_in_flight() {
+    let platform = Platform::start().await;
+    let (guest, admin) = (platform.guest(), &platform.server.admin);
+    assert_eq!(admin.get("/activation/count").await.expect(200).json(), json!(0));
+    guest.create("holds", "function main() { return new Promise(() => {}) }").await;
+    let _ = guest.fire("holds", json!({})).await;
+    wait_for(SOON, "a call is in flight", async || {
+        (admin.get("/activation/count").await.expect(200).json() == json!(1)).then_some(())
+    })
+    .await;
+    assert_eq!(admin.get("/activation").await.expect(200).json(), json!({"controller0": 1}));
+}
+
+#[tokio::test]
+async fn a_server_that_its_controller_disables_takes_nothing_new_and_ends_what_it_has() {
+    let platform = Platform::with_environment(&[
+        ("TRIPLANE__CONTROLLER__USERNAME", "controller.user"),
+        ("TRIPLANE__CONTROLLER__PASSWORD", "controller.pass"),
+    ])
+    .await;
+    let (guest, admin) = (platform.guest(), &platform.server.admin);
+    guest.create("slow", "function main() { return new Promise((done) => setTimeout(done, 2000)) }").await;
+    let id = guest.fire("slow", json!({})).await;
+    wait_for(SOON, "the call is in flight", async || {
+        (admin.get("/activation/count").await.json() == json!(1)).then_some(())
+    })
+    .await;
+
+    let disable = |credential| {
+        let admin = admin.with_credential(credential);
+        async move { admin.request(Method::POST, "/disable", None).await }
+    };
+    assert_eq!(disable(None).await.expect(401).text(), "username or password are wrong.");
+    let _ = disable(Some("controller.user:controller.paxx")).await.expect(401);
+    let _ = guest.0.get("/api/v1/namespaces").await.expect(200);
+    let disabled = disable(Some("controller.user:controller.pass")).await;
+    assert_eq!(disabled.expect(200).text(), "controller is disabled");
+
+    let refused = guest.0.get("/api/v1/namespaces").await.expect(503);
+    assert!(refused.header("retry-after").is_some(), "{}", refused.describe());
+    let ready = admin.get("/readyz").await.expect(503).json();
+    assert_eq!(ready["roles"]["router"]["ready"], false);
+    // its record is in the store when another server has taken over
+    wait_for(SOON, "the call has ended", async || {
+        (admin.get("/activation/count").await.json() == json!(0)).then_some(())
+    })
+    .await;
+    let platform = platform.kill_and_restart().await;
+    assert_eq!(platform.guest().record(&id).await["response"]["success"], true);
+}
+
+#[tokio::test]
+async fn nobody_disables_a_server_that_names_no_controller() {
+    let platform = Platform::start().await;
+    for credential in [None, Some(":"), Some("controller.user:controller.pass")] {
+        let admin = platform.server.admin.with_credential(credential);
+        let _ = admin.request(Method::POST, "/disable", None).await.expect(401);
+    }
+    let _ = platform.server.admin.get("/disable").await.expect(405);
+    let _ = platform.server.guest.get("/api/v1/namespaces").await.expect(200);
+}
+
+#[tokio::test]
+async fn the_header_of_the_transaction_id_can_be_another() {
+    let platform = Platform::with_environment(&[("TRIPLANE__TRANSACTIONS__HEADER", "X-Trace-ID")]).await;
+    let headers: http::HeaderMap = [("x-trace-id", "mine"), ("x-request-id", "other")]
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .into_iter()
+        .collect();
+    for (client, path) in [
+        (&platform.server.guest, "/api/v1/namespaces/_/actions/none"),
+        (&platform.server.admin, "/admin/v1/users"),
+    ] {
+        let answer = client.send(Method::GET, path, headers.clone(), "").await.unwrap();
+        assert_eq!((answer.header("x-trace-id"), answer.header("x-request-id")), (Some("mine"), None));
+        assert_eq!(answer.json()["code"], "mine");
+    }
+}
+
+#[tokio::test]
 async fn the_public_listener_shows_nothing_of_the_admin_one() {
     let platform = Platform::start().await;
-    for path in ["/metrics", "/readyz", "/admin/v1/users", "/invokers"] {
+    for path in ["/metrics", "/readyz", "/admin/v1/users", "/invokers", "/activation", "/disable"] {
         let _ = platform.server.guest.get(path).await.expect(404);
     }
 }

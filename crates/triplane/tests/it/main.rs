@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
 
 mod admin;
+mod alarms;
 mod async_conservation;
 mod async_destinations;
 mod async_operations;
@@ -23,6 +24,7 @@ mod load;
 mod logs;
 mod network;
 mod observability;
+mod openapi;
 mod openwhisk;
 mod platform;
 mod pool;

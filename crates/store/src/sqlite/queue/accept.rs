@@ -36,10 +36,11 @@ struct Placed<'a> {
 impl Placed<'_> {
     /// Whether it has nothing but what every call has: most have not.
     fn is_plain(&self) -> bool {
-        let NewCall { policy, partition, cause, hops, .. } = self.call;
+        let NewCall { policy, partition, cause, hops, traceparent, .. } = self.call;
         *policy == Policy::default()
             && self.state == code::READY
             && partition.is_none()
+            && traceparent.is_none()
             && cause.is_none()
             && self.redrive_of.is_none()
             && *hops == 0
@@ -61,7 +62,6 @@ impl Placed<'_> {
             .bind(int(call.accepted_ms))
             .bind(int(share.bytes))
             .bind(&*call.transaction_id)
-            .bind(call.traceparent.as_deref())
             .bind(self.payload())
     }
 
@@ -104,6 +104,16 @@ impl Batch<'_> {
             placed.extend(self.place(call, None).await?);
         }
         for (operation, answer) in operations.iter().zip(answers) {
+            if let Operation::AcceptAll(calls) = operation {
+                match self.admit_all(calls) {
+                    Ok(()) => {
+                        for call in calls {
+                            placed.extend(self.place(call, None).await?);
+                        }
+                    }
+                    Err(full) => *answer = Err(full),
+                }
+            }
             let Operation::Accept(call) = operation else { continue };
             let accepted = match self.repeats(call).await? {
                 Some(repeats) => Ok(repeats),
@@ -161,6 +171,17 @@ impl Batch<'_> {
             .await?;
         self.memory.namespace(&call.namespace).keys -= 1;
         Ok(())
+    }
+
+    /// Whether there is room for all of these calls, which are of one namespace.
+    fn admit_all(&self, calls: &[NewCall]) -> Result<(), StoreError> {
+        let Some(first) = calls.first() else { return Ok(()) };
+        debug_assert!(
+            calls.iter().all(|call| call.namespace == first.namespace && call.idempotency.is_none())
+        );
+        let places = calls.iter().map(|call| call.policy.places()).sum();
+        let bytes = calls.iter().map(|call| call.payload.len() as u64).sum();
+        self.memory.admit(&first.namespace, places, bytes, self.options)
     }
 
     /// Takes a call in if there is room for it, and keeps its key.

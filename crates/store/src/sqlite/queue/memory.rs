@@ -135,6 +135,14 @@ impl Totals {
         })
     }
 
+    /// Counts what was accepted since they were written: before rows are taken away past the writer.
+    pub(crate) async fn catch_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let sql =
+            "UPDATE totals SET accepted = accepted + MAX(0, last - counted), counted = MAX(counted, last)
+                   FROM (SELECT COALESCE(MAX(place), 0) AS last FROM calls)";
+        sqlx::query(sql).execute(connection).await.map(drop)
+    }
+
     /// Writes them, with the place that is counted last.
     async fn write(&self, connection: &mut SqliteConnection, counted: i64) -> Result<(), sqlx::Error> {
         sqlx::query(

@@ -18,7 +18,8 @@ use sqlx::SqliteConnection;
 use triplane_core::asynchronous::{Destination, Failure, Hold, LaneDepth, Lease, Owner, Pick, Stop};
 use triplane_model::{ActivationId, EntityName};
 
-pub(super) use self::memory::{Lane, Totals};
+pub(super) use self::memory::Lane;
+pub(crate) use self::memory::Totals;
 pub(super) use self::row::{Stored, code, select};
 
 use self::memory::Memory;
@@ -32,6 +33,7 @@ use crate::calls::{Accepted, Asked, CallQuery, End, HeldCall, NewCall, Scope};
 #[derive(Debug)]
 pub(crate) enum Operation {
     Accept(Box<NewCall>),
+    AcceptAll(Vec<NewCall>),
     Lanes { owner: Owner, living: Vec<Owner>, now_ms: u64, limit: usize },
     Lease { lease: Lease, now_ms: u64, picks: Vec<Pick<EntityName, Destination>> },
     Renew { lease: Lease, holds: Vec<(ActivationId, u32)> },
@@ -136,6 +138,7 @@ impl Batch<'_> {
     ) -> Result<Option<Result<Answer, StoreError>>, sqlx::Error> {
         Ok(Some(match operation {
             Operation::Accept(_)
+            | Operation::AcceptAll(_)
             | Operation::Running { .. }
             | Operation::Finish { .. }
             | Operation::Release { .. }

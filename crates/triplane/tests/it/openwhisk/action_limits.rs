@@ -135,6 +135,25 @@ fn limits() -> Vec<Scenario> {
             },
         )
         .and("B", "`instances` > ns concurrency 400"),
+        scenario(
+            "2.1",
+            "`Action container concurrency must be greater than or equal to 0.`",
+            "no instances and fewer are 400",
+            async |me| {
+                for instances in [0, -1] {
+                    refused(
+                        &me,
+                        json!({"instances": instances}),
+                        "Action container concurrency must be greater than or equal to 0.",
+                    )
+                    .await;
+                }
+            },
+        )
+        .and("1.3", "detail of a Scala `require` is prefixed `requirement failed: `"),
+        scenario("2.1", WHOLE, "instances that are no whole number are 400", async |me| {
+            refused(&me, json!({"instances": 1.5}), "must be whole number").await;
+        }),
         scenario("2.1", WHOLE, "a time that is no whole number is 400", async |me| {
             refused(&me, json!({"timeout": 1.5}), "time limit must be whole number").await;
             refused(&me, json!({"timeout": "x"}), "time limit must be whole number").await;

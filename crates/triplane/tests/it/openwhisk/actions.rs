@@ -139,6 +139,49 @@ fn kinds() -> Vec<Scenario> {
     vec![
         scenario(
             "2.1",
+            "`'main' must be a string defined in 'exec' for '<kind>' actions`",
+            "main has to be a text",
+            async |me| {
+                let exec = json!({"kind": "nodejs:20", "code": "1", "main": 1});
+                let text = malformed("'main' must be a string defined in 'exec' for 'nodejs:20' actions");
+                me.put("actions/a", json!({"exec": exec})).await.is(400).says(&text);
+            },
+        ),
+        scenario(
+            "2.4",
+            "Exactly one default per family (single version is implicitly default).",
+            "the runtimes that the server names have one default in each family",
+            async |me| {
+                let runtimes = me.get("/").await.is(200).at("runtimes");
+                for (family, kinds) in runtimes.as_object().unwrap() {
+                    let defaults =
+                        kinds.as_array().unwrap().iter().filter(|kind| kind["default"] == true).count();
+                    assert_eq!(defaults, 1, "{family}: {kinds}");
+                }
+            },
+        ),
+        scenario(
+            "2.1",
+            "| managed (`nodejs:20`, `python:3.11`, ...) | `kind`, `code` string, optional `main`, \
+                `binary` |",
+            "every kind that the server names can be created",
+            async |me| {
+                let runtimes = me.get("/").await.is(200).at("runtimes");
+                for runtime in
+                    runtimes.as_object().unwrap().values().flat_map(|kinds| kinds.as_array().unwrap())
+                {
+                    let kind = runtime["kind"].as_str().unwrap();
+                    let exec = json!({"kind": kind, "code": "x", "main": "main"});
+                    me.put("actions/a?overwrite=true", json!({"exec": exec}))
+                        .await
+                        .is(200)
+                        .has("exec/kind", kind)
+                        .annotated("exec", kind);
+                }
+            },
+        ),
+        scenario(
+            "2.1",
             "`family:default` is resolved to the family's default kind and stored resolved.",
             "a default kind is stored resolved",
             async |me| {

@@ -15,7 +15,7 @@ fn paths() -> Vec<Scenario> {
                 `/limits/`, on an activation id";
     vec![
         scenario("1.1", "200 `pong` (text)", "anyone may ping", async |me| {
-            me.anonymous().get("/ping").await.is(200).is_text("pong");
+            me.anonymous().get("/ping").await.is(200).is_text("pong").lacks_header("www-authenticate");
         }),
         scenario("1.1", "API info doc (1.8)", "the info document of the API has two addresses", async |me| {
             let plain = me.anonymous().get("/api/v1").await.is(200).json();
@@ -27,6 +27,60 @@ fn paths() -> Vec<Scenario> {
             "the info document of the controller needs no credential",
             async |me| {
                 me.anonymous().get("/").await.is(200).has("description", "OpenWhisk");
+            },
+        ),
+        scenario("1.1", "swagger JSON / UI", "the API describes itself", async |me| {
+            let reply = me.anonymous().get("/api/v1/api-docs").await.is(200);
+            let put = &reply.json()["paths"]["/api/v1/namespaces/{ns}/actions/{name}"]["put"];
+            assert_eq!(put["responses"]["200"]["description"], "ok", "{put}");
+        }),
+        scenario(
+            "1.1",
+            "(308 redirect to `docs/index.html?url=...`)",
+            "a page shows what the API is",
+            async |me| {
+                let reply = me.anonymous().get("/api/v1/docs").await.is(308);
+                let location = reply.header("location").unwrap_or_default().to_owned();
+                reply.holds(location.contains("docs/index.html?url="), || "the page's address".to_owned());
+                let page = me.anonymous().get(&location).await.is(200);
+                page.has_header("content-type", "text/html; charset=utf-8");
+            },
+        ),
+        scenario(
+            "1.1",
+            "map `\"<id>\":\"up|down|unhealthy|unresponsive\"`",
+            "an operator sees the invokers",
+            async |me| {
+                let reply = me.stage.page("/invokers").await.is(200);
+                let is_up = reply.json().as_object().unwrap().values().all(|state| state == "up");
+                reply.holds(is_up, || "invokers that are up".to_owned());
+                me.stage.page("/invokers/healthy/count").await.is(200).is_text("1");
+                me.stage.page("/invokers/ready").await.is(200).has("healthy", "1/1");
+            },
+        ),
+        scenario("1.1", "in-flight counts", "an operator sees how many calls are in flight", async |me| {
+            let count = me.stage.page("/activation/count").await.is(200).json();
+            assert!(count.is_u64(), "{count}");
+            let counts = me.stage.page("/activation").await.is(200).json();
+            assert!(counts["controller0"].is_u64(), "{counts}");
+        }),
+        scenario(
+            "1.1",
+            "internal (edge denies)",
+            "an operator sees the metrics, and others do not",
+            async |me| {
+                let page = me.stage.page("/metrics").await.is(200).text();
+                assert!(page.contains("triplane_"), "{page}");
+                me.get("/metrics").await.is(404);
+            },
+        ),
+        scenario(
+            "1.1",
+            "stop taking load",
+            "nobody may stop the server without the controller's password",
+            async |me| {
+                me.stage.admin(http::Method::POST, "/disable", &json!({})).await.is(401);
+                me.get("/api/v1/namespaces").await.is(200);
             },
         ),
         scenario("1.1", SLASH, "the list of actions may end with a slash", async |me| {

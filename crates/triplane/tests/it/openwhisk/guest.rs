@@ -51,6 +51,11 @@ impl Stage {
         Guest { stage: self.clone(), client, namespace, credential }
     }
 
+    /// A page of the admin listener.
+    pub(super) async fn page(&self, path: &str) -> Reply {
+        Call::new(&self.0.admin, Method::GET, path.to_owned()).await
+    }
+
     /// A request of the operator to the admin listener.
     pub(super) async fn admin(&self, method: Method, path: &str, body: &Value) -> Reply {
         let bearer = format!("Bearer {}", self.0.token);

@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 use super::{Guest, Scenario, array, node, scenario, sh};
 
 const MERGE: &str = "Merge: package < binding < action < payload.";
+const NOT_BLOCKING: &str = "| non-blocking | 202 | `{\"activationId\":\"<32 hex>\"}` |";
 const SHAPE: &str = "### 3.1 Activation record (GET activation, blocking invoke, list with docs)";
 const STATUSES: &str = "`response.status` texts and codes: 0 `success`; 1 `application error`; 2 `action \
                 developer error`; 3 `whisk internal error`.";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    [outcomes(), queries(), payloads(), records(), results(), kinds()].into_iter().flatten().collect()
+    [outcomes(), queries(), payloads(), records(), results(), deliveries()].into_iter().flatten().collect()
 }
 
 fn outcomes() -> Vec<Scenario> {
-    const NOT_BLOCKING: &str = "| non-blocking | 202 | `{\"activationId\":\"<32 hex>\"}` |";
     const NOT_IN_TIME: &str = "| blocking, not done in time | 202 | same (activation continues) |";
     const FAILED: &str = "| application error or developer error | 502 | record, or with result=true the result \
                 object `{\"error\":...}` |";
@@ -511,8 +511,23 @@ fn results() -> Vec<Scenario> {
     ]
 }
 
-fn kinds() -> Vec<Scenario> {
+fn deliveries() -> Vec<Scenario> {
     vec![
+        scenario(
+            "3",
+            NOT_BLOCKING,
+            "many calls that are not waited for all have a record of their own",
+            async |me| {
+                me.create_echo("a").await;
+                let mut ids = Vec::new();
+                for n in 0..10 {
+                    ids.push((n, me.post("actions/a", json!({"n": n})).await.is(202).word("activationId")));
+                }
+                for (n, id) in ids {
+                    me.record(&id).await.has("response/result/n", n);
+                }
+            },
+        ),
         scenario(
             "3",
             "Delivery guarantee: at most once; no automatic retry after /run was sent.",

@@ -15,10 +15,13 @@ mod entities;
 mod guest;
 mod info;
 mod invocation;
+mod packages;
 mod play;
 mod reply;
+mod rules;
 mod runtime;
 mod scenario;
+mod sharing;
 mod web;
 mod web_hosts;
 mod web_input;
@@ -59,6 +62,9 @@ areas! {
     invocation
     activations
     runtime
+    packages
+    rules
+    sharing
     web
     web_input
     web_output

@@ -321,6 +321,14 @@ fn logs() -> Vec<Scenario> {
 
 fn nodejs() -> Vec<Scenario> {
     vec![
+        scenario("11.6", NODEJS, "a module of ECMAScript may be an action", async |me| {
+            create(&me, "export const main = async (args) => ({module: true, ...args})").await;
+            me.result("a", json!({"k": 1})).await.is(200).is_json(json!({"module": true, "k": 1}));
+        }),
+        scenario("11.6", NODEJS, "a function may be exported", async |me| {
+            create(&me, "exports.main = () => ({exported: true})").await;
+            me.result("a", json!({})).await.is(200).is_json(json!({"exported": true}));
+        }),
         scenario(
             "11.6",
             "502 `The action did not return a dictionary.` or `An error has occurred: <e>` (then \
