@@ -15,6 +15,8 @@ mod entities;
 mod guest;
 mod info;
 mod invocation;
+mod limits;
+mod operators;
 mod play;
 mod reply;
 mod runtime;
@@ -52,4 +54,6 @@ areas! {
     invocation
     activations
     runtime
+    limits
+    operators
 }
