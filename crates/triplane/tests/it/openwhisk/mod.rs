@@ -16,6 +16,8 @@ mod guest;
 mod info;
 mod invocation;
 mod packages;
+mod limits;
+mod operators;
 mod play;
 mod reply;
 mod rules;
@@ -71,4 +73,6 @@ areas! {
     web_packages
     web_slow {"TRIPLANE__LIMITS__BLOCKING_WAIT_MS_MAX": "300"}
     web_hosts {"TRIPLANE__WEB__VANITY_HOSTS": "[\"localhost\", \"api.example.org\"]"}
+    limits
+    operators
 }
