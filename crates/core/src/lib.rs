@@ -8,6 +8,7 @@
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
 pub mod asynchronous;
+pub mod composition;
 pub mod egress;
 pub mod entitlement;
 pub mod ewma;
