@@ -16,6 +16,7 @@ use crate::app::{App, now_ms, off_thread};
 use crate::body::{self, Share, Upload};
 use crate::caller::{Names, Scope};
 use crate::query::Query;
+use crate::sequences;
 use crate::settings::Settings;
 use crate::{code, lists, reach};
 
@@ -70,8 +71,9 @@ pub(crate) async fn put(
     let name = scope.own_entity(names)?;
     let overwrite = query.flag("overwrite", false)?;
     let Upload { bytes, share } = body::read(&app, request).await?;
-    let put = Put::read(&app, bytes).await?;
+    let put = Put::read(&app, bytes).await?.of_caller(&scope.identity);
     check_instances(&put.fields, &scope.identity)?;
+    sequences::entitle(&app, &scope.identity, &put.fields).await?;
     check_package(&app, &name).await?;
     let (action, code) = match stored(&app, name.clone()).await? {
         Some(_) if !overwrite => return Err(ApiError::exists().into()),
@@ -110,7 +112,13 @@ impl Put {
         Ok(off_thread(bytes, read).await??)
     }
 
+    /// `_` in it stands for the namespace of the caller.
+    fn of_caller(self, caller: &Identity) -> Self {
+        Self { fields: self.fields.of_caller(&caller.namespace), ..self }
+    }
+
     async fn create(self, app: &App, name: FullName) -> Result<Written, Failure> {
+        sequences::check(app, &name, &self.fields).await?;
         let (hash, code) = self.code.ok_or_else(exec_undefined)?;
         let action = self.fields.create(name, hash, &app.settings.limits, now_ms())?;
         check_policy(&action)?;
@@ -122,6 +130,7 @@ impl Put {
         if self.fields.exec.is_none() && runtime.is_some_and(|runtime| runtime.deprecated) {
             return Err(Runtimes::no_longer_supported(&known.exec.kind).into());
         }
+        sequences::check(app, &known.name, &self.fields).await?;
         let (hash, code) = self.code.unzip();
         let bytes = known.annotations.size_bytes() + known.parameters.size_bytes();
         let expected = Expected::Revision(known.revision);

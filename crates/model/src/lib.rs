@@ -18,6 +18,7 @@ pub mod package;
 pub mod parameters;
 pub mod rule;
 pub mod runtimes;
+mod sequence;
 pub mod trigger;
 
 pub use action::Action;
