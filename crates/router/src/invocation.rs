@@ -108,7 +108,7 @@ impl Router {
         arrived_ms: u64,
     ) -> Result<Call, ApiError> {
         let caller = &entered.caller;
-let target = match self.action(&entered.name).await {
+        let target = match self.action(&entered.name).await {
             Ok(target) => target,
             Err(error) => {
                 // A payload that cannot be read is told before an action that is not there.
@@ -116,6 +116,7 @@ let target = match self.action(&entered.name).await {
                 return Err(error);
             }
         };
+        self.entitle_components(&caller.identity, &target).await?;
         Ok(Call {
             id: trace::activation_id(),
             transaction_id: transaction_id.clone(),
@@ -126,6 +127,7 @@ let target = match self.action(&entered.name).await {
             arrived_ms,
             traceparent: trace::traceparent(&parts.headers),
             cause: None,
+            is_component: false,
         })
     }
 
@@ -149,7 +151,7 @@ let target = match self.action(&entered.name).await {
     /// Owns the call and what it holds to the end, whether its client waits or not.
     async fn run_for_client(self: Arc<Self>, mut call: Call, guard: InFlightGuard) -> Ended {
         let _running = self.runs.enter();
-        let ended = match self.run(&mut call, None).await {
+        let ended = match self.run_whole(&mut call).await {
             Ok(finished) => Ended::Done(finished),
             Err(unstarted) if unstarted.reason.is_overload() => Ended::TurnedAway(unstarted),
             Err(unstarted) => {
