@@ -9,6 +9,7 @@
 mod action_limits;
 mod actions;
 mod activations;
+mod conductors;
 mod conventions;
 mod coverage;
 mod entities;
@@ -19,6 +20,7 @@ mod play;
 mod reply;
 mod runtime;
 mod scenario;
+mod sequences;
 
 use guest::{Guest, array, node, sh};
 use reply::Reply;
@@ -51,5 +53,7 @@ areas! {
     action_limits
     invocation
     activations
+    sequences
+    conductors
     runtime
 }
