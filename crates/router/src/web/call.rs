@@ -108,6 +108,7 @@ impl Router {
     ) -> Result<Option<Admitted<'a>>, ApiError> {
         let guard = admission::admit(&visit.owner, visit.arrived_ms)?;
         self.actions.entitle(&visit.owner.identity, &visit.path.name).await?;
+        self.entitle_components(&visit.owner.identity, &visit.target).await?;
         let limits = &visit.owner.identity.limits;
         payload::check_size(body, limits.payload_bytes_max(&self.settings.limits))?;
         admission::entitle_kind(limits, &visit.target.action.exec.kind, &self.settings.limits)?;
@@ -173,6 +174,7 @@ impl Router {
             arrived_ms: *arrived_ms,
             traceparent: trace::traceparent(&parts.headers),
             cause: None,
+            is_component: false,
             store,
         })
     }

@@ -9,20 +9,22 @@
 mod action_limits;
 mod actions;
 mod activations;
+mod conductors;
 mod conventions;
 mod coverage;
 mod entities;
 mod guest;
 mod info;
 mod invocation;
-mod packages;
 mod limits;
 mod operators;
+mod packages;
 mod play;
 mod reply;
 mod rules;
 mod runtime;
 mod scenario;
+mod sequences;
 mod sharing;
 mod web;
 mod web_hosts;
@@ -63,6 +65,8 @@ areas! {
     action_limits
     invocation
     activations
+    sequences
+    conductors
     runtime
     packages
     rules
