@@ -14,6 +14,9 @@ use crate::wrk::{Load, load};
 const CONNECTIONS: [u32; 3] = [1, 8, 64];
 /// How many actions "many" are.
 const MANY: usize = 100;
+/// Calls that each process gets before anything is measured. An interpreter compiles what is called often; without this, the
+/// processes of many actions would be measured before that and those of one action after it.
+const WARM_UP_CALLS: usize = 1_000;
 
 /// nginx in front of as many bare servers: how what people have now takes many actions.
 const MANY_BARE: &str = "nginx, 100 servers";
@@ -29,6 +32,8 @@ struct Contender {
     name: &'static str,
     port: u16,
     paths: Vec<String>,
+    /// How many processes the calls go to in turn, unless that follows from the load.
+    processes: usize,
     /// Whose CPU time counts, with all descendants.
     pids: Vec<u32>,
     /// One for each of `CONNECTIONS`.
@@ -51,24 +56,19 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let bare_many = Baseline::bare_platform(context, MANY)?;
     let subject = context.start();
     let mut contenders = vec![
-        Contender::new("hyper", hyper.port, vec!["/".into()], hyper.pids()),
-        Contender::new("nginx", nginx.port, vec!["/".into()], nginx.pids()),
-        Contender::new(MANY_BARE, many.port, vec!["/".into()], many.pids()),
-        Contender::new(BARE_PLATFORM, bare.port, vec!["/".into()], bare.pids()),
-        Contender::new(BARE_PLATFORM_MANY, bare_many.port, vec!["/".into()], bare_many.pids()),
+        Contender::bare("hyper", &hyper, 1),
+        Contender::bare("nginx", &nginx, 1),
+        Contender::bare(MANY_BARE, &many, MANY),
+        Contender::bare(BARE_PLATFORM, &bare, bare_platform::FEW),
+        Contender::bare(BARE_PLATFORM_MANY, &bare_many, MANY),
     ];
     for (name, count, concurrency) in VARIANTS {
         let paths = create(context, &subject, count, concurrency)?;
-        contenders.push(Contender::new(
-            name,
-            subject.server.settings.port,
-            paths,
-            vec![subject.server.process.pid()],
-        ));
+        let (port, pid) = (subject.server.settings.port, subject.server.process.pid());
+        contenders.push(Contender::new(name, port, paths, vec![pid]));
     }
     for contender in &contenders {
-        // Starts what the most connections need, unmeasured.
-        contender.load(context, 64)?;
+        contender.warm_up(context)?;
     }
     for _ in 0..context.rounds {
         for contender in &mut contenders {
@@ -108,7 +108,21 @@ fn create(
 
 impl Contender {
     fn new(name: &'static str, port: u16, paths: Vec<String>, pids: Vec<u32>) -> Self {
-        Self { name, port, paths, pids, series: Default::default() }
+        Self { name, port, processes: paths.len(), paths, pids, series: Default::default() }
+    }
+
+    /// A server without a platform, which hands what it gets to this many processes.
+    fn bare(name: &'static str, server: &Baseline, processes: usize) -> Self {
+        Self { processes, ..Self::new(name, server.port, vec!["/".into()], server.pids()) }
+    }
+
+    /// Starts what the most connections need, and lets all processes compile what they run.
+    fn warm_up(&self, context: &Context) -> anyhow::Result<()> {
+        let mut left = (WARM_UP_CALLS * self.processes) as f64;
+        while left > 0.0 {
+            left -= self.load(context, 64)?.requests.max(1.0);
+        }
+        Ok(())
     }
 
     /// One run of the load generator for each number of connections.

@@ -3,17 +3,20 @@
 //! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for) and [`pool`] (what runs where, mark and sweep).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
-//! [`watch`], [`egress`], [`entitlement`].
+//! [`watch`], [`egress`], [`entitlement`], [`fire`].
 //!
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
+pub mod alarm;
 pub mod asynchronous;
 pub mod egress;
 pub mod entitlement;
 pub mod ewma;
+pub mod fire;
 pub mod gate;
 pub mod id;
 pub mod limits;
+mod mix;
 pub mod pool;
 pub mod route;
 pub mod service;

@@ -189,15 +189,15 @@ fn state(name: &str) -> Result<CallState, ApiError> {
     })
 }
 
-/// An action as `/namespace/[package/]name`, or as a name in the namespace that the request is about, or the address of a receiver.
+/// An action as `/namespace/[package/]name`, or as a name in the namespace that the request is about, a trigger, or the address of a
+/// receiver.
 fn target(text: &str, whose: &Whose) -> Result<Destination, ApiError> {
     let namespace = || whose.namespace().cloned();
     match Destination::parse(text) {
-        Some(target @ Destination::Callback(_)) => Ok(target),
-        Some(Destination::Action(name)) if name.namespace.as_str() == "_" => {
-            Ok(Destination::Action(FullName { namespace: namespace()?, ..name }))
+        Some(target) if target.namespace().is_some_and(|namespace| namespace.as_str() == "_") => {
+            Ok(target.of_namespace(&namespace()?))
         }
-        Some(action) => Ok(action),
+        Some(target) => Ok(target),
         None => Ok(Destination::Action(FullName::new(namespace()?, EntityName::entity(text)?))),
     }
 }

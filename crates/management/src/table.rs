@@ -59,6 +59,17 @@ impl Routes {
         self.at(path, operations()).at(&format!("{path}/"), operations())
     }
 
+    /// Describes a path that the router answers before a request gets here.
+    pub(crate) fn elsewhere(
+        mut self,
+        path: &str,
+        operations: impl IntoIterator<Item = (Method, Doc)>,
+    ) -> Self {
+        self.described
+            .push(Described { path: path.to_owned(), operations: operations.into_iter().collect() });
+        self
+    }
+
     /// Adds a group of paths.
     pub(crate) fn with(self, add: impl FnOnce(Self) -> Self) -> Self {
         add(self)

@@ -387,7 +387,8 @@ fn main_required(kind: &str) -> ApiError {
 }
 
 /// OpenWhisk's guess: trimmed code is binary if it is not empty and is well-formed base64.
-fn is_binary(code: &str) -> bool {
+#[must_use]
+pub fn is_binary(code: &str) -> bool {
     let code = code.trim();
     !code.is_empty()
         && code.len().is_multiple_of(4)

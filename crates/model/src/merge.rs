@@ -1,5 +1,6 @@
 //! Laying a call's payload over an action's parameters, without looking inside any value.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -25,6 +26,15 @@ struct Key {
     is_final: bool,
 }
 
+/// A member that a call gets beside its payload: it wins over the defaults, and the payload wins over it.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// The key, unescaped.
+    pub key: Cow<'a, str>,
+    /// JSON.
+    pub value: Cow<'a, str>,
+}
+
 /// What a call's parameters are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Merged {
@@ -45,10 +55,7 @@ impl Merge {
             let mut key = Key { default: None, is_final: is_final(&parameter.key) };
             if !parameter.init {
                 key.default = Some(merge.defaults.len());
-                let mut text = serde_json::to_vec(&parameter.key).unwrap_or_default();
-                text.push(b':');
-                text.extend_from_slice(parameter.value.get().as_bytes());
-                merge.defaults.push(text);
+                merge.defaults.push(text(&parameter.key, parameter.value.get()));
             }
             if key.is_final || key.default.is_some() {
                 merge.keys.insert(parameter.key.clone(), key);
@@ -69,24 +76,53 @@ impl Merge {
     /// # Errors
     /// 400 when the payload is not a JSON object, or names a final parameter or one for which `is_reserved` holds.
     pub fn apply(&self, payload: &[u8], is_reserved: impl Fn(&str) -> bool) -> Result<Merged, ApiError> {
-        if payload.iter().all(u8::is_ascii_whitespace) {
+        if is_blank(payload) {
             return Ok(Merged::Defaults);
         }
-        let payload = std::str::from_utf8(payload).map_err(ApiError::malformed_content)?;
-        let overridden = vec![false; self.defaults.len()];
-        let mut seen = Seen { merge: self, is_reserved, overridden, names_final: false };
-        let mut input = serde_json::Deserializer::from_str(payload);
-        input.deserialize_map(&mut seen).and_then(|()| input.end()).map_err(ApiError::malformed_content)?;
-        if seen.names_final {
-            return Err(parameters_not_allowed());
+        let mut seen = Seen::new(self, is_reserved);
+        let inner = seen.walk(payload)?;
+        match self.defaults.is_empty() {
+            true => Ok(Merged::Payload),
+            false => Ok(Merged::Both(object(seen.kept_defaults().chain(inner)))),
         }
-        if self.defaults.is_empty() {
-            return Ok(Merged::Payload);
-        }
-        let kept = self.defaults.iter().zip(&seen.overridden).filter(|(_, overridden)| !**overridden);
-        let inner = Some(inner_of_object(payload.as_bytes())).filter(|inner| !inner.is_empty());
-        Ok(Merged::Both(object(kept.map(|(text, _)| text.as_slice()).chain(inner))))
     }
+
+    /// Merges a payload as [`Merge::apply`] does, with members between it and the defaults. Of these no two have the
+    /// same key; whether a call may name their keys is for the caller to ask: [`Merge::is_final`].
+    ///
+    /// # Errors
+    /// As [`Merge::apply`].
+    pub fn apply_over(
+        &self,
+        members: &[Member<'_>],
+        payload: &[u8],
+        is_reserved: impl Fn(&str) -> bool,
+    ) -> Result<Vec<u8>, ApiError> {
+        let mut seen = Seen::new(self, is_reserved);
+        seen.enter(members);
+        let inner = if is_blank(payload) { None } else { seen.walk(payload)? };
+        let kept = members.iter().zip(&seen.overridden_members).filter(|(_, overridden)| !**overridden);
+        let texts: Vec<Vec<u8>> = kept.map(|(member, _)| text(&member.key, &member.value)).collect();
+        Ok(object(seen.kept_defaults().chain(texts.iter().map(Vec::as_slice)).chain(inner)))
+    }
+
+    /// Whether a call may not name the parameter.
+    #[must_use]
+    pub fn is_final(&self, key: &str) -> bool {
+        self.keys.get(key).is_some_and(|key| key.is_final)
+    }
+}
+
+fn is_blank(payload: &[u8]) -> bool {
+    payload.iter().all(u8::is_ascii_whitespace)
+}
+
+/// `"key":value`
+fn text(key: &str, value: &str) -> Vec<u8> {
+    let mut text = serde_json::to_vec(key).unwrap_or_default();
+    text.push(b':');
+    text.extend_from_slice(value.as_bytes());
+    text
 }
 
 /// Members, joined to an object.
@@ -114,16 +150,63 @@ fn inner_of_object(object: &[u8]) -> &[u8] {
 struct Seen<'a, R> {
     merge: &'a Merge,
     is_reserved: R,
+    /// The places of members by their keys.
+    members: HashMap<&'a str, usize>,
     overridden: Vec<bool>,
+    overridden_members: Vec<bool>,
     names_final: bool,
 }
 
-impl<R: Fn(&str) -> bool> Seen<'_, R> {
+impl<'a, R: Fn(&str) -> bool> Seen<'a, R> {
+    fn new(merge: &'a Merge, is_reserved: R) -> Self {
+        Self {
+            merge,
+            is_reserved,
+            members: HashMap::new(),
+            overridden: vec![false; merge.defaults.len()],
+            overridden_members: Vec::new(),
+            names_final: false,
+        }
+    }
+
+    /// Lays members over the defaults.
+    fn enter(&mut self, members: &'a [Member<'_>]) {
+        self.overridden_members = vec![false; members.len()];
+        for (place, member) in members.iter().enumerate() {
+            self.override_default(self.merge.keys.get(&*member.key));
+            self.members.insert(&member.key, place);
+        }
+    }
+
+    /// Checks a payload, notes what it overrides, and answers what is between its braces.
+    fn walk<'p>(&mut self, payload: &'p [u8]) -> Result<Option<&'p [u8]>, ApiError> {
+        let payload = std::str::from_utf8(payload).map_err(ApiError::malformed_content)?;
+        let mut input = serde_json::Deserializer::from_str(payload);
+        let walked = input.deserialize_map(&mut *self);
+        walked.and_then(|()| input.end()).map_err(ApiError::malformed_content)?;
+        match self.names_final {
+            true => Err(parameters_not_allowed()),
+            false => Ok(Some(inner_of_object(payload.as_bytes())).filter(|inner| !inner.is_empty())),
+        }
+    }
+
+    fn kept_defaults(&self) -> impl Iterator<Item = &'a [u8]> {
+        let kept = self.merge.defaults.iter().zip(&self.overridden).filter(|(_, overridden)| !**overridden);
+        kept.map(|(text, _)| text.as_slice())
+    }
+
     fn key(&mut self, name: &str) {
-        self.names_final |= (self.is_reserved)(name);
-        let Some(key) = self.merge.keys.get(name) else { return };
-        self.names_final |= key.is_final;
-        if let Some(overridden) = key.default.and_then(|place| self.overridden.get_mut(place)) {
+        let known = self.merge.keys.get(name);
+        self.names_final |= (self.is_reserved)(name) || known.is_some_and(|key| key.is_final);
+        self.override_default(known);
+        if let Some(&place) = self.members.get(name) {
+            self.overridden_members[place] = true;
+        }
+    }
+
+    fn override_default(&mut self, key: Option<&Key>) {
+        let default = key.and_then(|key| key.default);
+        if let Some(overridden) = default.and_then(|place| self.overridden.get_mut(place)) {
             *overridden = true;
         }
     }
@@ -202,6 +285,33 @@ mod tests {
             assert_eq!(apply(&fixed, br#"{"reserved":2}"#), Err(parameters_not_allowed()));
             assert!(apply(&fixed, br#"{"other":2}"#).is_ok());
         }
+    }
+
+    #[test]
+    fn members_win_over_the_defaults_and_the_payload_over_the_members() {
+        let three = merge(r#"[{"key":"a","value":1},{"key":"b","value":2},{"key":"c","value":3}]"#);
+        let member = |key: &'static str, value: &'static str| Member { key: key.into(), value: value.into() };
+        let members = [member("b", "20"), member("c", "30"), member("d \"", "40")];
+        let over = |payload: &str| {
+            let merged = three.apply_over(&members, payload.as_bytes(), |_| false);
+            String::from_utf8(merged.unwrap()).unwrap()
+        };
+        assert_eq!(over(""), r#"{"a":1,"b":20,"c":30,"d \"":40}"#);
+        assert_eq!(over(r#"{"c":300}"#), r#"{"a":1,"b":20,"d \"":40,"c":300}"#);
+        assert_eq!(
+            over(r#" {"a":100,"d \"":400,"e":500} "#),
+            r#"{"b":20,"c":30,"a":100,"d \"":400,"e":500}"#
+        );
+    }
+
+    #[test]
+    fn a_payload_under_members_is_checked_like_any_other() {
+        let fixed = merge(r#"[{"key":"fixed","value":1}]"#);
+        let over = |payload: &str| fixed.apply_over(&[], payload.as_bytes(), |key| key == "reserved");
+        assert_eq!(over(r#"{"fixed":2}"#), Err(parameters_not_allowed()));
+        assert_eq!(over(r#"{"reserved":2}"#), Err(parameters_not_allowed()));
+        assert_eq!(over("[1]").unwrap_err().status, 400);
+        assert!(fixed.is_final("fixed") && !fixed.is_final("other"));
     }
 
     #[test]

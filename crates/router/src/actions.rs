@@ -17,6 +17,7 @@ use crate::line::Line;
 use crate::lines::Lines;
 use crate::ports::{Directory, Future, Unavailable};
 use crate::router::Router;
+use crate::web::WebAction;
 
 const ACTIONS_MAX: usize = 16 * 1024;
 const PACKAGES_MAX: usize = 16 * 1024;
@@ -40,8 +41,10 @@ pub(crate) struct Target {
     pub(crate) binding: Option<FullName>,
     /// The calls of the namespace in the name.
     own: Arc<Line>,
-    merge: Merge,
+    pub(crate) merge: Merge,
     without_payload: Bytes,
+    /// What its annotations say to the web, if it is exported there.
+    pub(crate) web: Option<Arc<WebAction>>,
     /// What its annotations ask for asynchronous calls.
     pub(crate) policy: Policy,
 }
@@ -55,8 +58,9 @@ impl Target {
         let without_payload = Bytes::copy_from_slice(merge.without_payload());
         let action = Arc::new(action);
         let own = line(&action, binding.as_ref(), &name.namespace, lines);
+        let web = WebAction::of(&action.annotations).map(Arc::new);
         let policy = policy(&action);
-        Self { name, action, binding, own, merge, without_payload, policy }
+        Self { name, action, binding, own, merge, without_payload, web, policy }
     }
 
     /// The waiting line of a namespace's calls.

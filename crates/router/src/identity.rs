@@ -36,6 +36,8 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct NamespaceUsage {
     pub(crate) minute: MinuteWindow,
+    /// Fires of triggers.
+    pub(crate) fires: MinuteWindow,
     pub(crate) in_flight: Arc<InFlight>,
 }
 

@@ -3,6 +3,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -36,7 +37,7 @@ struct Entered {
 
 /// How a call that a client waits for ended.
 #[derive(Debug)]
-enum Ended {
+pub(crate) enum Ended {
     Done(Finished),
     /// It never started; this is its record.
     Failed {
@@ -73,7 +74,7 @@ impl Router {
             payload::read(&parts.headers, body, payload_bytes_max, self.settings.body_time_max).await?;
         // What is asked of an asynchronous call is read of the body as it came.
         let is_waited_for = entered.query.is_blocking && !is_preferred(&parts.headers);
-        let wish = (!is_waited_for).then(|| Wish::of(&parts.headers, &payload));
+        let wish = (!is_waited_for).then(|| Wish::of(&parts.headers, &[&payload]));
         let call = self.prepare(&entered, payload, parts, transaction_id, arrived_ms).await?;
         match wish {
             None => self.run_and_wait(call, entered.guard, entered.query).await,
@@ -142,11 +143,24 @@ impl Router {
         query: Query,
     ) -> Result<Response<Body>, ApiError> {
         let id = call.id;
+        match self.run_within(call, guard, query.timeout).await {
+            Some(ended) => answer(id, ended, query.wants_result),
+            None => Ok(reply::accepted(id)),
+        }
+    }
+
+    /// Runs a call for a client that waits so long; nothing when it takes longer, or the router goes away: it goes on.
+    pub(crate) async fn run_within(
+        self: &Arc<Self>,
+        call: Call,
+        guard: InFlightGuard,
+        time_max: Duration,
+    ) -> Option<Ended> {
         let run = Detached::new(Arc::clone(self).run_for_client(call, guard));
         tokio::select! {
             biased;
-            ended = run => answer(id, ended, query.wants_result),
-            () = self.drain.waited(query.timeout) => Ok(reply::accepted(id)),
+            ended = run => Some(ended),
+            () = self.drain.waited(time_max) => None,
         }
     }
 
@@ -174,7 +188,7 @@ impl Router {
     }
 }
 
-fn overloaded(retry_after_ms: u64) -> ApiError {
+pub(crate) fn overloaded(retry_after_ms: u64) -> ApiError {
     ApiError::unavailable().retry_after_ms(retry_after_ms)
 }
 

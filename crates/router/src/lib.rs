@@ -1,7 +1,7 @@
 //! The data plane: the life of a request as named phases. On the warm path it touches neither the control plane, nor
 //! the queue, nor the store.
 //!
-//! Entry points: [`Router::handle`] (one request; the phases are in `invocation`), [`Router::apply`] (the pool stream),
+//! Entry points: [`Router::handle`] (one request; the phases are in `invocation` and `fire`), [`Router::apply`] (the pool stream),
 //! [`Router::dispatch`] (queued calls), [`Router::report`] (what the control plane is told). The traits in [`ports`] are
 //! what it needs of the other planes; only the binary joins them.
 //!
@@ -15,6 +15,7 @@ mod cache;
 mod clock;
 mod detached;
 mod drain;
+mod fire;
 mod identity;
 mod invocation;
 mod line;
@@ -33,8 +34,10 @@ mod router;
 mod run;
 mod settings;
 mod trace;
+mod triggers;
 mod uplink;
 mod watch;
+mod web;
 
 pub use asynchronous::{Found, Ran};
 pub use metrics::Metrics;

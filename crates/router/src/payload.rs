@@ -34,25 +34,39 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<BodyError>,
 {
+    let payload = read_any(headers, body, max, time_max).await?;
+    match payload.is_empty() || is_json(headers) {
+        true => Ok(payload),
+        false => Err(ApiError::unsupported_media_type()),
+    }
+}
+
+/// Reads a body whole, whatever it is.
+pub(crate) async fn read_any<B>(
+    headers: &HeaderMap,
+    body: B,
+    max: u64,
+    time_max: Duration,
+) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
     let limit = usize::try_from(max).unwrap_or(usize::MAX);
     let mut body = pin!(body);
     let read = tokio::time::timeout(time_max, triplane_net::collect(body.as_mut(), limit));
-    let payload = match read.await {
-        Ok(Ok(payload)) => payload,
+    match read.await {
+        Ok(Ok(payload)) => Ok(payload),
         Ok(Err(TooLarge::Larger { .. })) => {
             discard(headers, body).await;
-            return Err(ApiError::too_large("Request", max + 1, max));
+            Err(ApiError::too_large("Request", max + 1, max))
         }
-        Ok(Err(TooLarge::Broken(error))) => return Err(ApiError::malformed_content(error)),
-        Err(_) => return Err(ApiError::new(408, "The request took too long to arrive.")),
-    };
-    if !payload.is_empty() && !is_json(headers) {
-        return Err(ApiError::unsupported_media_type());
+        Ok(Err(TooLarge::Broken(error))) => Err(ApiError::malformed_content(error)),
+        Err(_) => Err(ApiError::new(408, "The request took too long to arrive.")),
     }
-    Ok(payload)
 }
 
 /// Refuses a payload that no action could take; where there is an action, the merge with its parameters does.

@@ -44,6 +44,7 @@ impl Router {
                 // What was changed or revoked meanwhile was not heard.
                 self.identities.expire();
                 self.actions.expire();
+                self.triggers.expire();
                 self.lines.all().iter().for_each(|line| line.forget_demand());
             }
             Delta::Ready(lease) => self.lines.publish(next, Some(&lease.key)),
@@ -64,6 +65,7 @@ impl Router {
             Delta::EntityChanged(collection, name, revision) => {
                 self.publish(next, None);
                 self.actions.changed(*collection, name, *revision);
+                self.triggers.changed(*collection, name, *revision);
                 // Only now: who is sent away asks for the action anew.
                 self.lines.entity_changed(name, *revision);
             }

@@ -11,7 +11,7 @@ use triplane_core::asynchronous::{
 use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{ActivationId, Credential, EntityName, FullName, Identity};
+use triplane_model::{ActivationId, Credential, EntityName, FullName, Identity, Trigger};
 use triplane_wire::run::{RunReply, RunRequest};
 
 /// What a port returns when the other plane cannot answer: the platform's fault, a retry is safe.
@@ -32,6 +32,8 @@ pub trait Directory: Send + Sync + Debug + 'static {
     fn action(&self, name: FullName) -> Future<Option<Resolved>>;
     /// What the name of a package leads to, whoever may use it.
     fn package(&self, name: FullName) -> Future<Option<Reached>>;
+    /// A trigger, with the rules that listen to it.
+    fn trigger(&self, name: FullName) -> Future<Option<Trigger>>;
 }
 
 /// How a container's proxy is reached.
@@ -49,7 +51,7 @@ pub struct QueuedCall {
     pub id: ActivationId,
     /// The namespace of the caller.
     pub namespace: EntityName,
-    /// The action, or the receiver of a callback.
+    /// The action, the trigger, or the receiver of a callback.
     pub target: Destination,
     /// The merged parameters, or the body of a callback.
     pub payload: Bytes,
@@ -69,6 +71,18 @@ pub struct QueuedCall {
     pub cause: Option<ActivationId>,
     /// How many destinations it is away from a request.
     pub hops: u32,
+}
+
+impl QueuedCall {
+    /// Its lane in the queue.
+    pub(crate) fn lane(&self) -> (EntityName, Destination) {
+        (self.namespace.clone(), self.target.clone())
+    }
+
+    /// When it may start, if not at once, epoch milliseconds.
+    pub(crate) fn delay_until_ms(&self) -> Option<u64> {
+        (self.policy.delay_ms > 0).then(|| self.policy.due_ms(self.accepted_ms))
+    }
 }
 
 /// What makes a call the repetition of an earlier one.
@@ -95,6 +109,9 @@ pub enum NotAccepted {
     /// The queue is full: a retry is safe, later.
     #[error("{0}")]
     Full(String),
+    /// The calls are too large together.
+    #[error("{0}")]
+    TooLarge(String),
     /// Its idempotency key belongs to a call with other parameters: the client's fault.
     #[error("the idempotency key was used for a call with other parameters; use a new key")]
     KeyReused,
@@ -144,6 +161,8 @@ pub enum Noted {
 pub trait Queue: Send + Sync + Debug + 'static {
     /// Stores a call; when this returns it survives power loss.
     fn accept(&self, call: QueuedCall) -> BoxFuture<'static, Result<Accepted, NotAccepted>>;
+    /// Stores calls of one namespace without idempotency keys, all or none; those that are there already stay as they are.
+    fn accept_all(&self, calls: Vec<QueuedCall>) -> BoxFuture<'static, Result<(), NotAccepted>>;
     /// Lanes with calls that may be leased now, those that this router is to prefer first.
     fn lanes(&self, limit: usize) -> Future<Vec<LaneDepth>>;
     /// Leases the first calls of lanes.

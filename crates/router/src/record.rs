@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     NoResources,
     /// The action, or its namespace, was deleted after the call was accepted.
     ActionGone,
+    /// The trigger, or its namespace, was deleted after the call was accepted.
+    TriggerGone,
     /// It was too old to be started.
     Expired,
     /// Someone asked for its cancellation.
@@ -27,11 +29,15 @@ pub(crate) enum Failure {
 /// What the record of a call says whose last attempt was lost without a record of its own.
 const LOST: &str = "the last attempt of the call was lost; the action was not run again";
 
+/// What the record of a call says whose trigger is gone.
+const TRIGGER_GONE: &str = "the trigger could not be found or may have been deleted";
+
 impl Failure {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::NoResources => text::NO_RESOURCES,
             Self::ActionGone => text::ACTION_GONE,
+            Self::TriggerGone => TRIGGER_GONE,
             Self::Expired => text::EXPIRED,
             Self::Cancelled => text::CANCELLED,
             Self::Lost => LOST,

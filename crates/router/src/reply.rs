@@ -41,18 +41,29 @@ pub(crate) fn accepted(id: ActivationId) -> Response<Body> {
     of_activation(json(202, format!(r#"{{"activationId":"{id}"}}"#)), id)
 }
 
-/// Says that the preference of an asynchronous answer was applied, and where the result will be (RFC 7240).
-pub(crate) fn preferred(
+/// 204: there was nothing to do.
+pub(crate) fn nothing() -> Response<Body> {
+    let mut response = Response::new(triplane_net::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Says that the preference of an asynchronous answer was applied (RFC 7240).
+pub(crate) fn preferred(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+    response
+}
+
+/// Says where the record of a call will be.
+pub(crate) fn located(
     mut response: Response<Body>,
     namespace: &EntityName,
     id: ActivationId,
 ) -> Response<Body> {
     // Of all that a name may have, a space alone is no part of a path.
     let namespace = namespace.as_str().replace(' ', "%20");
-    let headers = response.headers_mut();
-    headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/namespaces/{namespace}/activations/{id}")) {
-        headers.insert(LOCATION, location);
+        response.headers_mut().insert(LOCATION, location);
     }
     response
 }

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use http::Method;
 use triplane_model::{ApiError, EntityName, FullName, Identity};
 
+use crate::web::WebPath;
+
 const API: &str = "/api/v1";
 const NAMESPACES: &str = "/api/v1/namespaces/";
 
@@ -13,6 +15,10 @@ const NAMESPACES: &str = "/api/v1/namespaces/";
 pub(crate) enum Route<'a> {
     /// A call of an action.
     Invoke(ActionPath<'a>),
+    /// A fire of a trigger.
+    Fire(TriggerPath<'a>),
+    /// A web action, by any method.
+    Web,
     /// A browser asks what it may do.
     Preflight,
     /// Anything else: the management plane answers.
@@ -27,10 +33,21 @@ pub(crate) struct ActionPath<'a> {
     name: &'a str,
 }
 
+/// The path of a trigger, as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TriggerPath<'a> {
+    namespace: &'a str,
+    name: &'a str,
+}
+
 impl<'a> Route<'a> {
     pub(crate) fn of(method: &Method, path: &'a str) -> Self {
         match *method {
-            Method::POST => ActionPath::of(path).map_or(Self::Management, Self::Invoke),
+            _ if WebPath::is_below(path) => Self::Web,
+            Method::POST => {
+                let invoke = ActionPath::of(path).map(Self::Invoke);
+                invoke.or_else(|| TriggerPath::of(path).map(Self::Fire)).unwrap_or(Self::Management)
+            }
             Method::OPTIONS if is_rest(path) => Self::Preflight,
             _ => Self::Management,
         }
@@ -57,15 +74,40 @@ impl<'a> ActionPath<'a> {
 
     /// Checks the names; `_` is the caller's namespace.
     pub(crate) fn check(&self, caller: &Identity) -> Result<FullName, ApiError> {
-        let namespace = decoded(self.namespace).ok_or_else(ApiError::namespace_illegal)?;
-        let namespace = match &*namespace {
-            "_" => caller.namespace.clone(),
-            own if own == caller.namespace.as_str() => caller.namespace.clone(),
-            other => EntityName::namespace(other)?,
-        };
-        let entity = |segment| EntityName::entity(&decoded(segment).ok_or_else(ApiError::name_illegal)?);
+        let namespace = namespace(self.namespace, caller)?;
         Ok(FullName { namespace, package: self.package.map(entity).transpose()?, name: entity(self.name)? })
     }
+}
+
+impl<'a> TriggerPath<'a> {
+    /// `/api/v1/namespaces/{ns}/triggers/{name}`
+    fn of(path: &'a str) -> Option<Self> {
+        let mut segments = path.strip_prefix(NAMESPACES)?.split('/');
+        match [segments.next(), segments.next(), segments.next(), segments.next()] {
+            [Some(namespace), Some("triggers"), Some(name), None] if !name.is_empty() => {
+                Some(Self { namespace, name })
+            }
+            _ => None,
+        }
+    }
+
+    /// Checks the names; `_` is the caller's namespace.
+    pub(crate) fn check(&self, caller: &Identity) -> Result<FullName, ApiError> {
+        Ok(FullName::new(namespace(self.namespace, caller)?, entity(self.name)?))
+    }
+}
+
+fn namespace(segment: &str, caller: &Identity) -> Result<EntityName, ApiError> {
+    let namespace = decoded(segment).ok_or_else(ApiError::namespace_illegal)?;
+    match &*namespace {
+        "_" => Ok(caller.namespace.clone()),
+        own if own == caller.namespace.as_str() => Ok(caller.namespace.clone()),
+        other => EntityName::namespace(other),
+    }
+}
+
+fn entity(segment: &str) -> Result<EntityName, ApiError> {
+    EntityName::entity(&decoded(segment).ok_or_else(ApiError::name_illegal)?)
 }
 
 /// Whether answers carry the CORS headers of the REST API: all of it and the info documents, but no web actions.
@@ -75,7 +117,7 @@ pub(crate) fn is_rest(path: &str) -> bool {
 }
 
 /// A segment without percent signs; nothing when it is no UTF-8.
-fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decoded(segment: &str) -> Option<Cow<'_, str>> {
     if !segment.contains('%') {
         return Some(Cow::Borrowed(segment));
     }
@@ -112,7 +154,10 @@ mod tests {
             "/api/v1/namespaces/_/actions/a/",
             "/api/v1/namespaces/_/actions/p/a/",
             "/api/v1/namespaces/_/actions/p/a/b",
-            "/api/v1/namespaces/_/triggers/a",
+            "/api/v1/namespaces/_/triggers",
+            "/api/v1/namespaces/_/triggers/",
+            "/api/v1/namespaces/_/triggers/a/",
+            "/api/v1/namespaces/_/rules/a",
             "/api/v1/namespacesx/_/actions/a",
             "/",
         ] {
@@ -120,6 +165,22 @@ mod tests {
         }
         let get = Route::of(&Method::GET, "/api/v1/namespaces/_/actions/a");
         assert_eq!(get, Route::Management);
+    }
+
+    #[test]
+    fn a_post_to_a_trigger_is_a_fire() {
+        let fire = Route::of(&Method::POST, "/api/v1/namespaces/_/triggers/t");
+        assert_eq!(fire, Route::Fire(TriggerPath { namespace: "_", name: "t" }));
+        assert_eq!(Route::of(&Method::PUT, "/api/v1/namespaces/_/triggers/t"), Route::Management);
+    }
+
+    #[test]
+    fn whatever_is_below_the_path_of_web_actions_is_theirs() {
+        for method in [Method::GET, Method::POST, Method::OPTIONS, Method::TRACE] {
+            assert_eq!(Route::of(&method, "/api/v1/web/ns/default/a"), Route::Web);
+            assert_eq!(Route::of(&method, "/api/v1/web/"), Route::Web);
+        }
+        assert_eq!(Route::of(&Method::GET, "/api/v1/web"), Route::Management);
     }
 
     #[test]

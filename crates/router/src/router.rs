@@ -25,7 +25,9 @@ use crate::ports::{Callbacks, Directory, Management, Queue, Records, Upstream};
 use crate::request_line::RequestLine;
 use crate::route::{Route, is_rest};
 use crate::settings::Settings;
+use crate::triggers::Triggers;
 use crate::uplink::Uplink;
+use crate::web::vanity;
 use crate::{invocation, reply, trace};
 
 /// The other planes, as the router sees them.
@@ -52,6 +54,7 @@ pub struct Router {
     pub(crate) ports: Ports,
     pub(crate) identities: Identities,
     pub(crate) actions: Actions,
+    pub(crate) triggers: Triggers,
     pub(crate) lines: Arc<Lines>,
     pub(crate) following: Mutex<()>,
     pub(crate) waiting: Waiting,
@@ -71,6 +74,7 @@ impl Router {
         Arc::new(Self {
             identities: Identities::new(Arc::clone(&ports.directory), clock),
             actions: Actions::new(Arc::clone(&ports.directory), clock),
+            triggers: Triggers::new(Arc::clone(&ports.directory), clock),
             lines: Arc::new(Lines::new(shared)),
             following: Mutex::new(()),
             waiting: Waiting::default(),
@@ -110,7 +114,8 @@ impl Router {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        vanity::enter(&mut parts, &self.settings.vanity_hosts);
         let transaction_id = trace::transaction_id(&parts.headers, &self.settings.transaction_header);
         let is_rest = is_rest(parts.uri.path());
         let line = RequestLine::of(&parts);
@@ -176,7 +181,7 @@ impl Router {
         Ok(())
     }
 
-    /// Phase "route": an invocation is ours, the rest is the management plane's.
+    /// Phase "route": invocations, fires and web actions are ours, the rest is the management plane's.
     async fn route<B>(
         self: &Arc<Self>,
         parts: http::request::Parts,
@@ -193,6 +198,13 @@ impl Router {
                 let answer = self.invoke(path, &parts, body, transaction_id).await;
                 self.metrics.invocation.add(began);
                 answer
+            }
+            Route::Fire(path) => self.fire(path, &parts, body, transaction_id).await,
+            Route::Web => {
+                let began = Instant::now();
+                let answer = self.web(&parts, body, transaction_id).await;
+                self.metrics.invocation.add(began);
+                Ok(answer)
             }
             Route::Preflight => Ok(reply::preflight()),
             Route::Management => {

@@ -33,6 +33,8 @@ pub struct Settings {
     ///
     /// [`Router::watch`]: crate::Router::watch
     pub watch_time_max: Duration,
+    /// Host names of the API: `NS.HOST` leads to the web actions of a namespace; see `web::vanity`.
+    pub vanity_hosts: Vec<String>,
     /// The limits of the listener.
     pub http: triplane_net::Options,
 }
@@ -52,6 +54,7 @@ impl Default for Settings {
             dispatch_concurrency_max: 512,
             dispatch_period: Duration::from_secs(1),
             watch_time_max: Duration::from_micros(150),
+            vanity_hosts: Vec::new(),
             http: triplane_net::Options::default(),
         }
     }

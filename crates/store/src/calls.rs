@@ -193,6 +193,9 @@ pub trait Calls: Send + Sync + Debug + 'static {
     /// Stores a call; when this returns it survives power loss. Concurrent calls share one sync. Repeating it (the same id)
     /// changes nothing. [`StoreError::Full`] at a bound of the queue.
     fn accept(&self, call: NewCall) -> Future<Accepted>;
+    /// Stores calls of one namespace, which have no idempotency keys: all or none. Repeating it changes nothing as long as the calls
+    /// leave rows. [`StoreError::Full`] at a bound of the queue.
+    fn accept_all(&self, calls: Vec<NewCall>) -> Future<()>;
     /// Lanes with calls that may be leased now, those of the shards of `owner` first.
     fn lanes(&self, owner: Owner, living: Vec<Owner>, now_ms: u64, limit: usize) -> Future<Vec<LaneDepth>>;
     /// Leases the first calls of the picked lanes: by priority, then in the order of their accepts.

@@ -125,6 +125,7 @@ fn table(calls: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    let time = |value: &Value| value.as_i64().and_then(rfc_3339).unwrap_or_else(|| cell(value));
     let row = |call: &Value| {
         let attempts = format!("{}/{}", call["attempts"], call["attemptsMax"]);
         let cells = ["activationId", "state", "action"].map(|key| cell(&call[key]));
@@ -133,8 +134,8 @@ fn table(calls: &Value) -> String {
             id,
             state,
             attempts,
-            cell(&call["acceptedAt"]),
-            cell(&call["dueAt"]),
+            time(&call["acceptedAt"]),
+            time(&call["dueAt"]),
             cell(&call["lastFailure"]),
             action,
         ]
@@ -149,6 +150,12 @@ fn table(calls: &Value) -> String {
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
+}
+
+/// A time of epoch milliseconds for people, in UTC.
+fn rfc_3339(epoch_ms: i64) -> Option<String> {
+    let time = jiff::Timestamp::from_millisecond(epoch_ms).ok()?;
+    Some(format!("{time:.3}"))
 }
 
 fn summary(answer: &Value) -> String {
@@ -185,12 +192,12 @@ mod tests {
     #[test]
     fn a_list_is_a_table() {
         let call = json!({
-            "activationId": "0123", "state": "retry", "attempts": 1, "attemptsMax": 3, "acceptedAt": 5, "dueAt": null,
-            "lastFailure": "timeout", "action": "/guest/hello",
+            "activationId": "0123", "state": "retry", "attempts": 1, "attemptsMax": 3, "acceptedAt": 1_790_000_000_005_i64,
+            "dueAt": null, "lastFailure": "timeout", "action": "/guest/hello",
         });
         let expected = "\
-            id    state  attempts  accepted  due  failure  action\n\
-            0123  retry  1/3       5         -    timeout  /guest/hello\n";
+            id    state  attempts  accepted                  due  failure  action\n\
+            0123  retry  1/3       2026-09-21T14:13:20.005Z  -    timeout  /guest/hello\n";
         assert_eq!(table(&json!([call])), expected);
     }
 

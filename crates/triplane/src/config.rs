@@ -56,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) node: NodeConfig,
     pub(crate) docker: DockerConfig,
     pub(crate) network: NetworkConfig,
+    pub(crate) web: WebConfig,
     pub(crate) admin: AdminConfig,
     pub(crate) audit: AuditConfig,
     pub(crate) parameter_storage: ParameterStorageConfig,
@@ -362,6 +363,29 @@ pub(crate) struct NetworkConfig {
     pub(crate) namespaces: BTreeMap<String, Egress>,
 }
 
+/// How web actions are reached.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct WebConfig {
+    /// Host names of this platform: with `HOST` in it, `NS.HOST` leads to the web actions of the namespace NS.
+    pub(crate) vanity_hosts: Vec<String>,
+}
+
+impl WebConfig {
+    /// Names without scheme, port or final dot, as they stand in the header `Host`.
+    fn check(&self) -> anyhow::Result<()> {
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        match self.vanity_hosts.iter().find(|host| !host.split('.').all(is_label)) {
+            Some(host) => {
+                anyhow::bail!("web.vanity_hosts has '{host}', which is no host name: give the name alone")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -388,6 +412,7 @@ impl Default for Config {
             node: NodeConfig::default(),
             docker: DockerConfig::default(),
             network: NetworkConfig::default(),
+            web: WebConfig::default(),
             admin: AdminConfig::default(),
             audit: AuditConfig::default(),
             parameter_storage: ParameterStorageConfig::default(),
@@ -458,6 +483,7 @@ impl Config {
              least {} characters together",
             AdminToken::BYTES_MIN - 1
         );
+        self.web.check()?;
         anyhow::ensure!(
             self.node.prebuilt <= PREBUILT_MAX,
             "node.prebuilt is {}, and at most {PREBUILT_MAX}: each is a process",
@@ -620,6 +646,18 @@ mod tests {
         assert_eq!((config.docker.pull, config.docker.blackboxes.len()), (DockerPull::Missing, 1));
         let refused = merged("[docker]\nallowed = [\"No Path\"]", &[], &ServeOptions::default()).unwrap_err();
         assert!(format!("{refused:#}").contains("'No Path' is neither a registry"), "{refused:#}");
+    }
+
+    #[test]
+    fn vanity_hosts_are_names_alone() {
+        let hosts =
+            |list: &str| merged(&format!("[web]\nvanity_hosts = {list}"), &[], &ServeOptions::default());
+        assert_eq!(hosts(r#"["api.example.org", "localhost"]"#).unwrap().web.vanity_hosts.len(), 2);
+        assert!(merged("", &[], &ServeOptions::default()).unwrap().web.vanity_hosts.is_empty());
+        for wrong in ["https://example.org", "example.org:443", "", "example.org.", "*.example.org"] {
+            let refused = hosts(&format!(r#"["{wrong}"]"#)).unwrap_err().to_string();
+            assert!(refused.contains(&format!("web.vanity_hosts has '{wrong}'")), "{refused}");
+        }
     }
 
     #[test]

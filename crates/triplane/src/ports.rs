@@ -10,7 +10,7 @@ use triplane_core::pool::message::Event;
 use triplane_management::{Dispatch, Flush, Management, Propagation};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{ActivationId, CodeHash, Credential, EntityName, FullName, Identity};
+use triplane_model::{ActivationId, CodeHash, Credential, EntityName, FullName, Identity, Trigger};
 use triplane_net::Body;
 use triplane_node::CodeSource;
 use triplane_proxy::spool::{Spool, Uploader};
@@ -43,6 +43,11 @@ impl Directory for ManagementPort {
     fn package(&self, name: FullName) -> ports::Future<Option<Reached>> {
         let management = self.0.clone();
         async move { management.package(name).await.map_err(unavailable) }.boxed()
+    }
+
+    fn trigger(&self, name: FullName) -> ports::Future<Option<Trigger>> {
+        let management = self.0.clone();
+        async move { management.trigger(name).await.map_err(unavailable) }.boxed()
     }
 }
 

@@ -83,6 +83,17 @@ impl ports::Queue for SharedQueue {
         .boxed()
     }
 
+    fn accept_all(&self, calls: Vec<QueuedCall>) -> BoxFuture<'static, Result<(), NotAccepted>> {
+        let accepted = self.0.calls.accept_all(calls.into_iter().map(new).collect());
+        async move {
+            accepted.await.map_err(|error| match error {
+                StoreError::Full(text) => NotAccepted::Full(text),
+                error => unavailable(&error).into(),
+            })
+        }
+        .boxed()
+    }
+
     fn lanes(&self, limit: usize) -> ports::Future<Vec<LaneDepth>> {
         let queue = self.0.clone();
         async move {

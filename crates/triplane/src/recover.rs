@@ -126,9 +126,14 @@ impl Recoverer {
     /// What the record of its last attempt says.
     async fn find(&self, leased: &LeasedCall) -> Result<Option<Found>, StoreError> {
         let call = &leased.call;
-        if let Destination::Callback(_) = call.target {
+        match call.target {
+            Destination::Action(_) => {}
+            // A fire that is repeated makes the calls that it made before.
+            Destination::Trigger(_) => return Ok(Some(Found::NeverSent)),
             // Attempts of callbacks have no records; receivers drop doubles.
-            return Ok(Some(Found::Ended(Ran { failure: Some(Failure::Lost), record: None })));
+            Destination::Callback(_) => {
+                return Ok(Some(Found::Ended(Ran { failure: Some(Failure::Lost), record: None })));
+            }
         }
         let id = attempt_id(call.id, leased.attempts, call.policy.attempts_max);
         let Some(entry) = self.activations.get(call.namespace.clone(), id).await? else { return Ok(None) };

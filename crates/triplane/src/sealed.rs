@@ -57,6 +57,10 @@ impl Calls for SealedCalls {
         self.calls.accept(self.sealed(call))
     }
 
+    fn accept_all(&self, calls: Vec<NewCall>) -> Future<()> {
+        self.calls.accept_all(calls.into_iter().map(|call| self.sealed(call)).collect())
+    }
+
     fn lanes(&self, owner: Owner, living: Vec<Owner>, now_ms: u64, limit: usize) -> Future<Vec<LaneDepth>> {
         self.calls.lanes(owner, living, now_ms, limit)
     }

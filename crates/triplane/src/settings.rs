@@ -83,6 +83,7 @@ pub(crate) fn router(config: &Config, router: RouterId) -> anyhow::Result<tripla
         store_levels: config.activations.levels(),
         transaction_header: config.transactions.header()?,
         http,
+        vanity_hosts: config.web.vanity_hosts.clone(),
         ..triplane_router::Settings::default()
     })
 }

@@ -2,7 +2,7 @@
 
 use triplane_model::ActivationId;
 
-use super::mix::{halves, mix_call};
+use crate::mix::{halves, mix_call};
 
 /// The activation id that an attempt runs under: the call's own where there can be only one, so that the record of the run is the
 /// record of the call; else one that everybody derives alike, so that a recoverer finds the record of an attempt.

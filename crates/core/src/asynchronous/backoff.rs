@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use triplane_model::ActivationId;
 
-use super::mix::mix_call;
+use crate::mix::mix_call;
 
 /// Doubles with each attempt up to a most; half of it is jitter, so that what failed together does not return together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,8 @@ use super::policy::Policy;
 
 /// The most destinations in a row: an action that tells itself must end.
 pub const HOPS_MAX: u32 = 8;
+/// What the name of a trigger begins with, so that it is none of an action.
+const TRIGGER: &str = "trigger:";
 /// The longest address of a callback, bytes.
 const ADDRESS_BYTES_MAX: usize = 2_048;
 
@@ -22,6 +24,8 @@ const ADDRESS_BYTES_MAX: usize = 2_048;
 pub enum Destination {
     /// An action; its namespace is `_` when it is the caller's.
     Action(FullName),
+    /// A trigger, whose rules' actions are called; its namespace is `_` when it is the caller's.
+    Trigger(FullName),
     /// An HTTP address; who posts to it resolves it and holds it against the egress policy.
     Callback(String),
 }
@@ -31,18 +35,33 @@ impl fmt::Display for Destination {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Action(name) => write!(out, "/{name}"),
+            Self::Trigger(name) => write!(out, "{TRIGGER}/{name}"),
             Self::Callback(address) => out.write_str(address),
         }
     }
 }
 
 impl Destination {
-    /// An action as `/ns/[pkg/]name`, or an address that begins with `http://` or `https://`; nothing otherwise.
+    /// An action as `/ns/[pkg/]name`, a trigger as `trigger:/ns/name`, or an address that begins with `http://` or `https://`;
+    /// nothing otherwise.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        match text.strip_prefix('/') {
-            Some(path) => action(path).map(Self::Action),
-            None => is_address(text).then(|| Self::Callback(text.to_owned())),
+        if let Some(path) = text.strip_prefix('/') {
+            return path.parse().ok().map(Self::Action);
+        }
+        if let Some(path) = text.strip_prefix(TRIGGER) {
+            let name: Option<FullName> = path.strip_prefix('/').and_then(|path| path.parse().ok());
+            return name.filter(|name| name.package.is_none()).map(Self::Trigger);
+        }
+        is_address(text).then(|| Self::Callback(text.to_owned()))
+    }
+
+    /// The namespace of an action or a trigger.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&EntityName> {
+        match self {
+            Self::Action(name) | Self::Trigger(name) => Some(&name.namespace),
+            Self::Callback(_) => None,
         }
     }
 
@@ -50,23 +69,11 @@ impl Destination {
     #[must_use]
     pub fn of_namespace(self, namespace: &EntityName) -> Self {
         match self {
-            Self::Action(name) if name.namespace.as_str() == "_" => {
-                Self::Action(FullName { namespace: namespace.clone(), ..name })
-            }
-            other => other,
+            Self::Action(name) => Self::Action(name.of_caller(namespace)),
+            Self::Trigger(name) => Self::Trigger(name.of_caller(namespace)),
+            Self::Callback(address) => Self::Callback(address),
         }
     }
-}
-
-fn action(path: &str) -> Option<FullName> {
-    let entity = |name: &str| EntityName::entity(name).ok();
-    let segments: Vec<_> = path.split('/').collect();
-    let (namespace, package, name) = match segments[..] {
-        [namespace, name] => (namespace, None, name),
-        [namespace, package, name] => (namespace, Some(entity(package)?), name),
-        _ => return None,
-    };
-    Some(FullName { namespace: EntityName::namespace(namespace).ok()?, package, name: entity(name)? })
 }
 
 /// Whether a text may be an address: printable, with a host, and without credentials, which would end up in lists and logs.
@@ -145,6 +152,17 @@ mod tests {
     }
 
     #[test]
+    fn a_trigger_is_a_destination_by_a_prefix() {
+        let guest = EntityName::namespace("guest").unwrap();
+        let trigger = Destination::parse("trigger:/_/t").unwrap().of_namespace(&guest);
+        assert_eq!(trigger, Destination::Trigger("guest/t".parse().unwrap()));
+        assert_eq!(Destination::parse(&trigger.to_string()), Some(trigger));
+        for text in ["trigger:", "trigger:t", "trigger:guest/t", "trigger:/guest/pkg/t"] {
+            assert_eq!(Destination::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_neither_is_refused() {
         let long = format!("https://example.com/{}", "a".repeat(ADDRESS_BYTES_MAX));
         for text in [
@@ -180,7 +198,7 @@ mod tests {
         let policy = Policy::default().with(settings).unwrap();
         match policy.destination(end, failure, hops)? {
             Destination::Action(action) => Some(action.name.to_string()),
-            Destination::Callback(address) => Some(address.clone()),
+            other => Some(other.to_string()),
         }
     }
 

@@ -11,7 +11,6 @@ mod counters;
 mod destination;
 mod failure;
 mod idempotency;
-mod mix;
 pub mod mutant;
 mod operation;
 mod order;

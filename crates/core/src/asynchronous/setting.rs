@@ -193,7 +193,7 @@ impl Given<'_> {
 
     fn destination(self) -> Result<Destination, PolicyError> {
         Destination::parse(self.text)
-            .ok_or_else(|| self.wrong("an action as /namespace/name or an http or https address"))
+            .ok_or_else(|| self.wrong("an action as /namespace/name, a trigger as trigger:/namespace/name or an http or https address"))
     }
 
     fn wrong(self, expected: &str) -> PolicyError {
@@ -277,7 +277,7 @@ mod tests {
     fn a_destination_that_is_none_is_refused() {
         assert_eq!(
             error("async-on-success", "ftp://x"),
-            "async-on-success is ftp://x, it must be an action as /namespace/name or an http or https address",
+            "async-on-success is ftp://x, it must be an action as /namespace/name, a trigger as trigger:/namespace/name or an http or https address",
         );
     }
 

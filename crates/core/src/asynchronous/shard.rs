@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::call::Owner;
-use super::mix::mix;
+use crate::mix::mix;
 
 /// Shards of the queue: many more than routers, so that shares are even.
 pub const SHARDS: u64 = 64;

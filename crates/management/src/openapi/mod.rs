@@ -77,6 +77,8 @@ fn operation(path: &str, doc: &Doc) -> Value {
     }
     if doc.access != Access::Anyone {
         answers.insert("default".to_owned(), refusals);
+    } else if answers.is_empty() {
+        answers.insert("default".to_owned(), json!({ "description": "what the action answers" }));
     }
     let mut operation =
         json!({ "summary": doc.summary, "tags": [tag(path)], "security": security, "responses": answers });

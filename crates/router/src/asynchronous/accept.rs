@@ -26,7 +26,7 @@ impl Router {
         guard: InFlightGuard,
         wish: Wish,
     ) -> Result<Response<Body>, ApiError> {
-        let Wish { is_preferred, .. } = wish;
+        let Wish { is_preferred, is_readable, .. } = wish;
         let (id, namespace) = (call.id, call.caller.namespace.clone());
         let transaction_id = call.transaction_id.clone();
         let queued = queued(call, wish)?;
@@ -42,13 +42,14 @@ impl Router {
             }
         };
         let response = reply::accepted(id);
-        let response = if is_preferred { reply::preferred(response, &namespace, id) } else { response };
+        let response = if is_preferred { reply::preferred(response) } else { response };
+        let response =
+            if is_preferred && is_readable { reply::located(response, &namespace, id) } else { response };
         Ok(if is_replayed { reply::replayed(response) } else { response })
     }
 
     async fn store(self: Arc<Self>, call: QueuedCall, guard: InFlightGuard) -> Result<Accepted, NotAccepted> {
-        let lane = (call.namespace.clone(), call.target.clone());
-        let delay_until_ms = (call.policy.delay_ms > 0).then(|| call.policy.due_ms(call.accepted_ms));
+        let (lane, delay_until_ms) = (call.lane(), call.delay_until_ms());
         // Before it is stored: a dispatcher may lease it at once.
         self.waiting.keep(&lane.0, guard);
         let accepted = self.ports.queue.accept(call).await;

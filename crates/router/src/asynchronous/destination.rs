@@ -89,6 +89,8 @@ impl Router {
     ) -> QueuedCall {
         let (policy, payload) = match &destination {
             Destination::Callback(_) => (callback_policy(), payload.into()),
+            // What its rules make of the payload is seen when it is fired.
+            Destination::Trigger(_) => (Policy::default(), payload.into()),
             Destination::Action(name) => match self.actions.target(name, &self.lines).await {
                 Ok(Some(target)) => {
                     let merged = target.merge(payload.clone().into());
@@ -118,13 +120,10 @@ impl Router {
 }
 
 /// Destinations of a destination; those that are not the caller's own are left out.
-fn own_destinations(mut policy: Policy, caller: &EntityName) -> Policy {
+pub(crate) fn own_destinations(mut policy: Policy, caller: &EntityName) -> Policy {
     for told in [&mut policy.on_success, &mut policy.on_failure] {
         let own = told.take().map(|destination| destination.of_namespace(caller));
-        *told = own.filter(|destination| match destination {
-            Destination::Action(action) => action.namespace == *caller,
-            Destination::Callback(_) => true,
-        });
+        *told = own.filter(|destination| destination.namespace().is_none_or(|namespace| namespace == caller));
     }
     policy
 }

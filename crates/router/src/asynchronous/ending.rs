@@ -63,7 +63,7 @@ impl Router {
             }
             Ended::End(end) => {
                 match case.call.target {
-                    Destination::Action(_) => self.end_ran(case, end, ran).await,
+                    Destination::Action(_) | Destination::Trigger(_) => self.end_ran(case, end, ran).await,
                     Destination::Callback(_) => {
                         let text = "the platform was stopped while the callback was delivered".to_owned();
                         let answered = Answered { status: None, retry_after_ms: None, text };
@@ -115,6 +115,7 @@ impl Router {
         let subject = owner.as_ref().map_or(call.namespace.as_str(), |owner| &owner.identity.subject);
         let (name, target) = match &call.target {
             Destination::Action(name) => (name.clone(), self.actions.target(name, &self.lines).await),
+            Destination::Trigger(name) => (name.clone(), Ok(None)),
             Destination::Callback(_) => (callback_name(&call.namespace), Ok(None)),
         };
         let target = target.ok().flatten();
@@ -155,7 +156,7 @@ impl Router {
     }
 
     /// First the record, then the queue: what has no record is not over.
-    async fn end(
+    pub(super) async fn end(
         &self,
         case: &Case,
         end: Final,

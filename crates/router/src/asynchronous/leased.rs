@@ -76,7 +76,7 @@ impl Case {
     }
 
     /// It was sent.
-    fn count_attempt(&mut self) {
+    pub(super) fn count_attempt(&mut self) {
         self.attempts += 1;
     }
 
@@ -94,8 +94,8 @@ impl Case {
         self.call.hops == 0
     }
 
-    fn lane(&self) -> Lane {
-        (self.call.namespace.clone(), self.call.target.clone())
+    pub(super) fn lane(&self) -> Lane {
+        self.call.lane()
     }
 }
 
@@ -114,6 +114,7 @@ impl Router {
             Leased::End(end) => self.end_on_lease(&case, end).await,
             Leased::Run => match case.call.target.clone() {
                 Destination::Action(name) => self.run_action(case, name, is_trial).await,
+                Destination::Trigger(name) => self.fire_leased(case, name, is_trial).await,
                 Destination::Callback(address) => self.call_back(case, address, is_trial).await,
             },
         };
@@ -237,7 +238,12 @@ impl Router {
     }
 
     /// A call did not start: it is put back, or ended when it never can.
-    async fn not_started(&self, case: &Case, obstacle: Obstacle, guard: Option<InFlightGuard>) -> Came {
+    pub(super) async fn not_started(
+        &self,
+        case: &Case,
+        obstacle: Obstacle,
+        guard: Option<InFlightGuard>,
+    ) -> Came {
         match verdict::not_started(&case.call.policy, &case.facts(), obstacle, epoch_ms()) {
             Verdict::Release { due_ms } => {
                 self.keep(case, guard);
@@ -246,6 +252,9 @@ impl Router {
             Verdict::End(end) => {
                 let guard = guard.or_else(|| self.kept(case));
                 let why = match obstacle {
+                    Obstacle::Gone if matches!(case.call.target, Destination::Trigger(_)) => {
+                        record::Failure::TriggerGone
+                    }
                     Obstacle::Gone => record::Failure::ActionGone,
                     Obstacle::NoRoom { .. } | Obstacle::Broken => record::Failure::NoResources,
                 };
@@ -285,7 +294,7 @@ impl Router {
     }
 }
 
-fn obstacle(unstarted: Unstarted) -> Obstacle {
+pub(super) fn obstacle(unstarted: Unstarted) -> Obstacle {
     match unstarted.reason {
         Reason::StartFailed => Obstacle::Broken,
         Reason::ActionGone => Obstacle::Gone,

@@ -42,6 +42,7 @@ impl AsyncMetrics {
     pub(crate) fn told(&self, destination: &Destination) {
         let kind = match destination {
             Destination::Action(_) => "action",
+            Destination::Trigger(_) => "trigger",
             Destination::Callback(_) => "callback",
         };
         self.count(kind, "accepted");

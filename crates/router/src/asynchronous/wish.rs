@@ -27,6 +27,8 @@ pub(crate) fn is_preferred(headers: &HeaderMap) -> bool {
 pub(crate) struct Wish {
     /// It is answered with `Preference-Applied`.
     pub(crate) is_preferred: bool,
+    /// Who asks may read what becomes of the call.
+    pub(crate) is_readable: bool,
     /// What makes it the repetition of an earlier call.
     pub(crate) idempotency: Option<Idempotency>,
     /// Settings that win over the action's: names and values.
@@ -34,13 +36,27 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    /// Reads the headers of a request; `payload` is its body as it came.
-    pub(crate) fn of(headers: &HeaderMap, payload: &[u8]) -> Result<Self, ApiError> {
+    /// Reads the headers of a request; `asked` is what a repetition has to have in common with it.
+    pub(crate) fn of(headers: &HeaderMap, asked: &[&[u8]]) -> Result<Self, ApiError> {
         let value =
             |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let settings = Setting::headers().filter_map(|name| Some((name, value(name)?))).collect();
-        let idempotency = headers.get(IDEMPOTENCY_KEY).map(|key| idempotency(key, payload)).transpose()?;
-        Ok(Self { is_preferred: is_preferred(headers), idempotency, settings })
+        let idempotency = headers.get(IDEMPOTENCY_KEY).map(|key| idempotency(key, asked)).transpose()?;
+        Ok(Self { is_preferred: is_preferred(headers), is_readable: true, idempotency, settings })
+    }
+
+    /// The same of somebody who is not the owner of the namespace that calls: it says nothing about the policy, which
+    /// could spend what the owner has, and tell others of it in the owner's name.
+    pub(crate) fn of_a_stranger(self) -> Result<Self, ApiError> {
+        match self.settings.first() {
+            Some((name, _)) => Err(ApiError::new(
+                403,
+                format!(
+                    "only the owner of the namespace may say {name}; leave it out, or call with its credentials"
+                ),
+            )),
+            None => Ok(Self { is_readable: false, ..self }),
+        }
     }
 
     /// The policy of the call, over that of its action. Destinations are to be the caller's own.
@@ -61,17 +77,21 @@ impl Wish {
 
 /// A destination of a caller's call.
 fn own(destination: Destination, caller: &EntityName) -> Result<Destination, ApiError> {
-    match destination.of_namespace(caller) {
-        Destination::Action(action) if action.namespace != *caller => Err(ApiError::not_entitled(&action)),
-        destination => Ok(destination),
+    let destination = destination.of_namespace(caller);
+    match &destination {
+        Destination::Action(name) | Destination::Trigger(name) if name.namespace != *caller => {
+            Err(ApiError::not_entitled(name))
+        }
+        _ => Ok(destination),
     }
 }
 
-fn idempotency(key: &header::HeaderValue, payload: &[u8]) -> Result<Idempotency, ApiError> {
+fn idempotency(key: &header::HeaderValue, asked: &[&[u8]]) -> Result<Idempotency, ApiError> {
     let key = key.to_str().ok().and_then(IdempotencyKey::parse).ok_or_else(|| {
         ApiError::new(400, "idempotency-key must be a text of 1 to 255 printable ascii characters")
     })?;
-    Ok(Idempotency { key, fingerprint: Sha256::digest(payload).into() })
+    let hash = asked.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part));
+    Ok(Idempotency { key, fingerprint: hash.finalize().into() })
 }
 
 /// What a call with these parameters is ordered by.
@@ -147,7 +167,7 @@ mod tests {
 
     #[test]
     fn headers_win_over_the_policy_of_the_action() {
-        let wish = Wish::of(&headers(&[("x-triplane-async-attempts", "3")]), b"").unwrap();
+        let wish = Wish::of(&headers(&[("x-triplane-async-attempts", "3")]), &[]).unwrap();
         let caller = EntityName::namespace("guest").unwrap();
         let of_action = Policy { attempts_max: 7, priority: 9, ..Policy::default() };
         let policy = wish.policy(&of_action, &caller).unwrap();
@@ -156,18 +176,27 @@ mod tests {
 
     #[test]
     fn wrong_headers_are_refused_with_their_range() {
-        let wish = Wish::of(&headers(&[("x-triplane-async-attempts", "0")]), b"").unwrap();
+        let wish = Wish::of(&headers(&[("x-triplane-async-attempts", "0")]), &[]).unwrap();
         let refused = wish.policy(&Policy::default(), &EntityName::namespace("guest").unwrap()).unwrap_err();
         let text = "x-triplane-async-attempts is 0, it must be a whole number from 1 to 100";
         assert_eq!(refused, ApiError::new(400, text));
-        assert_eq!(Wish::of(&headers(&[("idempotency-key", "")]), b"").unwrap_err().status, 400);
+        assert_eq!(Wish::of(&headers(&[("idempotency-key", "")]), &[]).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn a_stranger_says_nothing_about_the_policy() {
+        let plain = Wish::of(&headers(&[("idempotency-key", "k")]), &[]).unwrap();
+        assert!(plain.is_readable && !plain.of_a_stranger().unwrap().is_readable);
+        let wish = Wish::of(&headers(&[("x-triplane-async-on-success", "http://example.com")]), &[]).unwrap();
+        let text = "only the owner of the namespace may say x-triplane-async-on-success; leave it out, or call with its credentials";
+        assert_eq!(wish.of_a_stranger().unwrap_err(), ApiError::new(403, text));
     }
 
     #[test]
     fn a_destination_is_the_callers_own() {
         let caller = EntityName::namespace("guest").unwrap();
         let told = |address| {
-            let wish = Wish::of(&headers(&[("x-triplane-async-on-success", address)]), b"").unwrap();
+            let wish = Wish::of(&headers(&[("x-triplane-async-on-success", address)]), &[]).unwrap();
             wish.policy(&Policy::default(), &caller).map(|policy| policy.on_success)
         };
         assert_eq!(told("/_/next").unwrap(), Destination::parse("/guest/next"));
@@ -178,7 +207,7 @@ mod tests {
     #[test]
     fn equal_payloads_have_equal_fingerprints() {
         let of =
-            |payload: &[u8]| Wish::of(&headers(&[("idempotency-key", "k")]), payload).unwrap().idempotency;
+            |payload: &[u8]| Wish::of(&headers(&[("idempotency-key", "k")]), &[payload]).unwrap().idempotency;
         assert_eq!(of(b"{}"), of(b"{}"));
         assert_ne!(of(b"{}"), of(b"{\"a\":1}"));
     }

@@ -11,7 +11,7 @@ use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
 use triplane_model::{
-    Action, ActivationId, Credential, EntityName, FullName, Identity, Package, Status, TransactionId,
+    Action, ActivationId, Credential, EntityName, FullName, Identity, Package, Status, TransactionId, Trigger,
 };
 use triplane_net::Body;
 use triplane_router::ports::{
@@ -72,6 +72,7 @@ pub(crate) struct Knowledge {
     identities: Mutex<Vec<Arc<Identity>>>,
     actions: Mutex<HashMap<FullName, Action>>,
     packages: Mutex<HashMap<FullName, Package>>,
+    triggers: Mutex<HashMap<FullName, Trigger>>,
     pub(crate) identity_asked: AtomicUsize,
     pub(crate) action_asked: AtomicUsize,
     pub(crate) package_asked: AtomicUsize,
@@ -97,6 +98,10 @@ impl Knowledge {
 
     pub(crate) fn put_package(&self, package: Package) {
         lock(&self.packages).insert(package.name.clone(), package);
+    }
+
+    pub(crate) fn put_trigger(&self, trigger: Trigger) {
+        lock(&self.triggers).insert(trigger.name.clone(), trigger);
     }
 
     fn reach(&self, name: &FullName) -> Option<Reached> {
@@ -160,6 +165,10 @@ impl Directory for ScriptedDirectory {
     fn package(&self, name: FullName) -> Future<Option<Reached>> {
         self.0.package_asked.fetch_add(1, Ordering::SeqCst);
         self.answer(self.0.reach(&name))
+    }
+
+    fn trigger(&self, name: FullName) -> Future<Option<Trigger>> {
+        self.answer(lock(&self.0.triggers).get(&name).cloned())
     }
 }
 

@@ -210,6 +210,12 @@ impl ports::Queue for ScriptedQueue {
         Box::pin(async move { accepted.await? })
     }
 
+    fn accept_all(&self, calls: Vec<QueuedCall>) -> BoxFuture<'static, Result<(), NotAccepted>> {
+        let accepted =
+            self.change(move |queue| calls.into_iter().try_for_each(|call| queue.accept(call).map(drop)));
+        Box::pin(async move { accepted.await? })
+    }
+
     fn lanes(&self, _: usize) -> Future<Vec<LaneDepth>> {
         self.change(Queue::lanes)
     }

@@ -71,11 +71,12 @@ async fn another_namespace_is_403_whether_or_not_the_action_exists() {
 }
 
 #[tokio::test]
-async fn missing_actions_are_404_also_in_packages() {
+async fn missing_actions_and_packages_are_404() {
     let world = World::new().await;
-    for path in ["_/actions/missing", "_/actions/p/a"] {
-        assert_eq!(refused(&world, path, "").await, (404, "The requested resource does not exist.".into()));
-    }
+    let missing = refused(&world, "_/actions/missing", "").await;
+    assert_eq!(missing, (404, "The requested resource does not exist.".into()));
+    let missing = refused(&world, "_/actions/p/a", "").await;
+    assert_eq!(missing, (404, "The requested resource 'guest/p' does not exist.".into()));
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ impl World {
         let limits = NamespaceLimits {
             invocations_per_minute: 1_000_000,
             concurrent_invocations: 1_000_000,
-            fires_per_minute: 0,
+            fires_per_minute: 1_000_000,
             ..NamespaceLimits::default()
         };
         self.knowledge.put_identity(identity("guest", limits));

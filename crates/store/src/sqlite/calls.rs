@@ -74,6 +74,10 @@ impl Calls for SqliteCalls {
         self.write(Operation::Accept(Box::new(call)), of!(Accepted))
     }
 
+    fn accept_all(&self, calls: Vec<NewCall>) -> Future<()> {
+        self.note(Operation::AcceptAll(calls))
+    }
+
     fn lanes(&self, owner: Owner, living: Vec<Owner>, now_ms: u64, limit: usize) -> Future<Vec<LaneDepth>> {
         self.write(Operation::Lanes { owner, living, now_ms, limit }, of!(Lanes))
     }

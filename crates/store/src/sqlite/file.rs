@@ -19,6 +19,8 @@ const WAL_BYTES_KEPT: u64 = 16 << 20;
 /// The log is copied back every so many pages (16 MiB): a page that is written again and again, such as those of an index
 /// of random ids, is then copied once. After a kill so much is read again at the start.
 const CHECKPOINT_PAGES: u32 = 4_000;
+/// Prepared statements that a connection keeps: all that the writer of the queue has, in all their sizes.
+const STATEMENTS_KEPT: usize = 128;
 /// How long a connection waits for another process's lock, unless a write may not wait that long.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
@@ -124,6 +126,7 @@ pub(crate) const ENTITIES: Kind = Kind {
         include_str!("../../migrations/entities/0001.sql"),
         include_str!("../../migrations/entities/0002.sql"),
         include_str!("../../migrations/entities/0003.sql"),
+        include_str!("../../migrations/entities/0004.sql"),
     ],
     durable: true,
 };
@@ -141,6 +144,7 @@ pub(crate) const QUEUE: Kind = Kind {
     migrations: &[
         include_str!("../../migrations/queue/0001.sql"),
         include_str!("../../migrations/queue/0002.sql"),
+        include_str!("../../migrations/queue/0003.sql"),
     ],
     durable: true,
 };
@@ -219,7 +223,7 @@ impl File {
             .filename(&self.path)
             .synchronous(synchronous)
             .busy_timeout(BUSY_MAX.min(self.options.wait_max / 2))
-            .statement_cache_capacity(64)
+            .statement_cache_capacity(STATEMENTS_KEPT)
             .pragma("cache_size", format!("-{}", self.options.cache_kib))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
             .pragma("mmap_size", "0")

@@ -9,11 +9,17 @@ use crate::calls::{CallQuery, Scope};
 
 /// Adds the conditions of a query behind those that are there.
 pub(crate) fn conditions(sql: &mut QueryBuilder<Sqlite>, query: &CallQuery) {
-    if let Scope::Namespace(namespace) = &query.scope {
-        sql.push(" AND calls.namespace = ").push_bind(namespace.as_str().to_owned());
-    }
+    whose(sql, query);
     if let Some(state) = query.state {
         sql.push(" AND ").push(state_condition(state));
+    }
+    when(sql, "calls", query);
+}
+
+/// Adds the conditions on namespace and target.
+pub(crate) fn whose(sql: &mut QueryBuilder<Sqlite>, query: &CallQuery) {
+    if let Scope::Namespace(namespace) = &query.scope {
+        sql.push(" AND calls.namespace = ").push_bind(namespace.as_str().to_owned());
     }
     if let Some(target) = &query.target {
         sql.push(" AND calls.lane IN (SELECT lane FROM lanes WHERE target = ").push_bind(target.to_string());
@@ -22,11 +28,14 @@ pub(crate) fn conditions(sql: &mut QueryBuilder<Sqlite>, query: &CallQuery) {
         }
         sql.push(")");
     }
-    if let Some(since_ms) = query.since_ms {
-        sql.push(" AND accepted_ms >= ").push_bind(int(since_ms));
-    }
-    if let Some(upto_ms) = query.upto_ms {
-        sql.push(" AND accepted_ms <= ").push_bind(int(upto_ms));
+}
+
+/// Adds the conditions on the time of the accept.
+pub(crate) fn when(sql: &mut QueryBuilder<Sqlite>, table: &str, query: &CallQuery) {
+    for (than, bound_ms) in [(">=", query.since_ms), ("<=", query.upto_ms)] {
+        if let Some(bound_ms) = bound_ms {
+            sql.push(format_args!(" AND {table}.accepted_ms {than} ")).push_bind(int(bound_ms));
+        }
     }
 }
 

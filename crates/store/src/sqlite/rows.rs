@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-/// How many rows a statement takes, largest first.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+/// How many rows a statement takes, largest first. Each statement is a trip to the connection's thread and back, so that it pays to
+/// have one for every power of two.
+const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// A statement `head (?,...),(?,...) tail` for several numbers of rows.
 #[derive(Debug)]
@@ -37,14 +38,15 @@ mod tests {
     #[test]
     fn every_item_is_in_one_statement_in_order() {
         let rows = Rows::new("VALUES", "(?)", "");
-        for count in [0, 1, 3, 4, 5, 63, 64, 65, 300] {
+        for (count, statements) in [(0, 0), (1, 1), (3, 2), (8, 1), (63, 6), (64, 1), (65, 2), (300, 7)] {
             let items: Vec<usize> = (0..count).collect();
-            let mut seen = Vec::new();
+            let (mut seen, mut texts) = (Vec::new(), 0);
             for (text, chunk) in rows.statements(&items) {
                 assert_eq!(text.matches('?').count(), chunk.len());
                 seen.extend_from_slice(chunk);
+                texts += 1;
             }
-            assert_eq!(seen, items);
+            assert_eq!((seen, texts), (items, statements));
         }
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use triplane_core::asynchronous::{CallState, Counters, Final};
-use triplane_model::ActivationId;
+use triplane_model::{ActivationId, EntityName};
 
 use super::convert::{id_bytes, int, uint, unavailable};
 use super::filter;
@@ -64,6 +64,7 @@ fn from(state: Option<CallState>) -> &'static str {
         };
     }
     match state {
+        // In the order of the table, of all namespaces.
         None | Some(CallState::Accepted) => by!(""),
         Some(CallState::Leased | CallState::Running) => by!("INDEXED BY calls_held"),
         Some(CallState::Retry) => by!("INDEXED BY calls_retried"),
@@ -73,11 +74,76 @@ fn from(state: Option<CallState>) -> &'static str {
 
 /// The statement of a list.
 pub(crate) fn listing(query: &CallQuery, skip: u64, limit: u64) -> QueryBuilder<Sqlite> {
+    if let (Scope::Namespace(namespace), None | Some(CallState::Accepted)) = (&query.scope, query.state) {
+        return listing_of(namespace, query, skip, limit);
+    }
     let mut sql = QueryBuilder::<Sqlite>::new(from(query.state));
     filter::conditions(&mut sql, query);
-    sql.push(" ORDER BY calls.place LIMIT ").push_bind(int(limit));
-    sql.push(" OFFSET ").push_bind(int(skip));
+    sql.push(" ORDER BY calls.place");
+    page(&mut sql, skip, limit);
     sql
+}
+
+/// The statement of a list over several states of a namespace: the first of each state, of which the first are taken.
+fn listing_of(namespace: &EntityName, query: &CallQuery, skip: u64, limit: u64) -> QueryBuilder<Sqlite> {
+    let first = int(skip.saturating_add(limit));
+    let mut sql = QueryBuilder::<Sqlite>::new(select!(
+        ", lanes.namespace, lanes.target FROM (SELECT place AS chosen FROM ("
+    ));
+    ready(&mut sql, namespace, query, first);
+    for state in ["state IN (3, 4) AND state = 3", "state IN (3, 4) AND state = 4"] {
+        others(&mut sql, "calls_later", state, query, first);
+    }
+    if query.state.is_none() {
+        others(&mut sql, "calls_held", "state IN (1, 2)", query, first);
+        others(&mut sql, "calls_over", "state >= 5", query, first);
+    }
+    sql.push(") ORDER BY place");
+    page(&mut sql, skip, limit);
+    sql.push(
+        ") CROSS JOIN calls ON calls.place = chosen JOIN lanes ON lanes.lane = calls.lane ORDER BY chosen",
+    );
+    sql
+}
+
+/// The first of what is ready. Its index has an order of its own for each lane and priority: it is read from the front of each, up to
+/// where the page ends if there is nothing else.
+fn ready(sql: &mut QueryBuilder<Sqlite>, namespace: &EntityName, query: &CallQuery, first: i64) {
+    const LEVELS: &str = "(VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10))";
+    sql.push("SELECT calls.place FROM lanes CROSS JOIN ").push(LEVELS).push(
+        " AS levels CROSS JOIN calls INDEXED BY calls_ready ON calls.lane = lanes.lane AND calls.state = 0
+          AND calls.priority = levels.column1 AND calls.place <= COALESCE((SELECT last.place FROM calls AS last
+          WHERE last.lane = lanes.lane AND last.state = 0 AND last.priority = levels.column1",
+    );
+    of_state(sql, "last", query);
+    sql.push(" ORDER BY last.place LIMIT 1 OFFSET ").push_bind(first.saturating_sub(1));
+    sql.push("), 9223372036854775807) WHERE lanes.namespace = ").push_bind(namespace.as_str().to_owned());
+    if let Some(target) = &query.target {
+        sql.push(" AND lanes.target = ").push_bind(target.to_string());
+    }
+    of_state(sql, "calls", query);
+}
+
+/// The first of what is in a state, by its index.
+fn others(sql: &mut QueryBuilder<Sqlite>, index: &str, state: &str, query: &CallQuery, first: i64) {
+    sql.push(format_args!(
+        " UNION ALL SELECT * FROM (SELECT calls.place FROM calls INDEXED BY {index} WHERE {state}"
+    ));
+    filter::whose(sql, query);
+    of_state(sql, "calls", query);
+    sql.push(" ORDER BY calls.place LIMIT ").push_bind(first).push(")");
+}
+
+/// What the index does not say.
+fn of_state(sql: &mut QueryBuilder<Sqlite>, table: &str, query: &CallQuery) {
+    if query.state == Some(CallState::Accepted) {
+        sql.push(format_args!(" AND {table}.attempts = 0"));
+    }
+    filter::when(sql, table, query);
+}
+
+fn page(sql: &mut QueryBuilder<Sqlite>, skip: u64, limit: u64) {
+    sql.push(" LIMIT ").push_bind(int(limit)).push(" OFFSET ").push_bind(int(skip));
 }
 
 fn view(row: &SqliteRow) -> Option<CallView> {
@@ -117,8 +183,8 @@ pub(crate) fn counting(is_of_namespace: bool) -> String {
     };
     format!(
             "SELECT (SELECT COUNT(*) FROM calls WHERE state = 0{of_lane}),
-                    (SELECT COUNT(*) FROM calls WHERE state = 3{of_namespace}),
-                    (SELECT COUNT(*) FROM calls WHERE state = 4{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state IN (3, 4) AND state = 3{of_namespace}),
+                    (SELECT COUNT(*) FROM calls WHERE state IN (3, 4) AND state = 4{of_namespace}),
                     (SELECT COUNT(*) FROM calls WHERE attempts > 0 AND state IN (0, 3, 4){of_namespace}),
                     (SELECT COUNT(*) FROM calls WHERE state IN (1, 2) AND state = 1{of_namespace}),
                     (SELECT COUNT(*) FROM calls WHERE state IN (1, 2) AND state = 2{of_namespace}),

@@ -60,6 +60,22 @@ async fn a_call_is_leased_as_it_was_accepted() {
 }
 
 #[tokio::test]
+async fn a_call_with_nothing_special_is_leased_as_it_was_accepted_and_due_since() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    let traced = NewCall { traceparent: Some("00-trace".into()), payload: vec![7; 5_000], ..call(2) };
+    for accepted in [call(1), traced] {
+        stores.calls.accept(accepted.clone()).await.unwrap();
+        let view = stores.calls.get(Scope::All, accepted.id).await.unwrap().unwrap();
+        assert_eq!((view.due_ms, view.priority, view.attempts_max), (Some(accepted.accepted_ms), 4, 1));
+        let leased = lease(&*stores.calls, 1).await.remove(0);
+        assert_eq!(leased.call, accepted);
+        assert_eq!((leased.hold.number, leased.attempts, leased.cancel_asked), (1, 0, false));
+    }
+    stores.close().await;
+}
+
+#[tokio::test]
 async fn a_call_is_leased_to_one_of_many_dispatchers() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
@@ -318,7 +334,90 @@ async fn calls_of_the_first_schema_are_carried_over() {
     stores.close().await;
 }
 
+#[tokio::test]
+async fn calls_and_counts_of_the_second_schema_are_carried_over() {
+    let dir = TempDir::new();
+    let mut file = raw_new(&dir).await;
+    for old in
+        [include_str!("../../migrations/queue/0001.sql"), include_str!("../../migrations/queue/0002.sql")]
+    {
+        sqlx::raw_sql(old).execute(&mut file).await.unwrap();
+    }
+    let rows_of_old = "PRAGMA application_id = 0x54525051; PRAGMA user_version = 2;
+        INSERT INTO lanes VALUES (1, 'guest', '/guest/hello');
+        INSERT INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, hops, places,
+                           bytes, transaction_id, payload)
+        VALUES (4, x'00000000000000000000000000000001', 1, 'guest', 0, 4, 0, 0, 0, 1001, 1001, 0, 1, 7, 'tid-1', CAST('{\"n\":1}' AS BLOB)),
+               (6, x'00000000000000000000000000000002', 1, 'guest', 3, 4, 0, 0, 0, 1002, 49000, 0, 1, 7, 'tid-2', CAST('{\"n\":2}' AS BLOB));
+        UPDATE totals SET accepted = 6, done = 4;";
+    sqlx::raw_sql(rows_of_old).execute(&mut file).await.unwrap();
+    sqlx::Connection::close(file).await.unwrap();
+
+    let stores = open(dir.path()).await;
+    let calls = &*stores.calls;
+    assert_eq!(rows(calls).await, [2, 0, 0, 0, 0, 0, 0, 0]);
+    calls.accept(call(3)).await.unwrap();
+    assert_eq!(rows(calls).await, [3, 0, 0, 0, 0, 0, 0, 0]);
+    let leased: Vec<_> = lease(calls, 9).await.into_iter().map(|held| held.call).collect();
+    assert_eq!(leased, [call(1), call(2), call(3)]);
+    assert_eq!(calls.summary(Scope::All).await.unwrap().counters.accepted, 7);
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn what_was_ever_accepted_is_counted_over_restarts() {
+    let dir = TempDir::new();
+    for round in 1..=3 {
+        let stores = open(dir.path()).await;
+        let calls = &*stores.calls;
+        for number in [round * 10, round * 10 + 1] {
+            calls.accept(call(number)).await.unwrap();
+            calls.accept(call(number)).await.unwrap();
+        }
+        // The last of all that are there goes, and leaves its place free.
+        run(calls, &call(round * 10), Final::Done).await;
+        run(calls, &call(round * 10 + 1), Final::Done).await;
+        calls.accept(call(round * 10 + 2)).await.unwrap();
+        stores.close().await;
+        let stores = open(dir.path()).await;
+        let calls = &*stores.calls;
+        let counters = calls.summary(Scope::All).await.unwrap().counters;
+        assert_eq!((counters.accepted, counters.drift()), (3 * round, 0));
+        run(calls, &call(round * 10 + 2), Final::Done).await;
+        stores.close().await;
+    }
+}
+
 async fn raw_new(dir: &TempDir) -> sqlx::SqliteConnection {
     std::fs::write(dir.join("queue.db"), b"").unwrap();
     raw(&dir.join("queue.db")).await
+}
+
+#[tokio::test]
+async fn calls_that_belong_together_are_accepted_all_or_none() {
+    let dir = TempDir::new();
+    let options = Options { calls_per_namespace_max: 3, ..Options::default() };
+    let stores = Sqlite::open(dir.path(), options).await.unwrap();
+    let calls = &*stores.calls;
+    calls.accept_all(vec![call(1), call(2)]).await.unwrap();
+    let beyond = calls.accept_all(vec![call(3), call(4)]).await;
+    assert!(matches!(beyond, Err(StoreError::Full(_))), "{beyond:?}");
+    assert_eq!(rows(calls).await[0], 2);
+    calls.accept_all(vec![call(3)]).await.unwrap();
+    calls.accept_all(Vec::new()).await.unwrap();
+    assert_eq!(numbers(&lease(calls, 10).await), [1, 2, 3]);
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn a_fire_that_is_repeated_accepts_what_is_there_already_once() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    let calls = &*stores.calls;
+    let caused = |number| NewCall { cause: Some(id(9)), hops: 1, ..call(number) };
+    calls.accept_all(vec![caused(1), caused(2)]).await.unwrap();
+    run(calls, &caused(1), Final::Done).await;
+    calls.accept_all(vec![caused(1), caused(2)]).await.unwrap();
+    assert_eq!(numbers(&lease(calls, 10).await), [2], "the first was run, and left a row");
+    stores.close().await;
 }

@@ -9,7 +9,7 @@ use triplane_core::asynchronous::{
     State,
 };
 use triplane_store::StoreError;
-use triplane_store::calls::{Calls, End, NewCall, Scope};
+use triplane_store::calls::{CallQuery, Calls, End, NewCall, Scope};
 
 use crate::support::{TempDir, call, id, named, ns, open, policy};
 
@@ -93,6 +93,12 @@ struct Known {
     may_go: bool,
     /// It leaves a row when it is done.
     is_kept: bool,
+}
+
+impl Known {
+    fn has_row(&self) -> bool {
+        self.is_kept || self.machine.state != State::Final(Final::Done)
+    }
 }
 
 /// All that the pure machines know.
@@ -285,9 +291,10 @@ async fn agrees(calls: &dyn Calls, model: &Model) {
     let summary = calls.summary(Scope::All).await.unwrap();
     assert_eq!(summary.counters, model.counters);
     assert_eq!(summary.counters.drift(), 0);
+    lists_agree(calls, model).await;
     for (number, known) in &model.calls {
         let view = calls.get(Scope::All, id(*number)).await.unwrap();
-        if known.machine.state == State::Final(Final::Done) && !known.is_kept {
+        if !known.has_row() {
             assert_eq!(view, None);
             continue;
         }
@@ -301,6 +308,27 @@ async fn agrees(calls: &dyn Calls, model: &Model) {
         );
         if let State::Leased(lease) | State::Running(lease) = machine.state {
             assert!(matches!(view.state, State::Leased(shown) | State::Running(shown) if shown == lease));
+        }
+    }
+}
+
+/// The lists of the namespace have the calls in the order of their accepts, on each page.
+async fn lists_agree(calls: &dyn Calls, model: &Model) {
+    let mut line: Vec<_> = model.calls.iter().filter(|(_, known)| known.has_row()).collect();
+    line.sort_by_key(|(_, known)| known.place);
+    for state in [None, Some(CallState::Accepted)] {
+        let is_in = |known: &Known| state.is_none_or(|state| state == CallState::from(known.machine.state));
+        let of_state = || line.iter().filter(|(_, known)| is_in(known)).map(|(id, _)| u128::from(**id));
+        for skip in [0_u8, 2] {
+            let scope = Scope::Namespace(ns("guest"));
+            let query = CallQuery { scope, state, target: None, since_ms: None, upto_ms: None };
+            let page = calls.list(query, skip.into(), 3).await.unwrap();
+            let page: Vec<u128> = page.iter().map(|view| view.id.bits()).collect();
+            assert_eq!(
+                page,
+                of_state().skip(skip.into()).take(3).collect::<Vec<_>>(),
+                "{state:?} from {skip}"
+            );
         }
     }
 }

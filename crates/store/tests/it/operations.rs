@@ -150,8 +150,34 @@ async fn lists_are_by_state_target_and_time_in_the_order_of_the_accepts() {
     assert_eq!(listed(calls, CallQuery { target: Some(elsewhere), ..guest() }).await, [2]);
     let some = CallQuery { since_ms: Some(1_002), upto_ms: Some(1_004), ..all() };
     assert_eq!(listed(calls, some).await, [2, 3, 4]);
-    let page = calls.list(all(), 1, 2).await.unwrap();
-    assert_eq!(page.iter().map(|view| view.id.bits()).collect::<Vec<_>>(), [2, 3]);
+    let some = CallQuery { since_ms: Some(1_002), upto_ms: Some(1_004), ..guest() };
+    assert_eq!(listed(calls, some).await, [2, 4]);
+    for (query, expected) in [(all(), [2, 3]), (guest(), [2, 4])] {
+        let page = calls.list(query, 1, 2).await.unwrap();
+        assert_eq!(page.iter().map(|view| view.id.bits()).collect::<Vec<_>>(), expected);
+    }
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn a_list_is_in_the_order_of_the_accepts_whatever_goes_first() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    let calls = &*stores.calls;
+    for number in 1..=60_u8 {
+        let target = Destination::Action(named(["a", "b", "c"][usize::from(number) % 3]));
+        let settings = [("async-priority", ["0", "4", "9"][usize::from(number) / 2 % 3])];
+        calls.accept(NewCall { target, policy: policy(&settings), ..call(number.into()) }).await.unwrap();
+    }
+    let guest = || CallQuery { scope: of_guest(), ..all() };
+    for (skip, limit) in [(0_u8, 7_u8), (13, 20), (55, 20), (60, 1), (0, 0)] {
+        let page = calls.list(guest(), skip.into(), limit.into()).await.unwrap();
+        let expected: Vec<_> = (skip + 1..=60).take(limit.into()).map(u128::from).collect();
+        assert_eq!(page.iter().map(|view| view.id.bits()).collect::<Vec<_>>(), expected);
+    }
+    let of_c = CallQuery { target: Some(Destination::Action(named("c"))), since_ms: Some(1_030), ..guest() };
+    let page = calls.list(of_c, 1, 3).await.unwrap();
+    assert_eq!(page.iter().map(|view| view.id.bits()).collect::<Vec<_>>(), [35, 38, 41]);
     stores.close().await;
 }
 

@@ -1,9 +1,11 @@
-//! What a call asks for: attempts, time, order, one call for one key, an asynchronous answer.
+//! What a call asks for: attempts, time, order, priority, one call for one key, an asynchronous answer.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use triplane_testkit::json::{at, keyed, number, text};
 
-use crate::platform::{Guest, Platform};
+use crate::platform::{Guest, Platform, SOON};
 
 /// Fails twice and then succeeds, in one container.
 const THIRD_TIME: &str =
@@ -18,6 +20,13 @@ async fn id_of(
     headers: &[(&'static str, &str)],
 ) -> String {
     text(&guest.fire_with(name, payload, headers).await.expect(202).json(), "activationId").to_owned()
+}
+
+/// Waits until a call was made so long ago: its id begins with its time.
+async fn is_older(id: &str, age_ms: u64) {
+    let made_ms = u64::from_str_radix(&id[..12], 16).unwrap();
+    let time = UNIX_EPOCH + Duration::from_millis(made_ms + age_ms);
+    triplane_testkit::wait_until(SOON, "the call is old enough", async || SystemTime::now() > time).await;
 }
 
 #[tokio::test]
@@ -89,6 +98,37 @@ async fn calls_of_a_partition_run_one_after_the_other_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_call_of_a_higher_priority_goes_before_those_of_its_action_that_wait() {
+    // Calls that are leased together start in any order; more than that wait here.
+    const LEASED_TOGETHER: usize = 64;
+    const DELAY_MS: u64 = 4_000;
+    let platform = Platform::with(&["--memory-mb", "256"]).await;
+    let guest = platform.guest();
+    // One container, and one call in it at a time.
+    guest.create_with("one", "function main() { return {} }", json!({"memory": 256})).await;
+    let delay = DELAY_MS.to_string();
+    let later =
+        |priority| [("x-triplane-async-delay", delay.as_str()), ("x-triplane-async-priority", priority)];
+    let mut others = Vec::new();
+    for _ in 0..LEASED_TOGETHER + 16 {
+        others.push(id_of(&guest, "one", json!({}), &later("3")).await);
+    }
+    let urgent = id_of(&guest, "one", json!({}), &later("9")).await;
+    let mut platform = platform;
+    platform.server.process.kill();
+    // So that all are due when a dispatcher looks.
+    is_older(&urgent, DELAY_MS).await;
+    let platform = platform.kill_and_restart().await;
+    let guest = platform.guest();
+    let start_ms = number(&guest.record(&urgent).await, "start");
+    let mut sooner = 0;
+    for other in &others {
+        sooner += usize::from(number(&guest.record(other).await, "start") < start_ms);
+    }
+    assert!(sooner < LEASED_TOGETHER, "{sooner} calls that were accepted before it");
+}
+
+#[tokio::test]
 async fn a_key_stands_for_one_call_even_over_a_kill_of_the_server() {
     let platform = Platform::start().await;
     platform.guest().create("once", "function main(p) { return p }").await;
@@ -134,7 +174,7 @@ async fn a_wrong_annotation_is_refused_when_the_action_is_written() {
         ),
         (
             json!({"async-on-success": "ftp://x"}),
-            "async-on-success is ftp://x, it must be an action as /namespace/name or an http or https address",
+            "async-on-success is ftp://x, it must be an action as /namespace/name, a trigger as trigger:/namespace/name or an http or https address",
         ),
     ] {
         let refused = guest.create_annotated("wrong", "function main() {}", annotations).await.expect(400);
@@ -173,12 +213,7 @@ async fn a_call_that_is_too_old_when_its_turn_comes_expires() {
     let id = id_of(&platform.guest(), "late", json!({}), &headers).await;
     let mut platform = platform;
     platform.server.process.kill();
-    triplane_testkit::wait_until(crate::platform::SOON, "it is too old", async || {
-        let made_ms = u64::from_str_radix(&id[..12], 16).unwrap();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_millis() > u128::from(made_ms) + 1_000
-    })
-    .await;
+    is_older(&id, 1_000).await;
     let platform = platform.kill_and_restart().await;
     let record = platform.guest().record(&id).await;
     assert_eq!(text(&record, "response.result.error"), "The call expired before it was started.");

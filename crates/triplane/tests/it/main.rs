@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
 
 mod admin;
+mod alarms;
 mod async_conservation;
 mod async_destinations;
 mod async_operations;
@@ -31,4 +32,5 @@ mod platform;
 mod pool;
 mod store_levels;
 mod synced;
+mod web;
 mod weights;

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use sqlx::AssertSqlSafe;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Sqlite};
 use triplane_core::asynchronous::{Destination, KeptKey, Policy, Repeat};
 use triplane_model::{ActivationId, EntityName};
 
@@ -20,12 +22,73 @@ pub(super) const IS_TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM calls
 pub(super) const KEY: &str =
     "SELECT id, fingerprint, accepted_ms FROM keys WHERE namespace = ? AND target = ? AND key = ?";
 
+/// An insert that gets its parameters.
+type Insert<'q> = Query<'q, Sqlite, SqliteArguments>;
+
 /// A call that has its place.
 struct Placed<'a> {
     call: &'a NewCall,
     share: Share,
     state: i64,
     redrive_of: Option<ActivationId>,
+}
+
+impl Placed<'_> {
+    /// Whether it has nothing but what every call has: most have not.
+    fn is_plain(&self) -> bool {
+        let NewCall { policy, partition, cause, hops, traceparent, .. } = self.call;
+        *policy == Policy::default()
+            && self.state == code::READY
+            && partition.is_none()
+            && traceparent.is_none()
+            && cause.is_none()
+            && self.redrive_of.is_none()
+            && *hops == 0
+    }
+
+    /// The payload, if it goes into the row.
+    fn payload(&self) -> Option<&[u8]> {
+        (self.share.bytes <= INLINE_BYTES_MAX).then_some(&*self.call.payload)
+    }
+
+    /// Binds the parameters of `Statements::accept_plain`.
+    fn bind_plain<'q>(&self, query: Insert<'q>) -> Insert<'q> {
+        let Placed { call, share, .. } = self;
+        query
+            .bind(share.place)
+            .bind(id_bytes(call.id))
+            .bind(share.lane)
+            .bind(call.namespace.as_str())
+            .bind(int(call.accepted_ms))
+            .bind(int(share.bytes))
+            .bind(&*call.transaction_id)
+            .bind(self.payload())
+    }
+
+    /// Binds the parameters of `Statements::accept`.
+    fn bind<'q>(&self, query: Insert<'q>) -> Result<Insert<'q>, sqlx::Error> {
+        let Placed { call, share, state, redrive_of } = self;
+        let policy = policy_text(&call.policy)?;
+        Ok(query
+            .bind(share.place)
+            .bind(id_bytes(call.id))
+            .bind(share.lane)
+            .bind(call.namespace.as_str())
+            .bind(*state)
+            .bind(i64::from(call.policy.priority))
+            .bind(int(call.accepted_ms))
+            .bind(int(call.policy.due_ms(call.accepted_ms)))
+            .bind(i64::from(call.hops))
+            .bind(int(share.places))
+            .bind(int(share.bytes))
+            .bind(call.partition.as_deref())
+            .bind(policy)
+            .bind(call.cause.map(id_bytes))
+            .bind(redrive_of.map(id_bytes))
+            .bind(&*call.transaction_id)
+            .bind(call.traceparent.as_deref())
+            .bind(self.payload()))
+    }
 }
 
 impl Batch<'_> {
@@ -41,6 +104,16 @@ impl Batch<'_> {
             placed.extend(self.place(call, None).await?);
         }
         for (operation, answer) in operations.iter().zip(answers) {
+            if let Operation::AcceptAll(calls) = operation {
+                match self.admit_all(calls) {
+                    Ok(()) => {
+                        for call in calls {
+                            placed.extend(self.place(call, None).await?);
+                        }
+                    }
+                    Err(full) => *answer = Err(full),
+                }
+            }
             let Operation::Accept(call) = operation else { continue };
             let accepted = match self.repeats(call).await? {
                 Some(repeats) => Ok(repeats),
@@ -98,6 +171,17 @@ impl Batch<'_> {
             .await?;
         self.memory.namespace(&call.namespace).keys -= 1;
         Ok(())
+    }
+
+    /// Whether there is room for all of these calls, which are of one namespace.
+    fn admit_all(&self, calls: &[NewCall]) -> Result<(), StoreError> {
+        let Some(first) = calls.first() else { return Ok(()) };
+        debug_assert!(
+            calls.iter().all(|call| call.namespace == first.namespace && call.idempotency.is_none())
+        );
+        let places = calls.iter().map(|call| call.policy.places()).sum();
+        let bytes = calls.iter().map(|call| call.payload.len() as u64).sum();
+        self.memory.admit(&first.namespace, places, bytes, self.options)
     }
 
     /// Takes a call in if there is room for it, and keeps its key.
@@ -178,36 +262,38 @@ impl Batch<'_> {
     }
 
     async fn insert(&mut self, placed: &[Placed<'_>]) -> Result<(), sqlx::Error> {
+        let (plain, special): (Vec<_>, Vec<_>) = placed.iter().partition(|placed| placed.is_plain());
         let mut absent = HashSet::new();
-        for (sql, chunk) in self.statements.accept.statements(placed) {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for Placed { call, share, state, redrive_of } in chunk {
-                let policy = policy_text(&call.policy)?;
-                query = query
-                    .bind(share.place)
-                    .bind(id_bytes(call.id))
-                    .bind(share.lane)
-                    .bind(call.namespace.as_str())
-                    .bind(*state)
-                    .bind(i64::from(call.policy.priority))
-                    .bind(int(call.accepted_ms))
-                    .bind(int(call.policy.due_ms(call.accepted_ms)))
-                    .bind(i64::from(call.hops))
-                    .bind(int(share.places))
-                    .bind(int(share.bytes))
-                    .bind(call.partition.as_deref())
-                    .bind(policy)
-                    .bind(call.cause.map(id_bytes))
-                    .bind(redrive_of.map(id_bytes))
-                    .bind(&*call.transaction_id)
-                    .bind(call.traceparent.as_deref())
-                    .bind((share.bytes <= INLINE_BYTES_MAX).then_some(&*call.payload));
-            }
-            let inserted = query.execute(&mut *self.connection).await?.rows_affected();
-            if inserted < chunk.len() as u64 {
-                absent.extend(self.repeated(chunk).await?);
-            }
+        for (sql, chunk) in self.statements.accept_plain.statements(&plain) {
+            let query =
+                chunk.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, placed| placed.bind_plain(query));
+            absent.extend(self.run_insert(query, chunk).await?);
         }
+        for (sql, chunk) in self.statements.accept.statements(&special) {
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for placed in chunk {
+                query = placed.bind(query)?;
+            }
+            absent.extend(self.run_insert(query, chunk).await?);
+        }
+        self.insert_payloads(placed, &absent).await
+    }
+
+    /// Inserts rows; answers the places of those whose ids were there already.
+    async fn run_insert(
+        &mut self,
+        query: Insert<'_>,
+        chunk: &[&Placed<'_>],
+    ) -> Result<Vec<i64>, sqlx::Error> {
+        let inserted = query.execute(&mut *self.connection).await?.rows_affected();
+        if inserted < chunk.len() as u64 { self.repeated(chunk).await } else { Ok(Vec::new()) }
+    }
+
+    async fn insert_payloads(
+        &mut self,
+        placed: &[Placed<'_>],
+        absent: &HashSet<i64>,
+    ) -> Result<(), sqlx::Error> {
         let is_apart = |share: &Share| share.bytes > INLINE_BYTES_MAX && !absent.contains(&share.place);
         let apart: Vec<_> = placed.iter().filter(|placed| is_apart(&placed.share)).collect();
         for (sql, chunk) in self.statements.accept_payload.statements(&apart) {
@@ -221,7 +307,7 @@ impl Batch<'_> {
     }
 
     /// The places of calls whose ids were there already: an accept that is repeated changes nothing.
-    async fn repeated(&mut self, chunk: &[Placed<'_>]) -> Result<Vec<i64>, sqlx::Error> {
+    async fn repeated(&mut self, chunk: &[&Placed<'_>]) -> Result<Vec<i64>, sqlx::Error> {
         let mut present = HashSet::new();
         for (sql, chunk) in self.statements.which.statements(chunk) {
             let mut query = sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql));
@@ -234,6 +320,7 @@ impl Batch<'_> {
         for placed in &repeated {
             self.memory.remove(placed.share, placed.state);
             self.memory.totals.accepted -= 1;
+            self.memory.has_gap = true;
         }
         Ok(repeated.into_iter().map(|placed| placed.share.place).collect())
     }

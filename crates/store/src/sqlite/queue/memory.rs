@@ -21,6 +21,10 @@ pub(crate) struct Memory {
     /// Calls that are leased or running: as many as the dispatchers have places.
     pub(crate) held: HashMap<ActivationId, Held>,
     pub(crate) totals: Totals,
+    /// What the file says of them.
+    written: Totals,
+    /// A place was given to a call that has no row.
+    pub(crate) has_gap: bool,
     /// Where the next call goes.
     pub(crate) next_place: i64,
     /// Not later than the first call that waits for its time is due.
@@ -116,8 +120,10 @@ impl Totals {
         } += 1;
     }
 
+    /// Reads them. Rows behind the place that is counted last were accepted since.
     pub(crate) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let sql = "SELECT accepted, done, dead, cancelled, expired, purged FROM totals WHERE id = 1";
+        let sql = "SELECT accepted + MAX(0, COALESCE((SELECT MAX(place) FROM calls), 0) - counted),
+                          done, dead, cancelled, expired, purged FROM totals WHERE id = 1";
         let row: (i64, i64, i64, i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
         Ok(Self {
             accepted: uint(row.0),
@@ -129,9 +135,18 @@ impl Totals {
         })
     }
 
-    pub(crate) async fn write(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    /// Counts what was accepted since they were written: before rows are taken away past the writer.
+    pub(crate) async fn catch_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let sql =
+            "UPDATE totals SET accepted = accepted + MAX(0, last - counted), counted = MAX(counted, last)
+                   FROM (SELECT COALESCE(MAX(place), 0) AS last FROM calls)";
+        sqlx::query(sql).execute(connection).await.map(drop)
+    }
+
+    /// Writes them, with the place that is counted last.
+    async fn write(&self, connection: &mut SqliteConnection, counted: i64) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "UPDATE totals SET accepted = ?, done = ?, dead = ?, cancelled = ?, expired = ?, purged = ? WHERE id = 1",
+            "UPDATE totals SET accepted = ?, done = ?, dead = ?, cancelled = ?, expired = ?, purged = ?, counted = ? WHERE id = 1",
         )
         .bind(int(self.accepted))
         .bind(int(self.done))
@@ -139,6 +154,7 @@ impl Totals {
         .bind(int(self.cancelled))
         .bind(int(self.expired))
         .bind(int(self.purged))
+        .bind(counted)
         .execute(connection)
         .await
         .map(drop)
@@ -147,7 +163,8 @@ impl Totals {
 
 impl Memory {
     pub(crate) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let mut memory = Self { totals: Totals::read(connection).await?, ..Self::default() };
+        let totals = Totals::read(connection).await?;
+        let mut memory = Self { totals, written: totals, ..Self::default() };
         memory.read_lanes(connection).await?;
         memory.read_held(connection).await?;
         let keys: Vec<(String, i64)> =
@@ -159,14 +176,30 @@ impl Memory {
                 memory.namespace(&namespace).keys = uint(keys);
             }
         }
-        let (last, due_ms): (Option<i64>, Option<i64>) = sqlx::query_as(
-            "SELECT (SELECT MAX(place) FROM calls), (SELECT MIN(due_ms) FROM calls WHERE state = 3)",
+        let (last, due_ms): (i64, Option<i64>) = sqlx::query_as(
+            "SELECT MAX(counted, COALESCE((SELECT MAX(place) FROM calls), 0)),
+                    (SELECT MIN(due_ms) FROM calls WHERE state = 3) FROM totals",
         )
         .fetch_one(&mut *connection)
         .await?;
-        memory.next_place = last.unwrap_or(0) + 1;
+        memory.next_place = last + 1;
         memory.next_due_ms = due_ms.map_or(u64::MAX, uint);
         Ok(memory)
+    }
+
+    /// Writes what ever happened, unless that was accepts only: their rows follow each other behind the place that is counted last, so that
+    /// they say it themselves.
+    pub(crate) async fn write_totals(
+        &mut self,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), sqlx::Error> {
+        let but_accepted = Totals { accepted: self.written.accepted, ..self.totals };
+        if but_accepted == self.written && !self.has_gap {
+            return Ok(());
+        }
+        self.totals.write(connection, self.next_place - 1).await?;
+        (self.written, self.has_gap) = (self.totals, false);
+        Ok(())
     }
 
     async fn read_lanes(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {

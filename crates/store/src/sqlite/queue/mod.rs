@@ -18,7 +18,8 @@ use sqlx::SqliteConnection;
 use triplane_core::asynchronous::{Destination, Failure, Hold, LaneDepth, Lease, Owner, Pick, Stop};
 use triplane_model::{ActivationId, EntityName};
 
-pub(super) use self::memory::{Lane, Totals};
+pub(super) use self::memory::Lane;
+pub(crate) use self::memory::Totals;
 pub(super) use self::row::{Stored, code, select};
 
 use self::memory::Memory;
@@ -32,6 +33,7 @@ use crate::calls::{Accepted, Asked, CallQuery, End, HeldCall, NewCall, Scope};
 #[derive(Debug)]
 pub(crate) enum Operation {
     Accept(Box<NewCall>),
+    AcceptAll(Vec<NewCall>),
     Lanes { owner: Owner, living: Vec<Owner>, now_ms: u64, limit: usize },
     Lease { lease: Lease, now_ms: u64, picks: Vec<Pick<EntityName, Destination>> },
     Renew { lease: Lease, holds: Vec<(ActivationId, u32)> },
@@ -116,7 +118,6 @@ impl Batch<'_> {
     /// Writes of one batch are concurrent, so that any order of them is right: those of one kind go together, leases last, so that
     /// they see what was accepted.
     async fn apply(&mut self, operations: &[Operation]) -> Result<Answers, sqlx::Error> {
-        let before = self.memory.totals;
         let mut answers: Answers = operations.iter().map(|_| Ok(Answer::Written)).collect();
         self.run(operations, &mut answers).await?;
         let destinations = self.settle(operations, &mut answers).await?;
@@ -126,9 +127,7 @@ impl Batch<'_> {
                 *answer = answered;
             }
         }
-        if self.memory.totals != before {
-            self.memory.totals.write(self.connection).await?;
-        }
+        self.memory.write_totals(self.connection).await?;
         Ok(answers)
     }
 
@@ -139,6 +138,7 @@ impl Batch<'_> {
     ) -> Result<Option<Result<Answer, StoreError>>, sqlx::Error> {
         Ok(Some(match operation {
             Operation::Accept(_)
+            | Operation::AcceptAll(_)
             | Operation::Running { .. }
             | Operation::Finish { .. }
             | Operation::Release { .. }

@@ -80,9 +80,14 @@ async fn a_list_of_a_namespace_or_of_what_is_held_looks_at_no_others() {
     let state = |query: &CallQuery, state| CallQuery { state: Some(state), ..query.clone() };
     let target = Destination::parse("/guest/hello");
     for (query, index) in [
-        (of_guest.clone(), "calls_listed (namespace=?)"),
-        (CallQuery { since_ms: Some(1), ..of_guest.clone() }, "calls_listed (namespace=?)"),
-        (CallQuery { target, ..of_guest.clone() }, "calls_listed (namespace=?)"),
+        (of_guest.clone(), "calls_ready (lane=? AND priority=? AND rowid<?)"),
+        (of_guest.clone(), "calls_later (namespace=? AND state=?)"),
+        (
+            CallQuery { since_ms: Some(1), ..of_guest.clone() },
+            "calls_ready (lane=? AND priority=? AND rowid<?)",
+        ),
+        (CallQuery { target, ..of_guest.clone() }, "calls_ready (lane=? AND priority=? AND rowid<?)"),
+        (state(&of_guest, CallState::Accepted), "calls_later (namespace=? AND state=?)"),
         (state(&of_guest, CallState::Final(Final::Dead)), "calls_over (namespace=?)"),
         (state(&of_guest, CallState::Retry), "calls_retried (namespace=?"),
         (state(&all, CallState::Running), "calls_held"),
@@ -91,6 +96,10 @@ async fn a_list_of_a_namespace_or_of_what_is_held_looks_at_no_others() {
         let sql = views::listing(&query, 0, 30).into_string();
         let steps = plan(&mut connection, &sql).await;
         assert!(steps.iter().any(|step| step.contains(index)), "{index}\n{sql}\n{steps:#?}");
+        let is_bounded = |step: &String| {
+            !step.starts_with("SCAN calls") || step.ends_with("calls_held") || query.scope == Scope::All
+        };
+        assert!(steps.iter().all(is_bounded), "{sql}\n{steps:#?}");
     }
     connection.close().await.unwrap();
 }

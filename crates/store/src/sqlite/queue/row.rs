@@ -161,7 +161,8 @@ impl Stored {
             attempts: self.machine.attempts,
             attempts_max: self.call.policy.attempts_max,
             accepted_ms: self.call.accepted_ms,
-            due_ms: waits.then_some(self.due_ms),
+            // One that is ready may be due since ever.
+            due_ms: waits.then_some(self.due_ms.max(self.call.accepted_ms)),
             expires_ms: self.call.policy.expires_ms(self.call.accepted_ms),
             priority: self.call.policy.priority,
             partition: self.call.partition,

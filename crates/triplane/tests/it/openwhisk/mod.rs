@@ -2,7 +2,7 @@
 //!
 //! A [`Scenario`] names the section and the sentence that it proves, and speaks HTTP to the built binary as a subject that
 //! nobody else uses. All scenarios of an area share a server. A new area is a file with `pub(super) fn scenarios()` and a
-//! line in the table of [`areas`]; `covered.txt` lists what has to occur in a sentence.
+//! line in the table of [`areas`], if need be with what the operator has set; `covered.txt` lists what has to occur in a sentence.
 //!
 //! `TRIPLANE_SCENARIO=WORDS` plays those only whose name holds these words.
 
@@ -15,20 +15,29 @@ mod entities;
 mod guest;
 mod info;
 mod invocation;
+mod packages;
 mod limits;
 mod operators;
 mod play;
 mod reply;
+mod rules;
 mod runtime;
 mod scenario;
+mod sharing;
+mod web;
+mod web_hosts;
+mod web_input;
+mod web_output;
+mod web_packages;
+mod web_slow;
 
-use guest::{Guest, array, node, sh};
+use guest::{Call, Guest, array, node, sh};
 use reply::Reply;
 use scenario::{Scenario, scenario};
 
-/// Declares the areas: a test for each, and the list of all.
+/// Declares the areas: a test for each, with what the operator of its server has set, and the list of all.
 macro_rules! areas {
-    ($($area:ident)*) => {
+    ($($area:ident $({$($key:literal: $value:literal)*})?)*) => {
         /// The scenarios of every area.
         fn areas() -> Vec<(&'static str, Vec<Scenario>)> {
             vec![$((stringify!($area), $area::scenarios())),*]
@@ -38,7 +47,8 @@ macro_rules! areas {
             $(
                 #[tokio::test]
                 async fn $area() {
-                    super::play::play(stringify!($area), super::$area::scenarios()).await;
+                    let settings = &[$($(($key, $value)),*)?];
+                    super::play::play(stringify!($area), super::$area::scenarios(), settings).await;
                 }
             )*
         }
@@ -54,6 +64,15 @@ areas! {
     invocation
     activations
     runtime
+    packages
+    rules
+    sharing
+    web
+    web_input
+    web_output
+    web_packages
+    web_slow {"TRIPLANE__LIMITS__BLOCKING_WAIT_MS_MAX": "300"}
+    web_hosts {"TRIPLANE__WEB__VANITY_HOSTS": "[\"localhost\", \"api.example.org\"]"}
     limits
     operators
 }

@@ -16,13 +16,13 @@ const AT_ONCE_MAX: usize = 6;
 /// How long one may take on a busy machine.
 const TIME_MAX: Duration = Duration::from_secs(240);
 
-/// Plays all scenarios of an area on a server of its own.
+/// Plays all scenarios of an area on a server of its own, which has these variables in its environment.
 ///
 /// # Panics
 /// When one fails; the message names all that did.
-pub(super) async fn play(area: &str, scenarios: Vec<Scenario>) {
+pub(super) async fn play(area: &str, scenarios: Vec<Scenario>, settings: &[(&str, &str)]) {
     let wanted = std::env::var("TRIPLANE_SCENARIO").unwrap_or_default();
-    let platform = Platform::start().await;
+    let platform = Platform::with_environment(settings).await;
     let stage = Stage::new(&platform);
     let wanted = scenarios.into_iter().filter(|scenario| scenario.name.contains(&wanted));
     let played: Vec<Result<(), String>> = stream::iter(wanted)

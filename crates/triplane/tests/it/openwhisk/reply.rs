@@ -33,6 +33,11 @@ impl Reply {
         self.answer.header(name)
     }
 
+    /// All values of a header.
+    pub(super) fn headers(&self, name: &str) -> Vec<&str> {
+        self.answer.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+    }
+
     /// The body as text.
     pub(super) fn text(&self) -> String {
         self.answer.text()
