@@ -442,7 +442,7 @@ fn kinds() -> Vec<Scenario> {
             me.create("a").await;
         }),
         scenario("9.2", KINDS, "an action of a kind that is listed can be created and called", async |me| {
-            set(&me, json!({"allowedKinds": ["native:default"]})).await;
+            set(&me, json!({"allowedKinds": ["native:1"]})).await;
             me.create_echo("a").await;
             me.result("a", json!({"a": 1})).await.is(200).is_json(json!({"a": 1}));
         }),

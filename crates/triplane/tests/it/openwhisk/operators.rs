@@ -244,7 +244,7 @@ fn documents() -> Vec<Scenario> {
                     "namespace": me.namespace, "name": "a", "version": "0.0.7", "publish": false,
                     "annotations": [], "parameters": [], "updated": 1_700_000_000_000_u64,
                     "limits": {"timeout": 60000, "memory": 128, "logs": 10, "concurrency": 1},
-                    "exec": {"kind": "native:default", "binary": false, "code": {
+                    "exec": {"kind": "native:1", "binary": false, "code": {
                         "attachmentName": "codefile", "attachmentType": "text/plain; charset=UTF-8",
                     }},
                     "_attachments": {"codefile": {
