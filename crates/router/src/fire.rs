@@ -118,7 +118,9 @@ impl Router {
         let fired = Detached::new(async move {
             let _running = router.runs.enter();
             let record = router.carry_out(&fire).await?;
-            if let Err(error) = router.ports.records.record(record).await {
+            if fire.caller.identity.limits.stores_activations()
+                && let Err(error) = router.ports.records.record(record).await
+            {
                 let transaction = &*fire.transaction_id;
                 tracing::error!(activation = %fire.id, transaction, %error, "record of a trigger is lost");
             }
@@ -219,6 +221,7 @@ impl Router {
             _ => None,
         };
         let target = self.resolve(identity, &link.action).await?;
+        admission::entitle_kind(&identity.limits, &target.action.exec.kind, &self.settings.limits)?;
         let payload = target.merge(arguments.clone())?;
         let policy = policy(&target.policy, link, &identity.namespace)?;
         let call = QueuedCall {
