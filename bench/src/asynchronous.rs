@@ -35,17 +35,44 @@ pub(crate) fn run(context: &Context, waiting: usize) -> anyhow::Result<Vec<Measu
     Ok(measurements)
 }
 
-/// Runs something so often; answers per second.
-async fn rate(
-    times: usize,
-    each: usize,
-    mut something: impl AsyncFnMut() -> anyhow::Result<()>,
-) -> anyhow::Result<f64> {
-    let started = Instant::now();
-    for _ in 0..times {
-        something().await?;
+/// Turns of something that commits. A turn is shorter than the time between two checkpoints of SQLite's log, so that a median of turns
+/// would show none of their cost, or all of it in each, by chance: rates are those of all turns together.
+#[derive(Debug, Default)]
+struct Turns {
+    /// Calls or rows.
+    count: usize,
+    seconds: f64,
+    /// A tick is 10 ms.
+    cpu_seconds: f64,
+}
+
+impl Turns {
+    /// Does something so often, each time with so many; answers how many per second.
+    async fn take(
+        &mut self,
+        each: usize,
+        mut something: impl AsyncFnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<f64> {
+        let this = [std::process::id()];
+        let (started, cpu_before) = (Instant::now(), cpu_seconds(&this));
+        for _ in 0..COMMITS {
+            something().await?;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        self.count += COMMITS * each;
+        self.seconds += seconds;
+        self.cpu_seconds += cpu_seconds(&this) - cpu_before;
+        Ok((COMMITS * each) as f64 / seconds)
     }
-    Ok((times * each) as f64 / started.elapsed().as_secs_f64())
+
+    fn per_second(&self) -> f64 {
+        self.count as f64 / self.seconds
+    }
+
+    /// CPU time of one, microseconds.
+    fn cpu_us(&self) -> f64 {
+        self.cpu_seconds * 1e6 / self.count as f64
+    }
 }
 
 fn p99_us(latencies: &[Duration]) -> f64 {
@@ -58,14 +85,13 @@ async fn accepts(rounds: usize) -> anyhow::Result<Vec<Measurement>> {
     let directory = TempDir::new("queue");
     let mut queue = Queue::open(directory.path()).await?;
     let mut raw = Raw::open(directory.path()).await?;
-    let (mut accepted, mut committed, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut p99, mut synced) = (Vec::new(), Vec::new());
+    let (mut accepted, mut committed) = (Turns::default(), Turns::default());
+    let (mut ratios, mut p99, mut synced) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let of_raw = rate(COMMITS, BATCH, async || raw.commit(BATCH).await).await?;
-        let of_queue = rate(COMMITS, BATCH, async || queue.accept(BATCH).await).await?;
+        let of_raw = committed.take(BATCH, async || raw.commit(BATCH).await).await?;
+        let mut calls = queue.made(COMMITS * BATCH).into_iter();
+        let of_queue = accepted.take(BATCH, async || queue.accept(calls.by_ref().take(BATCH)).await).await?;
         ratios.push(of_queue / of_raw);
-        accepted.push(of_queue);
-        committed.push(of_raw);
         synced.push(p99_us(&synced_writes(directory.path(), CLIENTS * CALLS)?));
         p99.push(p99_us(&queue.latencies(CLIENTS, CALLS).await?));
     }
@@ -73,12 +99,14 @@ async fn accepts(rounds: usize) -> anyhow::Result<Vec<Measurement>> {
     Ok(vec![
         Measurement::new(
             "accepts at the trait, 64 in a commit, beside raw commits",
-            median(&accepted),
+            accepted.per_second(),
             "1/s",
         )
-        .beside(median(&committed))
+        .beside(committed.per_second())
         .promised(Target::RatioMin(0.8)),
         Measurement::new("the same as the median of the ratios of the rounds", median(&ratios), ""),
+        Measurement::new("CPU time of an accept, beside one of a raw row", accepted.cpu_us(), "us")
+            .beside(committed.cpu_us()),
         Measurement::new("accept p99 of 8 clients, beside one synced write's p99", median(&p99), "us")
             .beside(median(&synced))
             .promised(Target::RatioMax(3.0)),
@@ -91,24 +119,27 @@ async fn depth(rounds: usize, waiting: usize) -> anyhow::Result<Vec<Measurement>
     let before_mb = resident_mb(&[std::process::id()]);
     let mut full = Queue::open(full_in.path()).await?;
     for _ in 0..waiting.div_ceil(BATCH * 8) {
-        full.accept(BATCH * 8).await?;
+        let calls = full.made(BATCH * 8);
+        full.accept(calls).await?;
     }
     let full_mb = resident_mb(&[std::process::id()]) - before_mb;
     let mut empty = Queue::open(empty_in.path()).await?;
     let mut turns: [Turns; 4] = Default::default();
     for _ in 0..rounds {
-        turns[0].take(async || empty.accept(BATCH).await).await?;
-        turns[1].take(async || full.accept(BATCH).await).await?;
-        turns[2].take(async || empty.run(BATCH).await).await?;
-        turns[3].take(async || full.run(BATCH).await).await?;
+        for (turn, queue) in [(0, &mut empty), (1, &mut full)] {
+            let mut calls = queue.made(COMMITS * BATCH).into_iter();
+            turns[turn].take(BATCH, async || queue.accept(calls.by_ref().take(BATCH)).await).await?;
+        }
+        turns[2].take(BATCH, async || empty.run(BATCH).await).await?;
+        turns[3].take(BATCH, async || full.run(BATCH).await).await?;
     }
     empty.close().await;
     full.close().await;
     let [empty_accepts, full_accepts, empty_runs, full_runs] = turns;
     let name = |what: &str| format!("{what} with {waiting} calls waiting");
     let rate = |what: &str, full: &Turns, empty: &Turns| {
-        Measurement::new(name(what) + ", beside none", median(&full.rates), "1/s")
-            .beside(median(&empty.rates))
+        Measurement::new(name(what) + ", beside none", full.per_second(), "1/s")
+            .beside(empty.per_second())
             .promised(Target::RatioMin(0.9))
     };
     let cpu = |what: &str, full: &Turns, empty: &Turns| {
@@ -125,45 +156,22 @@ async fn depth(rounds: usize, waiting: usize) -> anyhow::Result<Vec<Measurement>
     ])
 }
 
-/// Turns of something with a queue.
-#[derive(Debug, Default)]
-struct Turns {
-    rates: Vec<f64>,
-    /// Of all turns together: a tick is 10 ms.
-    cpu_seconds: f64,
-}
-
-impl Turns {
-    async fn take(&mut self, something: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let this = [std::process::id()];
-        let before = cpu_seconds(&this);
-        self.rates.push(rate(COMMITS, BATCH, something).await?);
-        self.cpu_seconds += cpu_seconds(&this) - before;
-        Ok(())
-    }
-
-    /// CPU time of a call, microseconds.
-    fn cpu_us(&self) -> f64 {
-        self.cpu_seconds * 1e6 / (self.rates.len() * COMMITS * BATCH) as f64
-    }
-}
-
 /// Accepts through the front door, beside the same with a data directory in memory, and raw commits of as many rows as clients.
 fn front_door(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let on_disk = context.start();
     let in_memory = context.start_in(Path::new(IN_MEMORY));
     let directory = TempDir::new("raw");
     let mut raw = context.block_on_here(Raw::open(directory.path()))?;
-    let (mut disk, mut memory, mut commits) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut disk, mut memory, mut commits) = (Vec::new(), Vec::new(), Turns::default());
     for subject in [&on_disk, &in_memory] {
         context.create(&subject.server.guest, "noop", 64)?;
     }
     for _ in 0..context.rounds {
         disk.push(posts(context, &on_disk.server)?);
         memory.push(posts(context, &in_memory.server)?);
-        commits.push(context.block_on_here(rate(COMMITS, CLIENTS, async || raw.commit(CLIENTS).await))?);
+        context.block_on_here(commits.take(CLIENTS, async || raw.commit(CLIENTS).await))?;
     }
-    let (disk, memory, commits) = (median(&disk), median(&memory), median(&commits));
+    let (disk, memory, commits) = (median(&disk), median(&memory), commits.per_second());
     Ok(vec![
         Measurement::new("accepts by HTTP of 8 clients, beside the slower of the next two", disk, "1/s")
             .beside(memory.min(commits))

@@ -49,6 +49,10 @@ pub(crate) struct Launcher {
     buffer: Vec<u8>,
 }
 
+/// A process that becomes a launcher when it gets a byte.
+#[derive(Debug)]
+pub(crate) struct Waiting(UnixStream);
+
 /// A process without a sandbox, killed when dropped.
 #[derive(Debug)]
 struct Bare(Child);
@@ -68,6 +72,17 @@ impl Launcher {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = slot.spawn(command, &far).context("cannot start the launcher")?;
         Self::attach(Box::new(Bare(child)), socket)
+    }
+
+    /// Starts a command that says with a byte that it waits to become a launcher. Killing it is up to the caller.
+    pub(crate) fn spawn_waiting(command: &mut Command, slot: &Slot) -> anyhow::Result<(Waiting, Child)> {
+        let (mut socket, far) = UnixStream::pair()?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let child = slot.spawn(command, &far).context("cannot start what waits")?;
+        drop(far);
+        socket.set_read_timeout(Some(ANSWER_MAX))?;
+        socket.read_exact(&mut [0]).context("what was to wait ended")?;
+        Ok((Waiting(socket), child))
     }
 
     /// Speaks to a launcher at the other end of a socket; the process ends when this is dropped.
@@ -134,9 +149,18 @@ impl Launcher {
     }
 
     fn read_into(&mut self, filled: usize) -> anyhow::Result<usize> {
-        let count = self.socket.read(&mut self.buffer[filled..])?;
+        // a time limit makes the kernel report that this process was stopped for a while
+        let count = rustix::io::retry_on_intr(|| rustix::io::read(&self.socket, &mut self.buffer[filled..]))?;
         anyhow::ensure!(count > 0, "the launcher ended");
         Ok(count)
+    }
+}
+
+impl Waiting {
+    /// Makes it a launcher, which ends with its socket.
+    pub(crate) fn go(mut self) -> anyhow::Result<Launcher> {
+        self.0.write_all(&[0])?;
+        Launcher::attach(Box::new(()), self.0)
     }
 }
 

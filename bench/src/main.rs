@@ -10,6 +10,7 @@ mod baseline;
 mod blocking;
 mod cold;
 mod context;
+mod defences;
 mod hyper_server;
 mod idle;
 mod languages;
@@ -19,6 +20,7 @@ mod queue;
 mod relay;
 mod report;
 mod sandbox;
+mod starts;
 mod usage;
 mod warm;
 mod wrk;
@@ -48,6 +50,14 @@ enum Command {
     },
     /// Serve a no-op by a few launchers, one call each at a time: the least that a platform costs.
     ServeBarePlatform(BarePlatformOptions),
+    /// Hold a launcher as a sandbox does, without namespaces, and execute it when told to over its socket: the least that
+    /// defences cost.
+    Confined {
+        /// How sandboxes are made, as JSON.
+        config: String,
+        /// What is executed, as JSON.
+        spec: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +111,8 @@ enum Name {
     Idle,
     /// Starts in a sandbox, built for the start or ahead, beside the same launcher without one.
     Sandbox,
+    /// What each defence adds to such a start.
+    Defences,
     /// Warm calls of each language at the runtime's socket.
     Languages,
     /// Accepts and starts of calls that are not waited for, and a queue that is full of them.
@@ -112,6 +124,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::ServeHyper { port } => hyper_server::serve(port).map(|()| ExitCode::SUCCESS),
         Command::ServeBarePlatform(BarePlatformOptions { port, node, launcher, launchers }) => {
             bare_platform::serve(port, &node, &launcher, launchers).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Confined { config, spec } => {
+            let (config, spec) = (serde_json::from_str(&config)?, serde_json::from_str(&spec)?);
+            Ok(triplane_node::confined::run(&config, &spec).map(|()| ExitCode::SUCCESS)?)
         }
         Command::Run(options) => run(&options),
     }
@@ -129,6 +145,7 @@ fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             Name::Cold => ("cold", cold::run(&context)?),
             Name::Idle => ("idle", idle::run(&context)?),
             Name::Sandbox => ("sandbox", sandbox::run(&context)?),
+            Name::Defences => ("defences", defences::run(&context)?),
             Name::Languages => ("languages", languages::run(&context)?),
             Name::Async => ("async", asynchronous::run(&context, options.calls)?),
         };

@@ -15,6 +15,8 @@ use triplane_store::{Options, Sqlite, Stores};
 
 /// The bytes of a payload, as of a small JSON object.
 const PAYLOAD_BYTES: usize = 200;
+/// Accepts that are polled together.
+const GROUP: usize = 16;
 /// A lease that outlasts the benchmark.
 const LEASE: Lease = Lease { owner: Owner(1), until_ms: u64::MAX };
 
@@ -43,20 +45,26 @@ impl Queue {
         &*self.stores.calls
     }
 
-    /// Accepts so many calls at once: on one thread they share one commit.
-    pub(crate) async fn accept(&mut self, calls: usize) -> anyhow::Result<()> {
-        let accepts: Vec<_> = (0..calls)
-            .map(|_| {
-                self.next += 1;
-                self.calls().accept(new_call(self.next))
-            })
-            .collect();
-        try_join_all(accepts).await?;
+    /// Makes so many calls, ready to be accepted: who asks a queue to take a call has made it.
+    pub(crate) fn made(&mut self, calls: usize) -> Vec<NewCall> {
+        let first = self.next + 1;
+        self.next += calls as u128;
+        (first..=self.next).map(new_call).collect()
+    }
+
+    /// Accepts calls at once: on one thread they share one commit. In groups, because beyond 30 futures `try_join_all` makes a task of
+    /// each, which is not the queue's.
+    pub(crate) async fn accept(&self, calls: impl IntoIterator<Item = NewCall>) -> anyhow::Result<()> {
+        let mut accepts = calls.into_iter().map(|call| self.calls().accept(call));
+        let group =
+            || Some(accepts.by_ref().take(GROUP).collect::<Vec<_>>()).filter(|group| !group.is_empty());
+        let groups: Vec<_> = std::iter::from_fn(group).map(try_join_all).collect();
+        try_join_all(groups).await?;
         Ok(())
     }
 
     /// Leases so many calls, notes them as running, and ends them: the three writes of a call after its accept.
-    pub(crate) async fn run(&mut self, calls: usize) -> anyhow::Result<()> {
+    pub(crate) async fn run(&self, calls: usize) -> anyhow::Result<()> {
         let call = new_call(0);
         let pick = Pick { namespace: call.namespace, action: call.target, calls };
         let held = self.calls().lease(LEASE, u64::MAX, vec![pick]).await?;
@@ -73,22 +81,19 @@ impl Queue {
 
     /// How long each of `calls` accepts takes when `clients` make one after the other.
     pub(crate) async fn latencies(&mut self, clients: usize, calls: usize) -> anyhow::Result<Vec<Duration>> {
-        let first = self.next + 1;
-        self.next += (clients * calls) as u128;
-        let client = |client: usize| {
-            let queue = self.calls();
-            async move {
-                let mut latencies = Vec::with_capacity(calls);
-                for call in 0..calls {
-                    let id = first + (call * clients + client) as u128;
-                    let started = Instant::now();
-                    queue.accept(new_call(id)).await?;
-                    latencies.push(started.elapsed());
-                }
-                anyhow::Ok(latencies)
+        let mut made = self.made(clients * calls);
+        let queue = self.calls();
+        let client = |of_client: Vec<NewCall>| async move {
+            let mut latencies = Vec::with_capacity(of_client.len());
+            for call in of_client {
+                let started = Instant::now();
+                queue.accept(call).await?;
+                latencies.push(started.elapsed());
             }
+            anyhow::Ok(latencies)
         };
-        Ok(try_join_all((0..clients).map(client)).await?.concat())
+        let clients = std::iter::from_fn(|| (!made.is_empty()).then(|| made.split_off(made.len() - calls)));
+        Ok(try_join_all(clients.map(client)).await?.concat())
     }
 }
 

@@ -7,7 +7,9 @@
 //!
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
+pub mod alarm;
 pub mod asynchronous;
+pub mod composition;
 pub mod egress;
 pub mod entitlement;
 pub mod ewma;

@@ -13,6 +13,7 @@
 mod actions;
 mod activations;
 mod admin;
+mod alarms;
 mod answer;
 mod app;
 mod asynchronous;
@@ -34,6 +35,7 @@ mod reach;
 mod retention;
 mod routes;
 mod rules;
+mod sequences;
 mod settings;
 mod sign;
 pub mod subjects;
@@ -180,6 +182,14 @@ impl Management {
     /// When the store does not answer.
     pub async fn trigger(&self, name: FullName) -> Result<Option<Trigger>, StoreError> {
         reach::unless_other(self.app.ports.entities.entity(name).await)
+    }
+
+    /// Deletes a trigger with its alarm, and its rules if asked to, as its owner would: what goes with an alarm that fires once.
+    ///
+    /// # Errors
+    /// When the store does not answer, or somebody wrote in between: a retry is safe.
+    pub async fn remove_trigger(&self, name: FullName, with_rules: bool) -> Result<(), StoreError> {
+        triggers::remove(&self.app, name, with_rules).await
     }
 
     /// The code text with this hash.

@@ -4,9 +4,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 use triplane_model::ActivationId;
 use triplane_store::calls::Calls;
-use triplane_store::{Activations, Change, Entities};
+use triplane_store::{Activations, Alarms, Change, Entities};
 
 use crate::audit::Audit;
 
@@ -38,6 +39,10 @@ pub trait Dispatch: Send + Sync + Debug + 'static {
 pub struct Ports {
     /// Entities, code and subjects.
     pub entities: Arc<dyn Entities>,
+    /// What fires triggers by the clock.
+    pub alarms: Arc<dyn Alarms>,
+    /// Told when one of them changed: it may be due earlier than was known.
+    pub alarm_clock: Arc<Notify>,
     /// Activation records.
     pub activations: Arc<dyn Activations>,
     /// The queue of asynchronous calls.

@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::openapi::{Access, Doc, Parameter, Shown};
 use crate::table::{Routes, delete, get, patch, post, put};
-use crate::{actions, activations, admin, asynchronous, info, packages, rules, triggers};
+use crate::{actions, activations, admin, alarms, asynchronous, info, packages, rules, triggers};
 
 /// The page of a list.
 const PAGE: [Parameter; 3] = [
@@ -42,6 +42,7 @@ pub(crate) fn public() -> Routes {
         })
         .with(actions_and_activations)
         .with(collections)
+        .with(alarms_of_triggers)
         .with(|routes| calls(routes, &under("async"), Access::Namespace))
         .elsewhere("/api/v1/web/{ns}/{package}/{action}", web())
 }
@@ -161,6 +162,22 @@ fn collections(routes: Routes) -> Routes {
                 ),
             ],
         )
+}
+
+/// Alarms of triggers, which are an API of our own.
+fn alarms_of_triggers(routes: Routes) -> Routes {
+    routes.at_both(&under("alarms"), || [get(alarms::list, list("List alarms of triggers", "Alarm"))]).at(
+        &under("alarms/{name}"),
+        [
+            get(alarms::get, Doc::new("Read the alarm of a trigger").shows("Alarm")),
+            put(alarms::create, Doc::new("Let a trigger fire by the clock").body("AlarmPut").shows("Alarm")),
+            delete(alarms::delete, Doc::new("Delete an alarm; its trigger stays").shows("Alarm")),
+            post(
+                alarms::update,
+                Doc::new("Change, pause or continue an alarm").body("AlarmPost").shows("Alarm"),
+            ),
+        ],
+    )
 }
 
 /// The admin API.

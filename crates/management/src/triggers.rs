@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use triplane_model::trigger::TriggerPut;
-use triplane_model::{ApiError, Collection, Trigger};
+use triplane_model::{ApiError, Collection, FullName, Rule, Trigger};
 use triplane_store::{EntityQuery, Expected, StoreError, Write};
 
 use crate::answer::{self, Answer, Failure};
@@ -10,6 +10,7 @@ use crate::app::{App, now_ms, off_thread};
 use crate::body::{self, Upload};
 use crate::caller::{Names, Scope};
 use crate::query::Query;
+use crate::reach::unless_other;
 use crate::{audit, lists};
 
 /// `GET /namespaces/{ns}/triggers`.
@@ -59,7 +60,25 @@ pub(crate) async fn delete(scope: Scope, names: Names, State(app): State<App>) -
     let trigger = entities.entity::<Trigger>(name).await?.ok_or_else(ApiError::not_found)?;
     let delete = vec![Write::delete(&trigger)];
     app.commit(async move { Ok::<_, StoreError>(((), entities.write(delete).await?)) }).await?;
+    app.ports.alarms.delete_alarm(trigger.name.clone()).await?;
     Ok(answer::json_bytes(trigger.to_json()))
+}
+
+/// Deletes a trigger with its alarm, and its rules if asked to.
+pub(crate) async fn remove(app: &App, name: FullName, with_rules: bool) -> Result<(), StoreError> {
+    let entities = app.ports.entities.clone();
+    if let Some(trigger) = unless_other(entities.entity::<Trigger>(name.clone()).await)? {
+        let mut writes = vec![Write::delete(&trigger)];
+        let rules = trigger.rules.iter().flatten().filter(|_| with_rules);
+        for (rule, _) in rules {
+            let rule = FullName::new(name.namespace.clone(), rule.clone());
+            let rule = unless_other(entities.entity::<Rule>(rule).await)?;
+            writes.extend(rule.iter().map(Write::delete));
+        }
+        let write = async move { Ok::<_, StoreError>(((), entities.write(writes).await?)) };
+        app.try_commit(write).await.map_err(|_| StoreError::Unavailable("a write was cut off".into()))??;
+    }
+    app.ports.alarms.delete_alarm(name).await
 }
 
 /// A POST that is no fire of the router's.

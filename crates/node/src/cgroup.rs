@@ -73,6 +73,15 @@ pub(crate) struct Group {
     pub(crate) out_of_memory: Option<OwnedFd>,
     /// Where the kernel counts its kills.
     kills: Option<PathBuf>,
+    /// What it is held to now.
+    limits: Option<Limits>,
+}
+
+/// What a sandbox is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) memory_mb: u64,
+    pub(crate) processes_max: u64,
 }
 
 impl Cgroups {
@@ -177,29 +186,35 @@ impl Cgroups {
         self.weigh(group, 0)
     }
 
-    /// Holds a sandbox to its limits.
+    /// Holds a sandbox to its limits, unless it is held to just these already.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(crate) fn limit(&self, group: &Group, memory_mb: u64, processes_max: u64) -> io::Result<()> {
-        let bytes = memory_mb.saturating_mul(1024 * 1024);
+    pub(crate) fn limit(&self, group: &mut Group, limits: Limits) -> io::Result<()> {
+        if group.limits == Some(limits) {
+            return Ok(());
+        }
+        // in doubt the next one writes all of them again
+        let before = group.limits.take();
         if let Some(tree) = &self.memory {
             let directory = tree.directory(group.id);
             if let Version::Two { processes, .. } = tree.version {
-                write(&directory, "memory.max", bytes)?;
+                write(&directory, "memory.max", bytes(limits))?;
                 write_if_there(&directory, "memory.swap.max", 0)?;
                 if processes {
-                    write(&directory, "pids.max", processes_max)?;
+                    write(&directory, "pids.max", limits.processes_max)?;
                 }
             } else {
-                write(&directory, "memory.limit_in_bytes", bytes)?;
-                write_if_there(&directory, "memory.memsw.limit_in_bytes", bytes)?;
+                let raise = before.is_some_and(|before| before.memory_mb < limits.memory_mb);
+                limit_version_one(&directory, bytes(limits), raise)?;
             }
         }
         if let Some(tree) = &self.processes {
-            write(&tree.directory(group.id), "pids.max", processes_max)?;
+            write(&tree.directory(group.id), "pids.max", limits.processes_max)?;
         }
-        self.weigh(group, memory_mb)
+        self.weigh(group, limits.memory_mb)?;
+        group.limits = Some(limits);
+        Ok(())
     }
 
     fn weigh(&self, group: &Group, memory_mb: u64) -> io::Result<()> {
@@ -286,6 +301,17 @@ impl Group {
         });
         self.directories.is_empty()
     }
+}
+
+fn bytes(limits: Limits) -> u64 {
+    limits.memory_mb.saturating_mul(1024 * 1024)
+}
+
+/// Memory alone may never be allowed more than memory and swap together, which decides what is written first.
+fn limit_version_one(directory: &Path, bytes: u64, raise: bool) -> io::Result<()> {
+    let memory = || write(directory, "memory.limit_in_bytes", bytes);
+    let with_swap = || write_if_there(directory, "memory.memsw.limit_in_bytes", bytes);
+    if raise { with_swap().and_then(|()| memory()) } else { memory().and_then(|()| with_swap()) }
 }
 
 /// The weight of a sandbox in proportion to its memory limit; `ordinary` is that of a thread.
@@ -467,9 +493,31 @@ mod tests {
         assert_eq!(cgroups.enforcement(), expected);
         // an ordinary file system makes no files of controllers, and what is no file is not written to
         let mut group = cgroups.create(3).unwrap();
-        assert!(directory.exists() && cgroups.limit(&group, 256, 9).is_err());
+        let limits = Limits { memory_mb: 256, processes_max: 9 };
+        assert!(directory.exists() && cgroups.limit(&mut group, limits).is_err());
+        assert_eq!(group.limits, None);
         assert!(group.remove() && !directory.exists(), "nothing is left");
         fs::remove_dir_all(scratch).unwrap();
+    }
+
+    #[test]
+    fn limits_are_written_when_they_change() {
+        let parent = std::env::temp_dir().join(format!("triplane-limits-{}", std::process::id()));
+        let tree = Tree { version: Version::One, parent: parent.clone(), name: "t".to_owned() };
+        let files =
+            ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"].map(|file| tree.directory(3).join(file));
+        fs::create_dir_all(tree.directory(3)).unwrap();
+        let cgroups = Cgroups { memory: Some(tree), ..Cgroups::default() };
+        let mut group = Group { id: 3, ..Group::default() };
+        let mut written = |memory_mb| {
+            files.iter().for_each(|file| fs::write(file, "").unwrap());
+            cgroups.limit(&mut group, Limits { memory_mb, processes_max: 9 }).unwrap();
+            files.each_ref().map(|file| fs::read_to_string(file).unwrap())
+        };
+        assert_eq!(written(1), ["1048576", "1048576"]);
+        assert_eq!(written(1), ["", ""]);
+        assert_eq!(written(2), ["2097152", "2097152"]);
+        fs::remove_dir_all(parent).unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bare;
 mod cgroup;
 pub mod client;
 pub mod code;
+pub mod confined;
 pub mod native;
 pub mod network;
 mod node;

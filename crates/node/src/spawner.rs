@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use crate::bare::Bare;
-use crate::cgroup::{Cgroups, Group};
+use crate::cgroup::{Cgroups, Group, Limits};
 use crate::protocol::{Config, Defence, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, receive, send};
 use crate::sandbox::confine::Prepared;
 use crate::sandbox::report::{self, Report};
@@ -71,6 +71,8 @@ struct Spawner {
     /// The number of the next one.
     next: u64,
     stock: Stock,
+    /// What the last order held its sandbox to: the next one is likely to say the same.
+    usual: Option<Limits>,
     /// Which user ids are taken, counted from the first.
     slots: Vec<bool>,
     /// Whether directories are being removed.
@@ -145,6 +147,7 @@ impl Spawner {
             ordered: BTreeMap::new(),
             next: 0,
             stock,
+            usual: None,
             slots,
             is_removing: false,
             leftovers: Vec::new(),
@@ -247,6 +250,12 @@ impl Spawner {
         match read_report(channel) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Ok(Some(Report::Waiting)) => {
+                if let Some(usual) = self.usual
+                    && let Err(error) = self.cgroups.limit(&mut sandbox.group, usual)
+                {
+                    // tried again, and told, when the order is here
+                    eprintln!("triplane spawner: cannot limit a sandbox ahead: {error}");
+                }
                 self.stock.ready(number);
                 self.tell(&Reply::Stock { waiting: self.stock.waiting() }, None)?;
                 return self.take_report(number);

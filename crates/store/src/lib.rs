@@ -13,6 +13,7 @@
 //! The store knows nothing of HTTP, starts nothing, and decides nothing about calls but what
 //! `triplane_core::asynchronous` says.
 
+mod alarms;
 mod backup;
 pub mod calls;
 mod documents;
@@ -31,6 +32,7 @@ use triplane_model::{
     NamespaceLimits, Revision,
 };
 
+pub use alarms::{AlarmOf, Alarms, KeptAlarm};
 pub use backup::{BackupError, FileEntry, Manifest, Restored, backup, restore};
 pub use documents::{Delete, Document, EntityQuery, Write, readable};
 pub use lock::{DirLock, LockError};

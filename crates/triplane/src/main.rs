@@ -2,10 +2,12 @@
 
 mod admin;
 mod admin_listener;
+mod alarms;
 mod async_metrics;
 mod asynchronous;
 mod audit;
 mod callback;
+mod catalog;
 mod cli;
 mod client;
 mod config;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use triplane_control::driver::Driver;
@@ -23,6 +23,7 @@ use triplane_router::Router;
 use triplane_store::{DirLock, Sqlite, Stores};
 
 use crate::admin_listener::{self, AdminListener, Planes};
+use crate::alarms::AlarmClock;
 use crate::async_metrics::QueueMetrics;
 use crate::callback::CallbackPort;
 use crate::config::Config;
@@ -34,7 +35,7 @@ use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, Spoo
 use crate::queue::{QueuePort, SharedQueue};
 use crate::recover::Recoverer;
 use crate::sealed::SealedCalls;
-use crate::{audit, epoch, follow, settings, well_known};
+use crate::{audit, catalog, epoch, follow, settings, well_known};
 
 /// The one router of standalone.
 const ROUTER: RouterId = RouterId(0);
@@ -96,8 +97,13 @@ impl Platform {
         let contact = Contact::write(data_dir, admin_address, config.admin.token.as_deref())?;
         let audit = audit::start(config)?;
         let dispatch = Arc::<DispatchPort>::default();
-        let management =
-            start_management(config, &contact, &stores, &spool, share, &handle, &dispatch, audit)?;
+        let alarm_changed = Arc::<Notify>::default();
+        let shared =
+            Joined { stores: &stores, spool: &spool, dispatch: &dispatch, alarm_changed: &alarm_changed };
+        let management = start_management(config, &contact, &shared, share, &handle, audit)?;
+        let alarm_clock = shared.alarm_clock(&management);
+        let written = catalog::install(&management, well_known::SYSTEM).await;
+        written.context("cannot write the packages of whisk.system")?;
         let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch)?;
         dispatch.connect(&router);
         let (calls, activations) = (stores.calls.clone(), stores.activations.clone());
@@ -116,6 +122,7 @@ impl Platform {
                 management.retention(shutdown.wait()).await;
             }),
             tokio::spawn(recoverer.run(shutdown.clone())),
+            tokio::spawn(alarm_clock.run(shutdown.clone())),
         ];
         let mut registry = Registry::default();
         router.metrics().register(&mut registry);
@@ -238,23 +245,45 @@ where
     tokio::spawn(run(part.clone(), shutdown.clone()))
 }
 
+/// What the management plane and the clock of alarms have in common.
+struct Joined<'a> {
+    stores: &'a Stores,
+    spool: &'a Arc<Spool>,
+    dispatch: &'a Arc<DispatchPort>,
+    alarm_changed: &'a Arc<Notify>,
+}
+
+impl Joined<'_> {
+    fn alarm_clock(&self, management: &Arc<Management>) -> AlarmClock {
+        AlarmClock {
+            alarms: self.stores.alarms.clone(),
+            calls: self.stores.calls.clone(),
+            activations: self.stores.activations.clone(),
+            records: Arc::new(SpoolPort(self.spool.clone())),
+            management: management.clone(),
+            dispatch: self.dispatch.clone(),
+            changed: self.alarm_changed.clone(),
+        }
+    }
+}
+
 fn start_management(
     config: &Config,
     contact: &Contact,
-    stores: &Stores,
-    spool: &Arc<Spool>,
+    joined: &Joined<'_>,
     share: Share,
     control: &Handle,
-    dispatch: &Arc<DispatchPort>,
     audit: Arc<dyn Audit>,
 ) -> anyhow::Result<Arc<Management>> {
     let ports = triplane_management::Ports {
-        entities: stores.entities.clone(),
-        activations: stores.activations.clone(),
-        calls: stores.calls.clone(),
-        dispatch: dispatch.clone(),
+        entities: joined.stores.entities.clone(),
+        alarms: joined.stores.alarms.clone(),
+        alarm_clock: joined.alarm_changed.clone(),
+        activations: joined.stores.activations.clone(),
+        calls: joined.stores.calls.clone(),
+        dispatch: joined.dispatch.clone(),
         propagation: Arc::new(PropagationPort(control.clone())),
-        records: Arc::new(SpoolPort(spool.clone())),
+        records: Arc::new(SpoolPort(joined.spool.clone())),
         audit,
     };
     let keys = config.parameter_storage.keys()?;

@@ -6,7 +6,8 @@ use triplane_store::{Entities, StoreError};
 
 const GUEST: &str =
     "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
-const SYSTEM: &str =
+/// The key of `whisk.system`.
+pub(crate) const SYSTEM: &str =
     "789c46b1-71f6-4ed5-8c54-816aa4f8c502:abczO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 
 /// Creates `guest` and `whisk.system` where they are missing.

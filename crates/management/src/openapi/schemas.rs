@@ -199,6 +199,21 @@ fn triggers_and_rules() -> Value {
         "Rule": entity_with(&json!({ "trigger": name, "action": name, "status": status })),
         "RulePut": put_with(&json!({ "trigger": given, "action": given })),
         "RuleStatus": { "type": "object", "required": ["status"], "properties": { "status": status } },
+        "AlarmPut": {
+            "type": "object",
+            "required": ["feed"],
+            "properties": { "feed": { "type": "string", "enum": ["alarm", "interval", "once"] } },
+        },
+        "AlarmPost": { "type": "object", "properties": { "active": { "type": "boolean" } } },
+        "Alarm": {
+            "type": "object",
+            "required": ["feed", "config", "status"],
+            "properties": {
+                "feed": { "type": "string" },
+                "config": { "type": "object" },
+                "status": { "type": "object" },
+            },
+        },
     })
 }
 

@@ -68,6 +68,8 @@ impl Platform {
         let trail = Arc::<Trail>::default();
         let ports = Ports {
             entities: Arc::clone(&stores.entities),
+            alarms: Arc::clone(&stores.alarms),
+            alarm_clock: Arc::default(),
             activations: Arc::clone(&stores.activations),
             calls: Arc::clone(&stores.calls),
             dispatch: Arc::<Router>::clone(&router),

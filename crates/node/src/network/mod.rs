@@ -7,6 +7,7 @@ mod layout;
 pub(crate) mod netlink;
 mod pool;
 mod rules;
+mod schedule;
 mod workshop;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
 //! The pool of finished network namespaces, kept full by one thread off the path of starts.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -11,13 +10,11 @@ use tokio::sync::oneshot;
 
 use super::firewall::Firewall;
 use super::layout::Addresses;
+use super::schedule::{Job, Next, Schedule, Slot};
 use super::workshop::Workshop;
 
 /// How long a namespace may take on a busy machine; it takes about a millisecond.
 const BUILD_WITHIN: Duration = Duration::from_secs(10);
-/// How long the thread leaves the processors to a start before it fills up, unless there is little left; an interpreter takes
-/// some 40 ms.
-const REST: Duration = Duration::from_millis(60);
 /// How often another address is tried, when the kernel still has what had this one.
 const ATTEMPTS: u32 = 3;
 
@@ -29,64 +26,18 @@ pub(crate) struct Lease {
     firewall: Arc<Firewall>,
 }
 
-#[derive(Debug)]
-struct Slot {
-    namespace: OwnedFd,
-    address: Ipv4Addr,
-    policy: usize,
-}
-
 /// The pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    state: Mutex<State>,
+    schedule: Mutex<Schedule>,
     wake: Condvar,
-    ready: usize,
-}
-
-#[derive(Debug)]
-struct State {
-    policies: Vec<Shelf>,
-    demands: VecDeque<(usize, oneshot::Sender<io::Result<Slot>>)>,
-    released: Vec<(usize, Ipv4Addr)>,
-    /// Until when a start is left alone. A stream of starts does not put it off.
-    rest: Option<Instant>,
-    closing: bool,
-}
-
-/// What there is of one policy.
-#[derive(Debug)]
-struct Shelf {
-    idle: VecDeque<Slot>,
-    addresses: Addresses,
-    /// How many are to be idle.
-    wanted: usize,
-}
-
-enum Job {
-    Demand(usize, oneshot::Sender<io::Result<Slot>>),
-    Release(usize, Ipv4Addr),
-    Refill(usize),
-    Close,
 }
 
 impl Pool {
     /// A pool that keeps so many namespaces ready for the first policy, and for each other one from its first use on.
     pub(crate) fn new(workshop: &Workshop, ready: usize) -> Arc<Self> {
-        let blocks = workshop.layout.blocks().iter().enumerate();
-        let shelves = blocks.map(|(number, block)| Shelf {
-            idle: VecDeque::new(),
-            addresses: Addresses::new(*block),
-            wanted: if number == 0 { ready } else { 0 },
-        });
-        let state = State {
-            policies: shelves.collect(),
-            demands: VecDeque::new(),
-            released: Vec::new(),
-            rest: None,
-            closing: false,
-        };
-        Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), ready })
+        let policies = workshop.layout.blocks().iter().map(|block| Addresses::new(*block));
+        Arc::new(Self { schedule: Mutex::new(Schedule::new(policies, ready)), wake: Condvar::new() })
     }
 
     /// Works until the pool is closed, and then clears away; for a thread of its own.
@@ -95,52 +46,35 @@ impl Pool {
             match self.next() {
                 Job::Demand(policy, answer) => {
                     if let Err(Ok(unwanted)) = answer.send(self.build(workshop, policy)) {
-                        self.lock().policies[policy].idle.push_back(unwanted);
+                        self.lock().put(unwanted);
                     }
                 }
-                Job::Release(policy, address) => {
-                    workshop.cut(address);
-                    self.lock().policies[policy].addresses.give_back(address);
-                }
+                Job::Release(policy, address) => self.cut(workshop, policy, address),
                 Job::Refill(policy) => match self.build(workshop, policy) {
-                    Ok(slot) => self.lock().policies[policy].idle.push_back(slot),
+                    Ok(slot) => self.lock().put(slot),
                     Err(error) => {
                         tracing::warn!(%error, "no network namespace in stock");
-                        // tried again when the next one is taken
-                        self.lock().policies[policy].wanted = 0;
+                        self.lock().give_up(policy);
                     }
                 },
                 Job::Close => break,
             }
         }
-        self.lock().policies.iter_mut().for_each(|shelf| shelf.idle.clear());
+        self.lock().clear();
         workshop.close();
     }
 
-    /// What is most urgent; waits until there is something.
+    /// What is most urgent; waits where that is nothing.
     fn next(&self) -> Job {
-        let mut state = self.lock();
+        let mut schedule = self.lock();
         loop {
-            if state.closing {
-                return Job::Close;
-            }
-            if let Some((policy, answer)) = state.demands.pop_front() {
-                return Job::Demand(policy, answer);
-            }
-            let rest = state.rest.and_then(|rest| rest.checked_duration_since(Instant::now()));
-            let rest = rest.filter(|_| !state.policies.iter().any(Shelf::is_low));
-            if let Some(rest) = rest {
-                state = self.wake.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            state.rest = None;
-            if let Some((policy, address)) = state.released.pop() {
-                return Job::Release(policy, address);
-            }
-            if let Some(policy) = state.policies.iter().position(|shelf| shelf.idle.len() < shelf.wanted) {
-                return Job::Refill(policy);
-            }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            schedule = match schedule.next(Instant::now()) {
+                Next::Do(job) => return job,
+                Next::Wait(Some(rest)) => {
+                    self.wake.wait_timeout(schedule, rest).unwrap_or_else(PoisonError::into_inner).0
+                }
+                Next::Wait(None) => self.wake.wait(schedule).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
@@ -148,17 +82,21 @@ impl Pool {
         let mut result =
             Err(io::Error::other("every address of the range is in use; set a larger network.range"));
         for _ in 0..ATTEMPTS {
-            let Some(address) = self.lock().policies[policy].addresses.take() else { break };
+            let Some(address) = self.lock().addresses(policy).take() else { break };
             match workshop.build(address) {
                 Ok(namespace) => return Ok(Slot { namespace, address, policy }),
                 Err(error) => {
-                    workshop.cut(address);
-                    self.lock().policies[policy].addresses.give_back(address);
+                    self.cut(workshop, policy, address);
                     result = Err(error);
                 }
             }
         }
         result
+    }
+
+    fn cut(&self, workshop: &Workshop, policy: usize, address: Ipv4Addr) {
+        workshop.cut(address);
+        self.lock().addresses(policy).give_back(address);
     }
 
     /// A namespace from the stock, or a new one where it is empty.
@@ -171,19 +109,12 @@ impl Pool {
         firewall: &Arc<Firewall>,
     ) -> Result<Lease, String> {
         let built = {
-            let mut state = self.lock();
-            let shelf = state.policies.get_mut(policy).ok_or("there is no such network policy")?;
-            shelf.wanted = self.ready;
-            let idle = shelf.idle.pop_front();
-            state.rest.get_or_insert_with(|| Instant::now() + REST);
-            let built = match idle {
-                Some(slot) => Ok(slot),
-                None => {
-                    let (answer, built) = oneshot::channel();
-                    state.demands.push_back((policy, answer));
-                    Err(built)
-                }
-            };
+            let mut schedule = self.lock();
+            let built = schedule.take(policy, Instant::now())?.ok_or_else(|| {
+                let (answer, built) = oneshot::channel();
+                schedule.demand(policy, answer);
+                built
+            });
             self.wake.notify_one();
             built
         };
@@ -201,19 +132,12 @@ impl Pool {
 
     /// Ends the thread.
     pub(crate) fn close(&self) {
-        self.lock().closing = true;
+        self.lock().close();
         self.wake.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shelf {
-    /// Whether the next starts may find nothing.
-    fn is_low(&self) -> bool {
-        2 * self.idle.len() < self.wanted
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,7 +158,7 @@ impl Drop for Lease {
         let Some(Slot { namespace, address, policy }) = self.slot.take() else { return };
         drop(namespace);
         self.firewall.forget(address);
-        self.pool.lock().released.push((policy, address));
+        self.pool.lock().release(policy, address);
         self.pool.wake.notify_one();
     }
 }

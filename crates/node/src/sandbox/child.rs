@@ -112,6 +112,7 @@ impl Child<'_> {
         let file_rules = self.prepared.file_rules(self.home.as_deref()).map_err(at(Step::FileRules))?;
         let mut buffer = order::buffer();
         Order::rehearse(&mut buffer).map_err(at(Step::Order))?;
+        self.prepared.filter_ahead().map_err(at(Step::SystemCalls))?;
         ordinary_priority().map_err(at(Step::Limits))?;
         let (uid, gid) = self.outer_ids();
         let (uid_map, gid_map) = (format!("{INNER_ID} {uid} 1"), format!("{INNER_ID} {gid} 1"));
@@ -144,7 +145,7 @@ impl Child<'_> {
         // changing the user switched it off
         die_with_the_spawner().and_then(|()| check_spawner()).map_err(at(Step::SpawnerGone))?;
         self.prepared.restrict_files(rules).map_err(at(Step::FileRules))?;
-        self.prepared.filter_system_calls().map_err(at(Step::SystemCalls))?;
+        self.prepared.filter_last().map_err(at(Step::SystemCalls))?;
         Err((Step::Execute, plan.image.exec()))
     }
 

@@ -60,9 +60,10 @@ pub(crate) struct Prepared {
     /// What of `/proc` is to be covered, relative to the root.
     pub(crate) masked: Vec<CString>,
     without: Vec<Defence>,
-    /// Empty on a kernel that has no filters.
-    filter: Vec<sock_filter>,
-    /// Goes before it where there is no network namespace to be alone in.
+    /// Empty on a kernel that has no filters, as are the others.
+    filter_ahead: Vec<sock_filter>,
+    filter_last: Vec<sock_filter>,
+    /// Goes between them where there is no network namespace to be alone in.
     network_filter: Vec<sock_filter>,
     /// Without a root of its own: what of the host's a sandbox may read, and which devices it may use.
     shown: Vec<PathBuf>,
@@ -91,7 +92,8 @@ impl Prepared {
             privilege,
             masked: if config.has(Defence::MaskedProc) { masked()? } else { Vec::new() },
             without: config.without.clone(),
-            filter: if filters { seccomp::program()? } else { Vec::new() },
+            filter_ahead: if filters { seccomp::ahead()? } else { Vec::new() },
+            filter_last: if filters { seccomp::last()? } else { Vec::new() },
             network_filter: if filters { seccomp::without_network()? } else { Vec::new() },
             shown: template::shown(config),
             devices: template::harmless_devices().collect(),
@@ -111,7 +113,7 @@ impl Prepared {
         Enforcement {
             namespaces: self.privilege != Privilege::Bare,
             users: self.privilege == Privilege::Root && self.has(Defence::Users),
-            system_calls: !self.filter.is_empty(),
+            system_calls: !self.filter_ahead.is_empty(),
             file_rules: self.landlock > 0,
             abstract_sockets: self.landlock >= 6,
             ..cgroups
@@ -210,10 +212,20 @@ impl Prepared {
         }
     }
 
-    /// The last thing before the runtime: what set the sandbox up is refused from here on.
-    pub(crate) fn filter_system_calls(&self) -> io::Result<()> {
-        if self.filter.is_empty() { Ok(()) } else { sys::filter_system_calls(&self.filter) }
+    /// The last thing before the order: what set the sandbox up is refused from here on.
+    pub(crate) fn filter_ahead(&self) -> io::Result<()> {
+        filter(&self.filter_ahead)
     }
+
+    /// The last thing before the runtime: what carried out the order is refused from here on.
+    pub(crate) fn filter_last(&self) -> io::Result<()> {
+        filter(&self.filter_last)
+    }
+}
+
+/// Installs a filter of system calls, if there is one.
+fn filter(program: &[sock_filter]) -> io::Result<()> {
+    if program.is_empty() { Ok(()) } else { sys::filter_system_calls(program) }
 }
 
 /// Allows accesses to a path; one that is not there needs none.

@@ -2,7 +2,8 @@
 //!
 //! What programs need is allowed, what changes or looks into the machine is refused as if a right were missing, so that a
 //! program says so and goes on. It is a search tree over ranges of numbers: installing a filter makes the kernel run it once
-//! for every call there is, so its depth is part of every start.
+//! for every call there is. So that this is no part of a start, there are two: [`ahead`] is installed before the order is here
+//! and leaves what carrying it out takes, [`last`] refuses that too. The kernel asks both, and the stricter answer holds.
 
 use std::io;
 
@@ -61,12 +62,10 @@ enum Verdict {
 #[rustfmt::skip]
 const REFUSED: &[c_long] = &[
     // file systems and roots
-    libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot, libc::SYS_open_tree, libc::SYS_move_mount,
-    libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_mount_setattr, 467, /* open_tree_attr */
-    libc::SYS_quotactl, libc::SYS_quotactl_fd, libc::SYS_swapon, libc::SYS_swapoff, libc::SYS_acct, libc::SYS_fanotify_init,
+    libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot, libc::SYS_open_tree, libc::SYS_fsopen, libc::SYS_fsconfig,
+    libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_mount_setattr, 467, /* open_tree_attr */ libc::SYS_quotactl,
+    libc::SYS_quotactl_fd, libc::SYS_swapon, libc::SYS_swapoff, libc::SYS_acct, libc::SYS_fanotify_init,
     libc::SYS_name_to_handle_at, libc::SYS_open_by_handle_at,
-    // namespaces
-    libc::SYS_unshare, libc::SYS_setns,
     // other processes
     libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_process_madvise, libc::SYS_kcmp,
     libc::SYS_pidfd_getfd, libc::SYS_process_mrelease, libc::SYS_migrate_pages, libc::SYS_move_pages,
@@ -90,6 +89,9 @@ const REFUSED_HERE: &[c_long] = &[
 #[cfg(target_arch = "aarch64")]
 const REFUSED_HERE: &[c_long] = &[libc::SYS_lookup_dcookie, 294 /* kexec_file_load */];
 
+/// What carrying out an order takes, and nothing after it may do: file systems and namespaces.
+const REFUSED_LAST: [c_long; 4] = [libc::SYS_mount, libc::SYS_unshare, libc::SYS_setns, libc::SYS_move_mount];
+
 /// What depends on more than the number.
 const SPECIAL: [(c_long, Verdict); 6] = [
     (libc::SYS_clone, Verdict::Clone),
@@ -100,18 +102,33 @@ const SPECIAL: [(c_long, Verdict); 6] = [
     (libc::SYS_personality, Verdict::Personality),
 ];
 
-/// The program.
+/// The program that is installed before the order.
 ///
 /// # Errors
 /// When it has become too long for its jumps; a test sees that first.
-pub(crate) fn program() -> io::Result<Vec<sock_filter>> {
+pub(crate) fn ahead() -> io::Result<Vec<sock_filter>> {
     let mut program = vec![load(AT_ARCHITECTURE), jump(JUMP_EQUAL, ARCHITECTURE, 1, 0), answer(KILL)];
     program.push(load(AT_NUMBER));
     program.extend(tree(&ranges()?)?);
     Ok(program)
 }
 
-/// A program to put before [`program`]: no sockets but Unix ones, where no namespace keeps a sandbox from the network.
+/// The program that is installed last. It relies on the other one to know the architecture.
+///
+/// # Errors
+/// When a number is none.
+pub(crate) fn last() -> io::Result<Vec<sock_filter>> {
+    let mut program = vec![load(AT_NUMBER)];
+    let mut skip = 4;
+    for call in REFUSED_LAST {
+        program.push(jump(JUMP_EQUAL, u32::try_from(call).map_err(io::Error::other)?, skip, 0));
+        skip -= 1;
+    }
+    program.extend([answer(ALLOW), answer(fail(libc::EPERM))]);
+    Ok(program)
+}
+
+/// A program to put before [`last`]: no sockets but Unix ones, where no namespace keeps a sandbox from the network.
 ///
 /// # Errors
 /// As above.
@@ -265,8 +282,11 @@ mod tests {
         unreachable!()
     }
 
+    /// What both together say: of two answers the kernel takes the one with the smaller action, as a signed number.
     fn verdict(number: u32, arguments: [u32; 6]) -> u32 {
-        run(&program().unwrap(), &Call { architecture: ARCHITECTURE, number, arguments }).0
+        let call = Call { architecture: ARCHITECTURE, number, arguments };
+        let answers = [ahead(), last()].map(|program| run(&program.unwrap(), &call).0);
+        answers.into_iter().min_by_key(|answer| answer.cast_signed()).unwrap()
     }
 
     fn of(number: c_long, arguments: [u32; 6]) -> u32 {
@@ -284,7 +304,7 @@ mod tests {
             if special.contains(&listed) {
                 continue;
             }
-            let refused = REFUSED.contains(&listed) || REFUSED_HERE.contains(&listed);
+            let refused = [REFUSED, REFUSED_HERE, &REFUSED_LAST].iter().any(|calls| calls.contains(&listed));
             let expected = match () {
                 () if number >= FIRST_UNKNOWN => ENOSYS,
                 () if refused => EPERM,
@@ -296,7 +316,7 @@ mod tests {
 
     #[test]
     fn another_architecture_and_x32_kill() {
-        let program = program().unwrap();
+        let program = ahead().unwrap();
         for architecture in [0x4000_0003, 0x4000_0028, 0, ARCHITECTURE ^ 1] {
             assert_eq!(run(&program, &Call { architecture, number: 0, arguments: [0; 6] }).0, KILL);
         }
@@ -371,13 +391,29 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_short_and_shallow() {
-        let program = program().unwrap();
-        let deepest = (0..FIRST_UNKNOWN)
-            .map(|number| run(&program, &Call { architecture: ARCHITECTURE, number, arguments: [7; 6] }).1)
-            .max();
-        println!("{} instructions, {deepest:?} steps at most", program.len());
-        assert!(program.len() < 200, "{} instructions", program.len());
-        assert!(deepest < Some(20), "{deepest:?} steps");
+    fn what_carries_out_an_order_is_refused_last() {
+        let of = |program: io::Result<Vec<sock_filter>>, call: c_long| {
+            let number = u32::try_from(call).unwrap();
+            run(&program.unwrap(), &Call { architecture: ARCHITECTURE, number, arguments: [0; 6] }).0
+        };
+        for call in REFUSED_LAST {
+            assert_eq!((of(ahead(), call), of(last(), call)), (ALLOW, EPERM), "call {call}");
+        }
+        assert_eq!(of(last(), libc::SYS_execve), ALLOW);
+    }
+
+    #[test]
+    fn the_programs_are_short_and_shallow() {
+        for (program, longest, most) in [(ahead(), 200, 20), (last(), 10, 8)] {
+            let program = program.unwrap();
+            let deepest = (0..FIRST_UNKNOWN)
+                .map(|number| {
+                    run(&program, &Call { architecture: ARCHITECTURE, number, arguments: [7; 6] }).1
+                })
+                .max();
+            println!("{} instructions, {deepest:?} steps at most", program.len());
+            assert!(program.len() < longest, "{} instructions", program.len());
+            assert!(deepest < Some(most), "{deepest:?} steps");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::{CHANNEL, MEMORY, Ordered, PROCESS, Sandbox, Spawner, read_report, wait, watch};
-use crate::cgroup::Group;
+use crate::cgroup::{Group, Limits};
 use crate::protocol::{Defence, Network, SandboxSpec};
 use crate::sandbox::child::Child;
 use crate::sandbox::order::{Descriptors, Order};
@@ -61,6 +61,7 @@ impl Spawner {
             Some(number) => number,
             None => self.build_for(spec, network, &descriptors)?,
         };
+        self.usual = Some(limits(spec));
         self.ordered.insert(id, number);
         if let Some(sandbox) = self.sandboxes.get_mut(&number) {
             sandbox.order = Some(Ordered { id, is_ahead });
@@ -126,16 +127,16 @@ impl Spawner {
 
     /// Limits a sandbox that waits, or soon will, and lets it go.
     fn hand_over(
-        &self,
+        &mut self,
         number: u64,
         spec: &SandboxSpec,
         network: Network,
         descriptors: &Descriptors,
     ) -> io::Result<()> {
-        let sandbox = self.sandboxes.get(&number);
-        let channel = sandbox.and_then(|sandbox| Some((&sandbox.group, sandbox.channel.as_ref()?)));
+        let sandbox = self.sandboxes.get_mut(&number);
+        let channel = sandbox.and_then(|sandbox| Some((&mut sandbox.group, sandbox.channel.as_ref()?)));
         let (group, channel) = channel.ok_or(io::ErrorKind::BrokenPipe)?;
-        self.cgroups.limit(group, spec.memory_mb, spec.processes_max)?;
+        self.cgroups.limit(group, limits(spec))?;
         let spec = match &self.bare {
             Some(bare) => Cow::Owned(bare.at_home(spec, number)),
             None => Cow::Borrowed(spec),
@@ -224,4 +225,8 @@ impl Spawner {
             Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, near)),
         }
     }
+}
+
+fn limits(spec: &SandboxSpec) -> Limits {
+    Limits { memory_mb: spec.memory_mb, processes_max: spec.processes_max }
 }

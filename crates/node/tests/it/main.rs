@@ -8,6 +8,7 @@ mod attacks_neighbours;
 mod attacks_resources;
 mod bare;
 mod code;
+mod confined;
 mod cost;
 mod interpreters;
 mod lifetimes;

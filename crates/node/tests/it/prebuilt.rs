@@ -1,6 +1,7 @@
 //! Sandboxes that are built ahead of their orders. What is inside one is tested beside every sandbox: see `Spawner::output`.
 
 use std::fs;
+use std::path::Path;
 
 use rustix::process::{Pid, Signal};
 use triplane_node::{Defence, SandboxNetwork};
@@ -56,6 +57,32 @@ async fn one_that_waits_is_held_to_the_memory_of_its_order() {
     let mut more = take;
     more.memory_mb = 512;
     assert_eq!(spawner.run_ahead(more).await.finish().await.1, "200000000");
+}
+
+#[tokio::test]
+async fn one_that_begins_to_wait_is_held_to_what_the_last_order_said() {
+    let spawner = Spawner::start().await;
+    if !is_enforced(&spawner, "memory") {
+        return;
+    }
+    let mut ordered = spec("true");
+    ordered.memory_mb = 300;
+    spawner.run_ahead(ordered).await.finish().await;
+    spawner.ahead.until_prebuilt(1).await.unwrap();
+    let process = spawner.ahead.process().unwrap();
+    // that of the one that ended may be left for a moment
+    until(|| memory_limits(process) == ["314572800\n"], "it is not limited").await;
+}
+
+/// What each cgroup of a spawner's sandboxes says of memory.
+fn memory_limits(spawner: u32) -> Vec<String> {
+    let limit = |sandbox: &Path| {
+        let files = ["memory.limit_in_bytes", "memory.max"];
+        files.iter().find_map(|file| fs::read_to_string(sandbox.join(file)).ok())
+    };
+    let subtrees = cgroups_of(spawner);
+    let sandboxes = subtrees.iter().filter_map(|subtree| fs::read_dir(subtree).ok()).flatten().flatten();
+    sandboxes.filter_map(|sandbox| limit(&sandbox.path())).collect()
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! Processes that the tests start: without arguments the spawner; the launcher of executables; `wait DIRECTORY` and `churn DIRECTORY` servers with a
-//! spawner and sandboxes of their own, to be killed or looked at.
+//! Processes that the tests start: without arguments the spawner; the launcher of executables; `confined CONFIG SPEC` a program under
+//! the defences alone; `wait DIRECTORY` and `churn DIRECTORY` servers with a spawner and sandboxes of their own, to be killed or looked
+//! at.
 #![allow(clippy::unwrap_used, reason = "part of the tests")]
 
 use std::os::fd::AsFd;
@@ -18,11 +19,18 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["wait", data] => serve(data, false),
         ["churn", data] => serve(data, true),
+        ["confined", config, spec] => confined(config, spec),
         _ => match std::io::stdin().as_fd().try_clone_to_owned() {
             Ok(control) => triplane_node::spawner::run(control),
             Err(_) => ExitCode::FAILURE,
         },
     }
+}
+
+fn confined(config: &str, spec: &str) -> ExitCode {
+    let (config, spec) = (serde_json::from_str(config).unwrap(), serde_json::from_str(spec).unwrap());
+    triplane_node::confined::run(&config, &spec).unwrap();
+    ExitCode::SUCCESS
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -108,6 +108,7 @@ impl Router {
     ) -> Result<Option<Admitted<'a>>, ApiError> {
         let guard = admission::admit(&visit.owner, visit.arrived_ms)?;
         self.actions.entitle(&visit.owner.identity, &visit.path.name).await?;
+        self.entitle_components(&visit.owner.identity, &visit.target).await?;
         let (limits, system) = (&visit.owner.identity.limits, &self.settings.limits);
         admission::entitle_kind(limits, &visit.target.action.exec.kind, system)?;
         payload::check_size(body, limits.payload_bytes_max(system))?;
@@ -173,6 +174,7 @@ impl Router {
             arrived_ms: *arrived_ms,
             traceparent: trace::traceparent(headers),
             cause: None,
+            is_component: false,
             store: levels.of(limits, !is_preferred(headers), wants_extra_logging(headers)),
         })
     }

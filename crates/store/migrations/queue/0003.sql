@@ -3,6 +3,10 @@
 DROP INDEX calls_listed;
 DROP INDEX calls_delayed;
 
+-- By place within a priority, as any index is: naming it keeps it twice.
+DROP INDEX calls_ready;
+CREATE INDEX calls_ready ON calls (lane, priority DESC) WHERE state = 0;
+
 -- What waits for its time, or stands behind another, of each namespace in the order of the accepts.
 CREATE INDEX calls_later ON calls (namespace, state) WHERE state IN (3, 4);
 

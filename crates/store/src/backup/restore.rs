@@ -8,7 +8,7 @@ use sqlx::{Connection, SqliteConnection};
 use super::{BackupError, Discard, FILES, KEY_NAME, Manifest, checksum, in_background};
 use crate::keys::{create_dir, key_file, sync_dir, write_secret};
 use crate::lock::LOCK_FILE;
-use crate::sqlite::{ACTIVATIONS, File, Options, QUEUE, RESTORING};
+use crate::sqlite::{ACTIVATIONS, File, Options, QUEUE, RESTORING, Totals};
 
 /// What a restore did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,7 @@ async fn delete_recorded(connection: &mut SqliteConnection, activations: &Path) 
         activations.to_str().ok_or_else(|| sqlx::Error::Configuration("the path is not UTF-8".into()))?;
     sqlx::query("ATTACH ? AS recorded").bind(path).execute(&mut *connection).await?;
     let mut transaction = connection.begin().await?;
+    Totals::catch_up(&mut transaction).await?;
     let dropped = sqlx::query(
         "DELETE FROM calls WHERE state < 5 AND EXISTS
          (SELECT 1 FROM recorded.activations AS known WHERE known.id = calls.id)",

@@ -19,9 +19,12 @@ use super::file::{ENTITIES, File, OpenError, execute};
 use super::options::Options;
 use super::subjects::NewNamespace;
 use super::writer::{Apply, Outcomes, Writer};
-use super::{actions, documents, limits, subjects};
+use super::{actions, alarms, documents, limits, subjects};
 use crate::keys::{SealKey, key_file};
-use crate::{Change, Changed, Document, Entities, EntityQuery, Expected, Future, StoreError, Write};
+use crate::{
+    AlarmOf, Alarms, Change, Changed, Document, Entities, EntityQuery, Expected, Future, KeptAlarm,
+    StoreError, Write,
+};
 
 /// [`Entities`] in a SQLite file.
 #[derive(Clone, Debug)]
@@ -58,12 +61,16 @@ pub(crate) enum Operation {
         namespace: EntityName,
         document: Option<LimitsDocument>,
     },
+    PutAlarm(alarms::Put),
+    DeleteAlarm(FullName),
 }
 
 /// What a write did.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) action: Option<Action>,
+    /// Of an alarm.
+    pub(crate) revision: Option<Revision>,
     pub(crate) changes: Vec<Change>,
 }
 
@@ -207,6 +214,8 @@ impl Work {
             Operation::SetLimits { namespace, document } => {
                 limits::set(connection, &self.options, namespace, document.as_ref()).await
             }
+            Operation::PutAlarm(put) => alarms::put(connection, &self.options, put).await,
+            Operation::DeleteAlarm(trigger) => alarms::delete(connection, trigger).await,
         }
     }
 }
@@ -393,5 +402,38 @@ impl Entities for SqliteEntities {
 
     fn changes(&self, after: u64, limit: u64) -> Future<Option<Vec<Change>>> {
         changes(self.readers.clone(), after, limit).boxed()
+    }
+}
+
+impl Alarms for SqliteEntities {
+    fn alarm(&self, trigger: FullName) -> Future<Option<AlarmOf>> {
+        alarms::one(self.readers.clone(), trigger).boxed()
+    }
+
+    fn alarms(&self, namespace: EntityName, skip: u64, limit: u64) -> Future<Vec<AlarmOf>> {
+        alarms::list(self.readers.clone(), namespace, skip, limit).boxed()
+    }
+
+    fn next_due(&self) -> Future<Option<u64>> {
+        alarms::next_due(self.readers.clone()).boxed()
+    }
+
+    fn due(&self, now_ms: u64, limit: u64) -> Future<Vec<AlarmOf>> {
+        alarms::due(self.readers.clone(), now_ms, limit).boxed()
+    }
+
+    fn put_alarm(&self, trigger: FullName, alarm: KeptAlarm, expected: Expected) -> Future<Revision> {
+        let put = alarms::Put::new(trigger, &alarm, expected);
+        let written = put.map(|put| self.apply(Operation::PutAlarm(put)));
+        async move {
+            let revision = written?.await?.revision;
+            revision.ok_or_else(|| StoreError::Unavailable("no alarm was put".into()))
+        }
+        .boxed()
+    }
+
+    fn delete_alarm(&self, trigger: FullName) -> Future<()> {
+        let written = self.apply(Operation::DeleteAlarm(trigger));
+        async move { written.await.map(drop) }.boxed()
     }
 }

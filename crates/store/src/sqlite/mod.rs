@@ -3,6 +3,7 @@
 
 mod actions;
 mod activations;
+mod alarms;
 mod calls;
 mod convert;
 mod documents;
@@ -28,13 +29,14 @@ use tokio::time::timeout;
 pub use file::OpenError;
 pub(crate) use file::{ACTIVATIONS, ENTITIES, File, Kind, QUEUE};
 pub use options::Options;
+pub(crate) use queue::Totals;
 
 use self::activations::SqliteActivations;
 use self::calls::SqliteCalls;
 use self::entities::SqliteEntities;
 use crate::calls::Calls;
 use crate::keys;
-use crate::{Activations, Entities};
+use crate::{Activations, Alarms, Entities};
 
 /// Exists in a data directory while a restore writes it.
 pub(crate) const RESTORING: &str = ".restoring";
@@ -48,6 +50,8 @@ pub struct Sqlite;
 pub struct Stores {
     /// Entities, code, subjects and the change log.
     pub entities: Arc<dyn Entities>,
+    /// What fires triggers by the clock.
+    pub alarms: Arc<dyn Alarms>,
     /// Activation records and logs.
     pub activations: Arc<dyn Activations>,
     /// The queue of asynchronous calls.
@@ -79,6 +83,7 @@ impl Sqlite {
         keys::sync_dir(dir).map_err(|error| OpenError::io(dir, &error))?;
         Ok(Stores {
             entities: Arc::new(entities.clone()),
+            alarms: Arc::new(entities.clone()),
             activations: Arc::new(activations.clone()),
             calls: Arc::new(calls.clone()),
             closing: Closing { entities, activations, calls },

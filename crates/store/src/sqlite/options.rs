@@ -9,6 +9,8 @@ use triplane_model::NamespaceLimits;
 pub struct Options {
     /// The most entities of all collections together that a namespace may have.
     pub entities_per_namespace_max: u64,
+    /// The most alarms that a namespace may have.
+    pub alarms_per_namespace_max: u64,
     /// The most bytes of code that the actions of a namespace may have together; shared code counts for each.
     pub code_bytes_per_namespace_max: u64,
     /// The most namespaces that there may be.
@@ -55,6 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             entities_per_namespace_max: 10_000,
+            alarms_per_namespace_max: 1_000,
             code_bytes_per_namespace_max: 4 << 30,
             namespaces_max: 100_000,
             namespace_limits: NamespaceLimits::default(),

@@ -109,6 +109,8 @@ async fn a_restored_call_that_has_a_record_is_not_run() {
     let restored = restore(&dir.join("copy"), &dir.join("new")).await.unwrap();
     assert_eq!(restored.calls_dropped, 1);
     let stores = open(&dir.join("new")).await;
+    assert_eq!(rows(&*stores.calls).await, [1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(stores.calls.summary(Scope::All).await.unwrap().counters.accepted, 2);
     assert_eq!(numbers(&lease(&*stores.calls, 9).await), [1]);
     stores.close().await;
 }

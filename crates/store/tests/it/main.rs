@@ -4,6 +4,7 @@
 
 mod actions;
 mod activations;
+mod alarms;
 mod backups;
 mod calls;
 mod depth;

@@ -90,6 +90,8 @@ impl Stopped {
         let config = Config { data_dir: dir.to_owned(), ..Config::default() };
         let ports = Ports {
             entities: stores.entities.clone(),
+            alarms: stores.alarms.clone(),
+            alarm_clock: Arc::default(),
             activations: stores.activations.clone(),
             calls: stores.calls.clone(),
             dispatch: Arc::new(Nobody),

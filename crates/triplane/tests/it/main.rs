@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is to fail its test")]
 
 mod admin;
+mod alarms;
 mod async_conservation;
 mod async_destinations;
 mod async_operations;
@@ -11,11 +12,14 @@ mod async_restart;
 mod asynchronous;
 mod attacks;
 mod clients;
+mod composer;
+mod compositions;
 mod docker;
 mod durability;
 mod faults;
 mod first_action;
 mod hostile;
+mod import;
 mod languages;
 mod limits;
 mod listeners;
@@ -25,8 +29,10 @@ mod network;
 mod observability;
 mod openapi;
 mod openwhisk;
+mod parameter_storage;
 mod platform;
 mod pool;
+mod store_levels;
 mod synced;
 mod web;
 mod weights;

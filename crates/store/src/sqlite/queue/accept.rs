@@ -36,10 +36,11 @@ struct Placed<'a> {
 impl Placed<'_> {
     /// Whether it has nothing but what every call has: most have not.
     fn is_plain(&self) -> bool {
-        let NewCall { policy, partition, cause, hops, .. } = self.call;
+        let NewCall { policy, partition, cause, hops, traceparent, .. } = self.call;
         *policy == Policy::default()
             && self.state == code::READY
             && partition.is_none()
+            && traceparent.is_none()
             && cause.is_none()
             && self.redrive_of.is_none()
             && *hops == 0
@@ -61,7 +62,6 @@ impl Placed<'_> {
             .bind(int(call.accepted_ms))
             .bind(int(share.bytes))
             .bind(&*call.transaction_id)
-            .bind(call.traceparent.as_deref())
             .bind(self.payload())
     }
 

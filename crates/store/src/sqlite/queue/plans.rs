@@ -80,13 +80,13 @@ async fn a_list_of_a_namespace_or_of_what_is_held_looks_at_no_others() {
     let state = |query: &CallQuery, state| CallQuery { state: Some(state), ..query.clone() };
     let target = Destination::parse("/guest/hello");
     for (query, index) in [
-        (of_guest.clone(), "calls_ready (lane=? AND priority=? AND place<?)"),
+        (of_guest.clone(), "calls_ready (lane=? AND priority=? AND rowid<?)"),
         (of_guest.clone(), "calls_later (namespace=? AND state=?)"),
         (
             CallQuery { since_ms: Some(1), ..of_guest.clone() },
-            "calls_ready (lane=? AND priority=? AND place<?)",
+            "calls_ready (lane=? AND priority=? AND rowid<?)",
         ),
-        (CallQuery { target, ..of_guest.clone() }, "calls_ready (lane=? AND priority=? AND place<?)"),
+        (CallQuery { target, ..of_guest.clone() }, "calls_ready (lane=? AND priority=? AND rowid<?)"),
         (state(&of_guest, CallState::Accepted), "calls_later (namespace=? AND state=?)"),
         (state(&of_guest, CallState::Final(Final::Dead)), "calls_over (namespace=?)"),
         (state(&of_guest, CallState::Retry), "calls_retried (namespace=?"),

@@ -5,7 +5,10 @@ use crate::sqlite::rows::Rows;
 /// The statements over many rows, for several numbers of them.
 #[derive(Debug)]
 pub(super) struct Statements {
+    /// A row that breaks a rule voids the transaction, so that no statement has to be able to undo itself: that would keep a copy of
+    /// each page.
     pub(super) accept: Rows,
+    /// The same for calls that have nothing special. What they have alike is in the text, and costs no parameter.
     pub(super) accept_plain: Rows,
     pub(super) accept_payload: Rows,
     pub(super) which: Rows,
@@ -21,16 +24,15 @@ impl Default for Statements {
     fn default() -> Self {
         Self {
             accept: Rows::new(
-                "INSERT INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
+                "INSERT OR FAIL INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
                  hops, places, bytes, partition, policy, cause, redrive_of, transaction_id, traceparent, payload) VALUES",
                 "(?,?,?,?,?,?,0,0,0,?,?,?,?,?,?,?,?,?,?,?,?)",
                 "ON CONFLICT (id) DO NOTHING",
             ),
-            // What most calls have alike is in the text: it costs no binding.
             accept_plain: Rows::new(
-                "INSERT INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
-                 hops, places, bytes, transaction_id, traceparent, payload) VALUES",
-                "(?,?,?,?,0,4,0,0,0,?,0,0,1,?,?,?,?)",
+                "INSERT OR FAIL INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
+                 hops, places, bytes, transaction_id, payload) VALUES",
+                "(?,?,?,?,0,4,0,0,0,?,0,0,1,?,?,?)",
                 "ON CONFLICT (id) DO NOTHING",
             ),
             accept_payload: Rows::new("INSERT INTO payloads (place, payload) VALUES", "(?,?)", ""),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::web::{ECHO, Visitor, each, export, is_error, visit};
-use super::{Guest, Reply, Scenario, array, scenario, sh};
+use super::{Guest, Reply, Scenario, array, node, scenario, sh};
 
 const ALWAYS: &str = "Always: `__ow_method` (lower case), `__ow_headers` (names lower-cased, one string per name; includes \
                 content-type if any, authorization too), `__ow_path` (unmatched rest, with leading `/`, or `\"\"`); `__ow_user` = \
@@ -208,7 +208,7 @@ fn bodies() -> Vec<Scenario> {
         scenario(
             "6.3",
             "| JSON or `*+json` object | fields merged (body wins over query) |",
-            "a body that claims to be JSON and is none is 400",
+            "a body of JSON that cannot be read is 400",
             async |me| {
                 echo_with(&me, json!({}), json!({})).await;
                 let path = format!("/api/v1/web/{}/default/a.json", me.namespace);
@@ -218,6 +218,19 @@ fn bodies() -> Vec<Scenario> {
                         reply.mentions("The request content was malformed:\n");
                     }
                 }
+            },
+        ),
+        scenario(
+            "6.3",
+            "| binary type (octet-stream, image/*, multipart...) | `__ow_body` = base64 string |",
+            "a body of 1 MB arrives whole, although it is longer in base64",
+            async |me| {
+                let code =
+                    "function main({__ow_body}) { return {bytes: Buffer.from(__ow_body, 'base64').length} }";
+                let annotations = array(json!({"web-export": true}));
+                me.put("actions/a", json!({"exec": node(code), "annotations": annotations})).await.is(200);
+                let path = format!("/api/v1/web/{}/default/a.json", me.namespace);
+                me.call("POST", &path).body(&vec![7; 1024 * 1024]).await.is(200).has("bytes", 1024 * 1024);
             },
         ),
     ]);

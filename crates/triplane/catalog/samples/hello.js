@@ -1,0 +1,5 @@
+// Writes a line into the log.
+function main({ payload = 'world' }) {
+  console.log(`hello ${payload}!`);
+  return {};
+}

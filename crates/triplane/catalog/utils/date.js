@@ -1,0 +1,4 @@
+// Answers the time.
+function main() {
+  return { date: new Date().toISOString() };
+}

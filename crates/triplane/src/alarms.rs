@@ -1,0 +1,189 @@
+//! Fires triggers when their alarms are due. A fire is a call of the durable queue, whose id is that of the due time: when the process
+//! dies between the accept and the note that it fired, the next start finds the call, or its record, and does not fire again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tracing::{info, warn};
+use triplane_core::alarm::{Alarm, DeleteAfterFire, Due, fire_id};
+use triplane_core::asynchronous::{Destination, Policy};
+use triplane_management::{Dispatch, Flush, Management};
+use triplane_model::{ActivationId, FullName, RuleStatus, TransactionId, Trigger};
+use triplane_net::Shutdown;
+use triplane_store::calls::{Calls, NewCall, Scope};
+use triplane_store::{Activations, AlarmOf, Alarms, Expected, KeptAlarm, StoreError};
+
+use crate::ports::now_ms;
+
+/// How many alarms are looked at in one go.
+const BATCH: u64 = 64;
+/// The longest sleep: the wall clock may step.
+const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// How soon is looked again at what could not be done.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the clock works with.
+#[derive(Debug)]
+pub(crate) struct AlarmClock {
+    pub(crate) alarms: Arc<dyn Alarms>,
+    pub(crate) calls: Arc<dyn Calls>,
+    pub(crate) activations: Arc<dyn Activations>,
+    pub(crate) records: Arc<dyn Flush>,
+    pub(crate) management: Arc<Management>,
+    pub(crate) dispatch: Arc<dyn Dispatch>,
+    /// Told when an alarm changed.
+    pub(crate) changed: Arc<Notify>,
+}
+
+/// Whether an alarm needs another look soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rang {
+    /// It is settled until its next due time.
+    Settled,
+    /// Something must be over first.
+    Again,
+}
+
+impl AlarmClock {
+    /// Fires what is due until shutdown.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        // What an earlier start fired without noting it is looked for until everything that was due by then is settled.
+        let mut unsure = true;
+        loop {
+            let sleep = match self.round(&mut unsure).await {
+                Ok(sleep) => sleep,
+                Err(error) => {
+                    warn!(%error, "alarms cannot be rung; they will be");
+                    unsure = true;
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(sleep) => {}
+                () = self.changed.notified() => {}
+                () = shutdown.wait() => return,
+            }
+        }
+    }
+
+    /// Rings what is due; answers how long there is nothing to do.
+    async fn round(&self, unsure: &mut bool) -> Result<Duration, StoreError> {
+        let now = now_ms();
+        let due = self.alarms.due(now, BATCH).await?;
+        let is_all = (due.len() as u64) < BATCH;
+        if *unsure && !due.is_empty() {
+            self.records.flush().await;
+        }
+        let mut again = false;
+        for alarm in due {
+            again |= self.ring(alarm, now, *unsure).await? == Rang::Again;
+        }
+        if !is_all {
+            return Ok(if again { AGAIN } else { Duration::ZERO });
+        }
+        *unsure = again;
+        let next = self.alarms.next_due().await?;
+        let sleep = next.map_or(SLEEP_MAX, |next| Duration::from_millis(next.saturating_sub(now_ms())));
+        Ok(if again { sleep.max(AGAIN) } else { sleep }.min(SLEEP_MAX))
+    }
+
+    async fn ring(&self, found: AlarmOf, now_ms: u64, unsure: bool) -> Result<Rang, StoreError> {
+        let AlarmOf { trigger: name, revision, kept: KeptAlarm { request, alarm } } = found;
+        let Some(trigger) = self.management.trigger(name.clone()).await? else {
+            info!(trigger = %name, "an alarm goes, because its trigger is gone");
+            self.alarms.delete_alarm(name).await?;
+            return Ok(Rang::Settled);
+        };
+        let deletes = alarm.deletes();
+        if deletes != DeleteAfterFire::False {
+            return self.clear_away(&name, &alarm, deletes).await;
+        }
+        let advanced = if self.management.owner(name.namespace.clone()).await?.is_none() {
+            let reason = "the owner of the namespace is blocked or gone";
+            warn!(trigger = %name, reason, "an alarm is paused");
+            alarm.set_active(false, Some(reason.to_owned()), now_ms)
+        } else {
+            let (due, advanced) = alarm.due(now_ms);
+            self.fire(&trigger, &advanced, &due, unsure).await?;
+            advanced
+        };
+        let needs_more = advanced.deletes() != DeleteAfterFire::False;
+        let kept = KeptAlarm { request, alarm: advanced };
+        match self.alarms.put_alarm(name, kept, Expected::Revision(revision)).await {
+            // Its owner changed it: what is due now is decided by what it is now.
+            Ok(_) | Err(StoreError::Conflict) => Ok(if needs_more { Rang::Again } else { Rang::Settled }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Accepts the fires; nothing when no rule listens, as for every fire.
+    async fn fire(
+        &self,
+        trigger: &Trigger,
+        alarm: &Alarm,
+        due: &Due,
+        unsure: bool,
+    ) -> Result<(), StoreError> {
+        if due.skipped > 0 {
+            warn!(trigger = %trigger.name, "due times were skipped, because they are too long ago or too many");
+        }
+        let mut rules = trigger.rules.iter().flatten();
+        if !rules.any(|(_, link)| link.status == RuleStatus::Active) {
+            return Ok(());
+        }
+        for due_ms in &due.times_ms {
+            let id = fire_id(&trigger.name, *due_ms);
+            if unsure && self.is_known(&trigger.name, id).await? {
+                continue;
+            }
+            self.calls.accept(call(&trigger.name, id, alarm, *due_ms)).await?;
+        }
+        self.dispatch.changed();
+        Ok(())
+    }
+
+    async fn is_known(&self, trigger: &FullName, id: ActivationId) -> Result<bool, StoreError> {
+        let scope = Scope::Namespace(trigger.namespace.clone());
+        Ok(self.calls.get(scope, id).await?.is_some() || self.activations.exists(id).await?)
+    }
+
+    /// Deletes what goes with the last fire, when that is over.
+    async fn clear_away(
+        &self,
+        name: &FullName,
+        alarm: &Alarm,
+        deletes: DeleteAfterFire,
+    ) -> Result<Rang, StoreError> {
+        if let Some(at_ms) = alarm.wake_ms() {
+            let scope = Scope::Namespace(name.namespace.clone());
+            let call = self.calls.get(scope, fire_id(name, at_ms)).await?;
+            if call.is_some_and(|call| call.ended_ms.is_none()) {
+                return Ok(Rang::Again);
+            }
+        }
+        match self.management.remove_trigger(name.clone(), deletes == DeleteAfterFire::Rules).await {
+            Ok(()) => Ok(Rang::Settled),
+            Err(StoreError::Conflict) => Ok(Rang::Again),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The call that fires a trigger.
+fn call(trigger: &FullName, id: ActivationId, alarm: &Alarm, due_ms: u64) -> NewCall {
+    NewCall {
+        id,
+        namespace: trigger.namespace.clone(),
+        target: Destination::Trigger(trigger.clone()),
+        payload: alarm.payload.get().as_bytes().to_vec(),
+        transaction_id: TransactionId::from_random(rand::random()).as_str().to_owned(),
+        traceparent: None,
+        accepted_ms: due_ms,
+        policy: Policy::default(),
+        partition: None,
+        idempotency: None,
+        cause: None,
+        hops: 0,
+    }
+}
