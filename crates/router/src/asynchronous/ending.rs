@@ -27,8 +27,10 @@ const CALLBACK: &str = "callback";
 pub enum Found {
     /// How its attempt ended.
     Ended(Ran),
-    /// It was never sent, nor will be.
+    /// It was never sent, nor will be; nor was the next run of its composition.
     NeverSent,
+    /// How the run ended that its composition was at.
+    RunEnded(Ran),
 }
 
 impl Router {
@@ -40,6 +42,7 @@ impl Router {
         match found {
             Found::Ended(ran) => self.settle(&case, ran, None).await,
             Found::NeverSent => self.release(&case, epoch_ms()).await,
+            Found::RunEnded(ran) => self.run_ended(&case, ran).await,
         }
         self.board.let_go(id, &held);
     }
@@ -128,6 +131,12 @@ impl Router {
     async fn unrun(&self, case: &Case, why: record::Failure) -> ActivationEntry {
         let call = &case.call;
         let owner = self.identities.owner(&call.namespace).await.ok().flatten();
+        if let Some(owner) = &owner
+            && let Some(entry) = self.give_up(case, &owner.identity, why.text()).await
+            && entry.id == call.id
+        {
+            return entry;
+        }
         let subject = owner.as_ref().map_or(call.namespace.as_str(), |owner| &owner.identity.subject);
         let (name, target) = match &call.target {
             Destination::Action(name) => (name.clone(), self.actions.target(name, &self.lines).await),
@@ -144,6 +153,7 @@ impl Router {
             action: target.as_ref().map(|target| &*target.action),
             arrived_ms: call.accepted_ms,
             cause: call.cause,
+            is_component: false,
             attempts: case.attempt_ids(),
         };
         never.entry(why)
@@ -164,6 +174,7 @@ impl Router {
             action: None,
             arrived_ms: call.accepted_ms,
             cause: call.cause,
+            is_component: false,
             attempts: None,
         };
         let failure = (end != Final::Done).then_some(failure);
@@ -201,7 +212,7 @@ impl Router {
 
     /// Tells the queue or the spool something of a call, more than once if need be; says whether it is noted. What is not remains
     /// held until the lease lapses; then somebody comes to the same end.
-    async fn tell<F>(&self, id: ActivationId, say: impl Fn() -> F) -> bool
+    pub(crate) async fn tell<F>(&self, id: ActivationId, say: impl Fn() -> F) -> bool
     where
         F: Future<Output = Result<Noted, Unavailable>>,
     {

@@ -108,9 +108,10 @@ impl Router {
     ) -> Result<Option<Admitted<'a>>, ApiError> {
         let guard = admission::admit(&visit.owner, visit.arrived_ms)?;
         self.actions.entitle(&visit.owner.identity, &visit.path.name).await?;
-        let limits = &visit.owner.identity.limits;
-        payload::check_size(body, limits.payload_bytes_max(&self.settings.limits))?;
-        admission::entitle_kind(limits, &visit.target.action.exec.kind, &self.settings.limits)?;
+        self.entitle_components(&visit.owner.identity, &visit.target).await?;
+        let (limits, system) = (&visit.owner.identity.limits, &self.settings.limits);
+        admission::entitle_kind(limits, &visit.target.action.exec.kind, system)?;
+        payload::check_size(body, limits.payload_bytes_max(system))?;
         let is_preflight = visit.parts.method == Method::OPTIONS;
         if is_preflight && !visit.web.has_custom_options {
             return Ok(None);
@@ -161,8 +162,8 @@ impl Router {
         transaction_id: &TransactionId,
     ) -> Result<Call, ApiError> {
         let Visit { parts, owner, target, arrived_ms, .. } = &admitted.visit;
-        let has_extra_logging = wants_extra_logging(&parts.headers);
-        let store = self.settings.store_levels.of(&owner.identity.limits, true, has_extra_logging);
+        let (limits, headers) = (&owner.identity.limits, &parts.headers);
+        let levels = self.settings.store_levels;
         Ok(Call {
             id: trace::activation_id(),
             transaction_id: transaction_id.clone(),
@@ -171,9 +172,10 @@ impl Router {
             parameters: admitted.input(body)?,
             target: Arc::clone(target),
             arrived_ms: *arrived_ms,
-            traceparent: trace::traceparent(&parts.headers),
+            traceparent: trace::traceparent(headers),
             cause: None,
-            store,
+            is_component: false,
+            store: levels.of(limits, !is_preferred(headers), wants_extra_logging(headers)),
         })
     }
 

@@ -12,6 +12,8 @@ mod async_restart;
 mod asynchronous;
 mod attacks;
 mod clients;
+mod composer;
+mod compositions;
 mod docker;
 mod durability;
 mod faults;

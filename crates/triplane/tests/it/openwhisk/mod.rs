@@ -9,6 +9,7 @@
 mod action_limits;
 mod actions;
 mod activations;
+mod conductors;
 mod conventions;
 mod coverage;
 mod entities;
@@ -23,6 +24,7 @@ mod reply;
 mod rules;
 mod runtime;
 mod scenario;
+mod sequences;
 mod sharing;
 mod web;
 mod web_hosts;
@@ -63,6 +65,8 @@ areas! {
     action_limits
     invocation
     activations
+    sequences
+    conductors
     runtime
     packages
     rules
