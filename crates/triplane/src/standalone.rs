@@ -292,6 +292,9 @@ fn start_management(
     Ok(Arc::new(Management::new(settings, ports)))
 }
 
+/// What a router says, to be passed on.
+type Said = mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>;
+
 fn start_router(
     config: &Config,
     stores: &Stores,
@@ -299,7 +302,7 @@ fn start_router(
     fleet: &Arc<Fleet>,
     management: &Arc<Management>,
     epoch: Epoch,
-) -> anyhow::Result<(Arc<Router>, mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>)> {
+) -> anyhow::Result<(Arc<Router>, Said)> {
     let (say, said) = mpsc::channel(SAID_MAX);
     let ports = triplane_router::Ports {
         directory: Arc::new(ManagementPort(management.clone())),
