@@ -217,6 +217,8 @@ pub trait Callbacks: Send + Sync + Debug + 'static {
 pub trait Records: Send + Sync + Debug + 'static {
     /// Spools a record.
     fn record(&self, entry: ActivationEntry) -> Future<()>;
+    /// Has records removed that are not to be kept, some time from now. Does not wait.
+    fn forget(&self, ids: Vec<ActivationId>);
 }
 
 /// The management plane, which answers everything that is no invocation.

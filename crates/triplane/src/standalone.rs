@@ -33,6 +33,7 @@ use crate::docker::{self, Share};
 use crate::fleet::Fleet;
 use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, SpoolPort, UploadPort};
 use crate::queue::{QueuePort, SharedQueue};
+use crate::records::RecordPort;
 use crate::recover::Recoverer;
 use crate::sealed::SealedCalls;
 use crate::{audit, catalog, epoch, follow, settings, well_known};
@@ -291,6 +292,9 @@ fn start_management(
     Ok(Arc::new(Management::new(settings, ports)))
 }
 
+/// What a router says, to be passed on.
+type Said = mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>;
+
 fn start_router(
     config: &Config,
     stores: &Stores,
@@ -298,14 +302,14 @@ fn start_router(
     fleet: &Arc<Fleet>,
     management: &Arc<Management>,
     epoch: Epoch,
-) -> anyhow::Result<(Arc<Router>, mpsc::Receiver<(RouterId, triplane_core::pool::message::Up)>)> {
+) -> anyhow::Result<(Arc<Router>, Said)> {
     let (say, said) = mpsc::channel(SAID_MAX);
     let ports = triplane_router::Ports {
         directory: Arc::new(ManagementPort(management.clone())),
         upstream: fleet.clone(),
         queue: Arc::new(SharedQueue(QueuePort::new(stores.calls.clone(), epoch))),
         callbacks: CallbackPort::new(management.clone(), &config.network),
-        records: Arc::new(SpoolPort(spool.clone())),
+        records: RecordPort::start(spool.clone(), stores.activations.clone()),
         management: Arc::new(ManagementPort(management.clone())),
     };
     Ok((Router::new(settings::router(config, ROUTER)?, ports, say), said))

@@ -71,5 +71,5 @@ async fn components_of_others_are_403_and_named() {
     let exec = json!({"kind": "sequence", "components": ["/_/a", "/other/b", "/another/c"]});
     put_exec(&platform, "s", exec)
         .await
-        .refused(403, "The supplied authentication is not authorized to access 'other/b, another/c'.");
+        .refused(403, "The supplied authentication is not authorized to access 'another/c, other/b'.");
 }

@@ -66,7 +66,11 @@ impl Router {
             }
             Ended::End(end) => {
                 match case.call.target {
-                    Destination::Action(_) | Destination::Trigger(_) => self.end_ran(case, end, ran).await,
+                    Destination::Action(_) | Destination::Trigger(_) => {
+                        let failure = ran.failure;
+                        self.end_ran(case, end, ran).await;
+                        self.forget_unwanted(case, failure).await;
+                    }
                     Destination::Callback(_) => {
                         let text = "the platform was stopped while the callback was delivered".to_owned();
                         let answered = Answered { status: None, retry_after_ms: None, text };
@@ -76,6 +80,18 @@ impl Router {
                 drop(guard);
             }
         }
+    }
+
+    /// The records of a call that is over go if they are not to be stored: until then they told whether it ran.
+    async fn forget_unwanted(&self, case: &Case, failure: Option<Failure>) {
+        let Ok(Some(owner)) = self.identities.owner(&case.call.namespace).await else { return };
+        let level = self.settings.store_levels.of(&owner.identity.limits, false, false);
+        if level.keeps(failure.map_or(Status::Success, Failure::status)) {
+            return;
+        }
+        let mut ids = case.attempt_ids().unwrap_or_default();
+        ids.push(case.call.id);
+        self.ports.records.forget(ids);
     }
 
     pub(crate) async fn put_back_for_retry(&self, case: &Case, failure: Failure, due_ms: u64) {

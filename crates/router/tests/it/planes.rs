@@ -326,6 +326,10 @@ impl Records for ScriptedRecords {
         lock(&self.0).push(entry);
         Box::pin(async { Ok(()) })
     }
+
+    fn forget(&self, ids: Vec<ActivationId>) {
+        lock(&self.0).retain(|entry| !ids.contains(&entry.id));
+    }
 }
 
 /// Answers with the method, the path, and the transaction id that it was given.

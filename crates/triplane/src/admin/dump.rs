@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn reading_ends_when_nobody_wants_more() {
         let mut taken = 0;
-        let json = format!("{{\"rows\":[{}]}}", vec![r#"{"doc":{}}"#; 5].join(","));
+        let json = format!("{{\"rows\":[{}]}}", [r#"{"doc":{}}"#; 5].join(","));
         let read = read_rows(json.as_bytes(), |_| {
             taken += 1;
             taken < 2

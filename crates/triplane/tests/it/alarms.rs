@@ -68,7 +68,7 @@ async fn an_alarm_of_every_second_fires_each_due_time_once_through_kills() {
     let seconds: BTreeSet<u64> = fires.iter().copied().collect();
     assert_eq!(fires.len(), seconds.len(), "no due time fired twice: {fires:?}");
     let (first, last) = (seconds.first().unwrap(), seconds.last().unwrap());
-    assert_eq!((last - first + 1) as usize, seconds.len(), "none between was left out: {fires:?}");
+    assert_eq!(last - first + 1, seconds.len() as u64, "none between was left out: {fires:?}");
     let calls = activations(&guest, "heard").await;
     assert_eq!(at(&calls[0], "response.result"), &json!({"from": "the clock"}));
 }
@@ -107,9 +107,8 @@ async fn an_alarm_that_fires_once_takes_its_trigger_and_rules_with_it() {
     let platform = Platform::start().await;
     let guest = platform.guest();
     trigger_with_rule(&guest).await;
-    let soon = std::time::SystemTime::now() + Duration::from_secs(1);
-    let soon = soon.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
-    let once = json!({"date": soon, "deleteAfterFire": "rules"});
+    let soon = jiff::Timestamp::now() + Duration::from_secs(1);
+    let once = json!({"date": soon.as_millisecond(), "deleteAfterFire": "rules"});
     assert_eq!(feed(&guest, "once", "CREATE", once).await, json!({"status": "success"}));
     heard(&guest, 1).await;
     wait_for(SOON, "trigger and rule are gone", async || {

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 use triplane_testkit::json::text;
+use triplane_testkit::wait_until;
 
-use crate::platform::{Guest, Platform};
+use crate::platform::{Guest, Platform, SOON};
 
 async fn failing_and_good(guest: &Guest) {
     guest.create("good", "function main() { return {} }").await;
@@ -50,4 +51,23 @@ async fn application_errors_can_be_left_out_too_and_openwhisks_older_setting_mea
     failing_and_good(&guest).await;
     assert_eq!(read_back(&guest, "good", None).await, 404);
     assert_eq!(read_back(&guest, "failing", None).await, 200);
+}
+
+#[tokio::test]
+async fn calls_that_are_not_waited_for_have_a_level_of_their_own() {
+    let level = ("TRIPLANE__ACTIVATIONS__STORE_NON_BLOCKING_RESULT_LEVEL", "STORE_FAILURES");
+    let platform = Platform::with_environment(&[level]).await;
+    let guest = platform.guest();
+    failing_and_good(&guest).await;
+    let good = guest.fire("good", serde_json::json!({})).await;
+    let failing = guest.fire("failing", serde_json::json!({})).await;
+    let _ = guest.record(&failing).await;
+    let path = format!("/api/v1/namespaces/_/activations/{good}");
+    wait_until(SOON, "the good call is over and its record gone", async || {
+        let is_over =
+            platform.summary()["states"]["accepted"] == 0 && platform.summary()["states"]["running"] == 0;
+        is_over && guest.0.get(&path).await.status.as_u16() == 404
+    })
+    .await;
+    assert_eq!(read_back(&guest, "good", None).await, 200, "blocking calls are stored");
 }
