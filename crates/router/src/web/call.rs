@@ -100,7 +100,8 @@ impl Router {
         Ok(Visit { parts, path, owner, target, web, arrived_ms })
     }
 
-    /// The phases from the limits of the owner, and what it may call, to who calls; nothing when the platform answers what a browser asks.
+    /// The phases from the limits of the owner, and what it may call, to who calls; nothing when the platform answers what a
+    /// browser asks.
     async fn admit_visit<'a>(
         &self,
         visit: Visit<'a>,
@@ -146,7 +147,7 @@ impl Router {
         let bytes_max = admitted.visit.owner.identity.limits.payload_bytes_max(&self.settings.limits);
         let body = payload::read_any(headers, body, bytes_max, self.settings.body_time_max).await?;
         let wish = is_preferred(headers).then(|| admitted.wish(&body)).transpose()?;
-        let call = self.call_of_visit(&admitted, &body, transaction_id)?;
+        let call = self.call_of_visit(&admitted, &body, wish.is_none(), transaction_id)?;
         let Admitted { visit, guard, .. } = admitted;
         match wish {
             None => self.run_visit(&visit, call, guard, transaction_id).await,
@@ -158,11 +159,12 @@ impl Router {
         &self,
         admitted: &Admitted<'_>,
         body: &[u8],
+        is_waited_for: bool,
         transaction_id: &TransactionId,
     ) -> Result<Call, ApiError> {
         let Visit { parts, owner, target, arrived_ms, .. } = &admitted.visit;
         let has_extra_logging = wants_extra_logging(&parts.headers);
-        let store = self.settings.store_levels.of(&owner.identity.limits, true, has_extra_logging);
+        let store = self.settings.store_levels.of(&owner.identity.limits, is_waited_for, has_extra_logging);
         Ok(Call {
             id: trace::activation_id(),
             transaction_id: transaction_id.clone(),
