@@ -150,5 +150,5 @@ const request = (method, target, { auth = AUTH, headers = {}, body } = {}) => ne
 });
 
 module.exports = {
-  AUTH, annotation, client, createAction, deleteLater, rejection, request, tree, unique, until, zip,
+  AUTH, URL_UNDER_TEST, annotation, client, createAction, deleteLater, rejection, request, tree, unique, until, zip,
 };

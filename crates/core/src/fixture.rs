@@ -60,6 +60,7 @@ pub(crate) fn spec(name: &str, revision: u64, change: impl FnOnce(&mut ActionLim
         code: CodeHash("0".repeat(64).into()),
         code_bytes: 10,
         image: None,
+        components: Vec::new(),
     };
     let action = Action {
         name: action(name),

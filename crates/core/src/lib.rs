@@ -9,6 +9,7 @@
 
 pub mod alarm;
 pub mod asynchronous;
+pub mod composition;
 pub mod egress;
 pub mod entitlement;
 pub mod ewma;

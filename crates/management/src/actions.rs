@@ -21,6 +21,7 @@ use crate::audit;
 use crate::body::{self, Share, Upload};
 use crate::caller::{Names, Scope};
 use crate::query::Query;
+use crate::sequences;
 use crate::settings::Settings;
 use crate::{code, lists, reach};
 
@@ -77,9 +78,10 @@ pub(crate) async fn put(
     let overwrite = query.flag("overwrite", false)?;
     let Upload { bytes, share } = body::read(&app, request).await?;
     let limits = Arc::new(scope.identity.limits.within(&app.settings.limits));
-    let put = Put::read(&app, bytes, &limits).await?;
+    let put = Put::read(&app, bytes, &limits).await?.of_caller(&scope.identity);
     check_instances(&put.fields, &scope.identity)?;
     check_kind(&app, &put.fields, &scope.identity)?;
+    sequences::entitle(&app, &scope.identity, &put.fields).await?;
     check_package(&app, &name).await?;
     let (action, code) = match stored(&app, name.clone()).await? {
         Some(_) if !overwrite => return Err(ApiError::exists().into()),
@@ -122,7 +124,13 @@ impl Put {
         Ok(off_thread(bytes, read).await??)
     }
 
+    /// `_` in it stands for the namespace of the caller.
+    fn of_caller(self, caller: &Identity) -> Self {
+        Self { fields: self.fields.of_caller(&caller.namespace), ..self }
+    }
+
     async fn create(self, app: &App, name: FullName, limits: &SystemLimits) -> Result<Written, Failure> {
+        sequences::check(app, &name, &self.fields).await?;
         let (hash, code) = self.code.ok_or_else(exec_undefined)?;
         let action = self.fields.create(name, hash, limits, now_ms())?;
         check_policy(&action)?;
@@ -134,6 +142,7 @@ impl Put {
         if self.fields.exec.is_none() && runtime.is_some_and(|runtime| runtime.deprecated) {
             return Err(Runtimes::no_longer_supported(&known.exec.kind).into());
         }
+        sequences::check(app, &known.name, &self.fields).await?;
         let (hash, code) = self.code.unzip();
         let bytes = known.annotations.size_bytes() + known.parameters.size_bytes();
         let expected = Expected::Revision(known.revision);

@@ -142,7 +142,6 @@ pub(crate) async fn set_limits(
     let shared = App::clone(&app);
     let write = async move {
         let (set, changes) = limits::set(&*shared.ports.entities, &namespace, document).await?;
-        tracing::info!(namespace, "limits changed");
         Ok::<_, UserError>((set.says(&namespace), changes))
     };
     let message = app.commit(write).await?;
@@ -158,7 +157,6 @@ pub(crate) async fn delete_limits(
     let shared = App::clone(&app);
     let write = async move {
         let changes = limits::delete(&*shared.ports.entities, &namespace).await?;
-        tracing::info!(namespace, "limits deleted");
         Ok::<_, UserError>(((), changes))
     };
     app.commit(write).await?;

@@ -35,6 +35,7 @@ mod reach;
 mod retention;
 mod routes;
 mod rules;
+mod sequences;
 mod settings;
 mod sign;
 pub mod subjects;

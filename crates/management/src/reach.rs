@@ -73,7 +73,7 @@ pub(crate) async fn readable_action(
 }
 
 /// The name of an action at its provider.
-fn provided(provider: &Package, name: FullName) -> FullName {
+pub(crate) fn provided(provider: &Package, name: FullName) -> FullName {
     let FullName { namespace, name: package, .. } = provider.name.clone();
     FullName { namespace, package: Some(package), name: name.name }
 }

@@ -12,7 +12,8 @@ use crate::image::{ImageName, ImageRules};
 use crate::limits::{ActionLimits, LimitsPatch, SystemLimits};
 use crate::name::{EntityName, FullName};
 use crate::parameters::Parameters;
-use crate::runtimes::{BLACKBOX, Kinds, SKELETON};
+use crate::runtimes::{BLACKBOX, Kinds, SEQUENCE, SKELETON};
+use crate::sequence;
 
 /// An action as it is stored; its code lives apart, by hash.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ pub struct Exec {
     /// The image of a `blackbox` action, as the client named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// What a sequence runs, one after another; none of all other kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<FullName>,
 }
 
 /// The body of a PUT, checked but not yet merged with what is stored.
@@ -79,10 +83,12 @@ pub struct ActionPut {
 pub struct ExecPut {
     /// The resolved kind.
     pub kind: String,
-    /// The code text; empty for an image that needs none.
+    /// The code text; empty for an image that needs none, and for a sequence.
     pub code: String,
     /// The image of a `blackbox` action.
     pub image: Option<String>,
+    /// The components of a `sequence`; `_` stands for the caller's namespace until [`ActionPut::of_caller`].
+    pub components: Vec<FullName>,
     /// The function to call.
     pub main: Option<String>,
     /// Computed from the code, whatever the client said.
@@ -119,6 +125,15 @@ impl ActionPut {
         })
     }
 
+    /// The same PUT, where `_` in the names of components stands for the namespace of the caller.
+    #[must_use]
+    pub fn of_caller(mut self, caller: &EntityName) -> Self {
+        if let Some(exec) = &mut self.exec {
+            exec.components = exec.components.drain(..).map(|name| name.of_caller(caller)).collect();
+        }
+        self
+    }
+
     /// The action that this PUT creates.
     ///
     /// # Errors
@@ -142,7 +157,8 @@ impl ActionPut {
             version: self.version.unwrap_or(Version::FIRST),
             publish: self.publish.unwrap_or(false),
             annotations,
-            parameters: self.parameters.unwrap_or_default(),
+            parameters: sequence::parameters(&exec.components)
+                .unwrap_or_else(|| self.parameters.unwrap_or_default()),
             limits: self.limits.or_defaults(system),
             exec: exec.stored(code),
             updated_ms: now_ms,
@@ -153,12 +169,16 @@ impl ActionPut {
     /// The revision is left for the store to count up.
     #[must_use]
     pub fn update(self, stored: &Action, code: Option<CodeHash>, now_ms: u64) -> Action {
+        let is_sequence_put = self.exec.as_ref().is_some_and(ExecPut::is_sequence);
         let exec = match (self.exec, code) {
             (Some(exec), Some(code)) => exec.stored(code),
             _ => stored.exec.clone(),
         };
         let mut annotations = stored.annotations.clone();
-        annotations.remove_all(&self.del_annotations);
+        // OpenWhisk loses them on the way when it resolves the components.
+        if !is_sequence_put {
+            annotations.remove_all(&self.del_annotations);
+        }
         annotations.merge(&self.annotations.unwrap_or_default());
         annotations.set_text("exec", &exec.kind);
         Action {
@@ -167,7 +187,12 @@ impl ActionPut {
             version: self.version.unwrap_or_else(|| stored.version.next()),
             publish: self.publish.unwrap_or(stored.publish),
             annotations,
-            parameters: self.parameters.unwrap_or_else(|| stored.parameters.clone()),
+            parameters: sequence::parameters(&exec.components).unwrap_or_else(|| {
+                // Those of a sequence are its components: they are not left to what it becomes.
+                let kept =
+                    if stored.exec.is_sequence() { Parameters::default() } else { stored.parameters.clone() };
+                self.parameters.unwrap_or(kept)
+            }),
             limits: self.limits.or(&stored.limits),
             exec,
             updated_ms: now_ms,
@@ -176,6 +201,12 @@ impl ActionPut {
 }
 
 impl ExecPut {
+    /// Whether it makes a sequence.
+    #[must_use]
+    pub fn is_sequence(&self) -> bool {
+        self.kind == SEQUENCE
+    }
+
     fn parse(exec: Value, kinds: Kinds<'_>) -> Result<Self, ApiError> {
         let Value::Object(mut fields) = exec else {
             return Err(ApiError::malformed_content("exec must be an object"));
@@ -183,6 +214,9 @@ impl ExecPut {
         let Some(Value::String(kind)) = fields.remove("kind") else {
             return Err(ApiError::malformed_content("'kind' must be a string defined in 'exec'"));
         };
+        if kind.trim().eq_ignore_ascii_case(SEQUENCE) {
+            return Self::parse_sequence(&fields);
+        }
         if kind.trim().eq_ignore_ascii_case(BLACKBOX) && (kinds.images.is_some() || names_skeleton(&fields)) {
             return Self::parse_blackbox(fields, kinds.images);
         }
@@ -196,7 +230,14 @@ impl ExecPut {
             return Err(main_required(&kind));
         }
         let binary = is_binary(&code);
-        Ok(Self { kind, code, image: None, main, binary })
+        Ok(Self { kind, code, image: None, components: Vec::new(), main, binary })
+    }
+
+    /// Actions that run one after another.
+    fn parse_sequence(fields: &serde_json::Map<String, Value>) -> Result<Self, ApiError> {
+        let components = sequence::components(fields)?;
+        let kind = SEQUENCE.to_owned();
+        Ok(Self { kind, code: String::new(), image: None, components, main: None, binary: false })
     }
 
     /// An image of the user's own; blank code is none.
@@ -221,7 +262,8 @@ impl ExecPut {
         };
         let main = main(&mut fields, BLACKBOX)?;
         let binary = is_binary(&code);
-        Ok(Self { kind: BLACKBOX.to_owned(), code, image: Some(image), main, binary })
+        let (kind, components) = (BLACKBOX.to_owned(), Vec::new());
+        Ok(Self { kind, code, image: Some(image), components, main, binary })
     }
 
     /// The bytes that the limit of 48 MB is held against: code and main.
@@ -238,6 +280,7 @@ impl ExecPut {
             code,
             code_bytes: self.code.len() as u64,
             image: self.image,
+            components: self.components,
         }
     }
 }
@@ -262,7 +305,21 @@ impl Entity for Action {
     }
 }
 
+impl Exec {
+    /// Whether it is a sequence.
+    #[must_use]
+    pub fn is_sequence(&self) -> bool {
+        self.kind == SEQUENCE
+    }
+}
+
 impl Action {
+    /// Whether a run of it says what is to be run next (openwhisk-api.md 4.2). A sequence with that annotation is a sequence.
+    #[must_use]
+    pub fn is_conductor(&self) -> bool {
+        !self.exec.is_sequence() && self.annotations.is_truthy("conductor", false)
+    }
+
     /// The JSON of the whole entity as a client gets it; `code` is the code text, or nothing for `code=false`.
     /// Parameters and annotations keep the text of their values.
     #[must_use]
@@ -271,10 +328,11 @@ impl Action {
         let exec = ShownExec {
             kind: Some(&exec.kind),
             image: exec.image.as_deref(),
-            binary: exec.binary,
+            binary: Some(exec.binary).filter(|_| !exec.is_sequence()),
             main: exec.main.as_deref(),
-            // an image that needs no code has none to show
-            code: code.filter(|_| exec.image.is_none() || exec.code_bytes > 0),
+            // an image that needs no code, or a sequence, has none to show
+            code: code.filter(|_| (exec.image.is_none() && !exec.is_sequence()) || exec.code_bytes > 0),
+            components: exec.is_sequence().then(|| sequence::names(&exec.components)),
         };
         self.shown(exec, Some(&self.parameters), None)
     }
@@ -284,18 +342,18 @@ impl Action {
     pub fn to_metadata(&self, binding: Option<&FullName>) -> String {
         let exec = &self.exec;
         let (kind, image, main) = (Some(&*exec.kind), exec.image.as_deref(), exec.main.as_deref());
-        let exec = ShownExec { kind, image, binary: exec.binary, main, code: None };
+        let binary = Some(exec.binary).filter(|_| !exec.is_sequence());
+        let components = exec.is_sequence().then(|| sequence::names(&exec.components));
+        let exec = ShownExec { kind, image, binary, main, code: None, components };
         self.shown(exec, Some(&self.parameters), binding.map(ToString::to_string))
     }
 
     /// The JSON of the entity as a list shows it.
     #[must_use]
     pub fn to_summary(&self) -> String {
-        self.shown(
-            ShownExec { kind: None, image: None, binary: self.exec.binary, main: None, code: None },
-            None,
-            None,
-        )
+        let binary = Some(self.exec.binary);
+        let exec = ShownExec { kind: None, image: None, binary, main: None, code: None, components: None };
+        self.shown(exec, None, None)
     }
 
     /// Whether the value of the annotation counts as true; `absent` when there is no such annotation.
@@ -346,11 +404,14 @@ struct ShownExec<'a> {
     kind: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<&'a str>,
-    binary: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binary: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     main: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    components: Option<Vec<String>>,
 }
 
 /// Whether the image is the one that runs executables (`wsk action create --native`), which needs no engine.
@@ -470,7 +531,7 @@ mod tests {
         assert!(text(json!({"exec": {"kind": "nodejs:20"}})).ends_with(
             "'code' must be a string or attachment object defined in 'exec' for 'nodejs:20' actions"
         ));
-        for kind in ["sequence", "blackbox", "cobol:1"] {
+        for kind in ["blackbox", "cobol:1"] {
             assert!(
                 text(json!({"exec": {"kind": kind}})).contains("is not supported by this platform"),
                 "{kind}"

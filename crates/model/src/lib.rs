@@ -20,6 +20,7 @@ pub mod package;
 pub mod parameters;
 pub mod rule;
 pub mod runtimes;
+mod sequence;
 pub mod size;
 pub mod storing;
 pub mod trigger;

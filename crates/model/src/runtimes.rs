@@ -9,6 +9,8 @@ use crate::image::ImageRules;
 
 /// The kind of actions that are images of their owner's.
 pub const BLACKBOX: &str = "blackbox";
+/// The kind of actions that run others, one after another.
+pub const SEQUENCE: &str = "sequence";
 /// The image that stands for executables, which the node runs without an image.
 pub const SKELETON: &str = "openwhisk/dockerskeleton";
 

@@ -293,7 +293,7 @@ async fn launch_as(
         .stdout(Stdio::null())
         .spawn()?;
     rustix::io::ioctl_fionbio(&ours, true).map_err(io::Error::from)?;
-    let socket = crate::sys::asynchronous(ours)?;
+    let socket = crate::sys::asynchronous(ours, Interest::READABLE)?;
     let ready = timeout(READY_WITHIN, async {
         send_on(&socket, &Request::Configure(config.clone()), &[]).await?;
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
@@ -311,12 +311,20 @@ async fn launch_as(
     }
 }
 
+/// Sends at once where there is room, as nearly always. Only where there is none that is watched for: all the time it would wake
+/// a thread whenever the spawner has read, in the middle of a start.
 async fn send_on(
     socket: &AsyncFd<OwnedFd>,
     message: &Request,
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    socket.async_io(Interest::WRITABLE, |socket| send(socket, message, descriptors)).await
+    match send(socket, message, descriptors) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let room = crate::sys::asynchronous(socket.get_ref().try_clone()?, Interest::WRITABLE)?;
+            room.async_io(Interest::WRITABLE, |socket| send(socket, message, descriptors)).await
+        }
+        sent => sent,
+    }
 }
 
 async fn receive_on<M: serde::de::DeserializeOwned>(
@@ -483,12 +491,48 @@ fn kill(pidfd: &OwnedFd) {
 /// A process descriptor becomes readable when the process has ended.
 async fn wait_until_gone(pidfd: &OwnedFd) {
     let ended = async {
-        let ended = crate::sys::asynchronous(pidfd.try_clone()?)?;
+        let ended = crate::sys::asynchronous(pidfd.try_clone()?, Interest::READABLE)?;
         ended.readable().await.map(|_| ())
     };
     match timeout(GONE_WITHIN, ended).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "a sandbox of a dead spawner cannot be watched"),
         Err(_) => tracing::error!("a sandbox of a dead spawner does not end"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> [AsyncFd<OwnedFd>; 2] {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (near, far) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        [near, far].map(|end| crate::sys::asynchronous(end, Interest::READABLE).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_message_waits_for_room_and_keeps_its_place() {
+        let [near, far] = pair();
+        let full = (0..).find(|&id| send(&near, &Request::Kill { id }, &[]).is_err()).unwrap();
+        let last = Request::Kill { id: full };
+        let read = async {
+            let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+            for expected in 0..=full {
+                let (request, _) = receive_on(&far, &mut buffer).await.unwrap().unwrap();
+                assert!(matches!(request, Request::Kill { id } if id == expected), "{request:?}");
+            }
+        };
+        let (sent, ()) = tokio::join!(send_on(&near, &last, &[]), read);
+        sent.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_message_to_nobody_is_an_error() {
+        let [near, far] = pair();
+        drop(far);
+        let error = send_on(&near, &Request::Kill { id: 1 }, &[]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

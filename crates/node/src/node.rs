@@ -48,6 +48,8 @@ pub struct NodeOptions {
     pub launcher: PathBuf,
     /// Where to look for interpreters; see [`usual_places`].
     pub interpreters: Candidates,
+    /// A directory of modules that Node.js actions may require.
+    pub modules: Option<PathBuf>,
     /// The first of the user ids that sandboxes get, when the server runs as root.
     pub uid_base: u32,
     /// The most sandboxes at once.
@@ -79,6 +81,7 @@ impl NodeOptions {
             launcher: spawner.program.clone(),
             spawner,
             interpreters: usual_places(std::env::var_os("PATH").as_deref()),
+            modules: None,
             uid_base: 200_000,
             sandboxes_max: 10_000,
             prebuilt: 2,
@@ -140,6 +143,7 @@ impl Node {
         let (root, code_root) = (data.join("sandbox"), data.join("code"));
         std::fs::create_dir_all(&root)?;
         let interpreters = Interpreters::find(&data, &options.interpreters, options.launcher.clone()).await?;
+        let interpreters = interpreters.with_modules(options.modules.clone(), &data)?;
         let (directory, bytes_max, unpack) = (code_root.clone(), options.code_bytes_max, options.unpack);
         let open = move || CodeCache::open(&directory, bytes_max, unpack, code);
         let code = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// The proof that this process has one thread, so that a cloned child may run ordinary Rust: no other thread can have held
@@ -348,9 +349,9 @@ pub(crate) fn landlock_restrict(rules: &OwnedFd) -> io::Result<()> {
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn asynchronous(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn asynchronous(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` always gives the same descriptor, and keeps it open until it is dropped.
-    unsafe { AsyncFd::register(descriptor) }.map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(descriptor, interest) }.map_err(io::Error::from)
 }
 
 fn check(result: impl Into<i64>) -> io::Result<()> {

@@ -149,10 +149,7 @@ impl Container {
         let duration_ms = init_ms.unwrap_or(0) + run.map_or(0, millis);
         let (head, annotations) = match call.noted.take() {
             Some(noted) if !outcome.timed_out => noted,
-            _ => {
-                let wait_ms = call.wait_ms.unwrap_or(0);
-                (self.head(&call), self.template.annotations(wait_ms, init_ms, outcome.timed_out))
-            }
+            _ => (self.head(&call), self.annotations(&call, init_ms, outcome.timed_out)),
         };
         let ending = Ending { status: outcome.status, result: &outcome.result, start_ms, duration_ms };
         let (record, result) = record::write(&head, &ending, &annotations);
@@ -169,7 +166,7 @@ impl Container {
         let (record, service_us) = (Bytes::from(record), micros(took));
         let result = record.slice(result);
         let Outcome { status, timed_out, .. } = *outcome;
-        let finished = Finished { status, timed_out, result, record, service_us, reusable };
+        let finished = Finished { status, timed_out, result, record, duration_ms, service_us, reusable };
         // The first call of a process is slower than those to come.
         let is_typical = reusable && call.init.is_none();
         self.leave(is_typical.then_some(service_us), || call.answer(RunReply::Done(finished)));

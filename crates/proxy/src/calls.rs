@@ -12,6 +12,7 @@ use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 use crate::container::{Call, Container, Phase, State};
 use crate::link::Fault;
 use crate::outbox::Written;
+use crate::record::Times;
 use crate::shared::millis;
 use crate::spool::{Sent, SpoolError};
 
@@ -144,7 +145,7 @@ impl Container {
     fn note_sent(&self, call: &mut Call) -> Result<(), SpoolError> {
         let init_ms = call.init.map(millis);
         let head = self.head(call);
-        let annotations = self.template.annotations(call.wait_ms.unwrap_or(0), init_ms, false);
+        let annotations = self.annotations(call, init_ms, false);
         self.shared.spool.sent(&Sent {
             id: call.request.activation_id,
             start_ms: call.start_ms.saturating_sub(init_ms.unwrap_or(0)),
@@ -155,6 +156,11 @@ impl Container {
         })?;
         call.noted = Some((head, annotations));
         Ok(())
+    }
+
+    pub(crate) fn annotations(&self, call: &Call, init_ms: Option<u64>, timed_out: bool) -> String {
+        let times = Times { wait_ms: call.wait_ms.unwrap_or(0), init_ms };
+        self.template.annotations(&times, timed_out, call.request.is_component)
     }
 
     pub(crate) fn head(&self, call: &Call) -> String {

@@ -31,6 +31,18 @@ pub(crate) struct Ending<'a> {
     pub(crate) duration_ms: u64,
 }
 
+/// How long the parts of a call took that annotations tell of, milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// From the arrival of the request to a container that is ready.
+    pub(crate) wait_ms: u64,
+    /// Init, if there was one.
+    pub(crate) init_ms: Option<u64>,
+}
+
+/// What the annotations of a composition's runs end with.
+const CAUSED_BY: &str = r#",{"key":"causedBy","value":"sequence"}"#;
+
 impl Template {
     pub(crate) fn new(spec: &ContainerSpec) -> Self {
         let action = &spec.action;
@@ -70,7 +82,8 @@ impl Template {
     }
 
     /// The annotations, a JSON array.
-    pub(crate) fn annotations(&self, wait_ms: u64, init_ms: Option<u64>, timed_out: bool) -> String {
+    pub(crate) fn annotations(&self, times: &Times, timed_out: bool, is_component: bool) -> String {
+        let Times { wait_ms, init_ms } = *times;
         let mut out = String::with_capacity(self.path.len() + self.kind.len() + self.limits.len() + 64);
         out.push_str(&self.path);
         put(&mut out, format_args!("{wait_ms}"));
@@ -79,6 +92,9 @@ impl Template {
         out.push_str(&self.limits);
         if let Some(init_ms) = init_ms {
             put(&mut out, format_args!(r#",{{"key":"initTime","value":{init_ms}}}"#));
+        }
+        if is_component {
+            out.push_str(CAUSED_BY);
         }
         out.push(']');
         out
@@ -167,7 +183,8 @@ mod tests {
     fn record(cause: Option<ActivationId>, init_ms: Option<u64>, ending: &Ending<'_>) -> ActivationRecord {
         let template = Template::new(&spec(|_| {}));
         let head = template.head("guest \"x\"", ActivationId::from_bits(1), cause);
-        let (json, result) = write(&head, ending, &template.annotations(7, init_ms, false));
+        let (json, result) =
+            write(&head, ending, &template.annotations(&Times { wait_ms: 7, init_ms }, false, false));
         assert_eq!(&json[result], ending.result);
         serde_json::from_str(&json).unwrap()
     }
@@ -200,6 +217,14 @@ mod tests {
         assert!(read.annotations.get("initTime").is_none());
         assert!(!read.response.success && read.cause.is_none());
         assert_eq!(read.response.result.unwrap().get(), r#"{"error":"no \"luck\"\n"}"#);
+    }
+
+    #[test]
+    fn the_record_of_a_component_says_that_a_sequence_caused_it() {
+        let times = Times { wait_ms: 0, init_ms: None };
+        let annotations = Template::new(&spec(|_| {})).annotations(&times, false, true);
+        let read: triplane_model::Parameters = serde_json::from_str(&annotations).unwrap();
+        assert_eq!(read.get("causedBy").unwrap().get(), "\"sequence\"");
     }
 
     #[test]

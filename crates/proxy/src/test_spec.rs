@@ -36,6 +36,7 @@ pub(crate) fn spec(change: impl FnOnce(&mut Action)) -> ContainerSpec {
             code: CodeHash("hash".into()),
             code_bytes: 1,
             image: None,
+            components: Vec::new(),
         },
         updated_ms: 0,
     };
@@ -60,6 +61,7 @@ pub(crate) fn request(container: ContainerId, id: u128, parameters: &str) -> Run
         transaction_id: TransactionId::new("tid"),
         caller: Arc::new(caller),
         cause: None,
+        is_component: false,
         parameters: bytes::Bytes::copy_from_slice(parameters.as_bytes()),
         arrived_ms: 0,
         traceparent: None,

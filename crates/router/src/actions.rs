@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use triplane_core::asynchronous::Policy;
+use triplane_core::composition::Kind;
 use triplane_core::entitlement;
 use triplane_core::id::ActionKey;
 use triplane_core::pool::message::ContainerSpec;
@@ -45,6 +46,10 @@ pub(crate) struct Target {
     without_payload: Bytes,
     /// What its annotations say to the web, if it is exported there.
     pub(crate) web: Option<Arc<WebAction>>,
+    /// Without its final parameters, if it has some: what a composition hands on is laid over them as over others.
+    open: Option<Merge>,
+    /// What it does, if it runs others.
+    pub(crate) composes: Option<Kind>,
     /// What its annotations ask for asynchronous calls.
     pub(crate) policy: Policy,
 }
@@ -55,12 +60,14 @@ impl Target {
         let is_locked = action.annotations.is_truthy("final", false);
         let is_set = |key: &str| action.parameters.get(key).is_some_and(|value| value.get() != "null");
         let merge = Merge::new(&action.parameters, |key| is_locked && is_set(key));
+        let open = is_locked.then(|| Merge::new(&action.parameters, |_| false));
         let without_payload = Bytes::copy_from_slice(merge.without_payload());
         let action = Arc::new(action);
         let own = line(&action, binding.as_ref(), &name.namespace, lines);
         let web = WebAction::of(&action.annotations).map(Arc::new);
         let policy = policy(&action);
-        Self { name, action, binding, own, merge, without_payload, web, policy }
+        let composes = composes(&action);
+        Self { name, action, binding, own, merge, without_payload, web, open, composes, policy }
     }
 
     /// The waiting line of a namespace's calls.
@@ -76,13 +83,39 @@ impl Target {
         self.own.spec.key.is_of(entity) && revision.is_none_or(|new| self.action.revision < new)
     }
 
-    /// The parameters of a call.
+    /// The parameters of a call. What a composition is called with is checked only: its parameters are not for its components, and its
+    /// conductor gets them with each run.
     pub(crate) fn merge(&self, payload: Bytes) -> Result<Bytes, ApiError> {
         Ok(match self.merge.apply(&payload, |_| false)? {
+            Merged::Defaults if self.composes.is_some() => Bytes::from_static(b"{}"),
+            Merged::Both(_) if self.composes.is_some() => payload,
             Merged::Defaults => self.without_payload.clone(),
             Merged::Payload => payload,
             Merged::Both(object) => object.into(),
         })
+    }
+
+    /// The parameters of a run for a composition: an array goes on as it is.
+    pub(crate) fn hand_on(&self, input: Option<String>) -> Bytes {
+        let input = Bytes::from(input.unwrap_or_default());
+        if input.trim_ascii_start().first() == Some(&b'[') {
+            return input;
+        }
+        let merge = self.open.as_ref().unwrap_or(&self.merge);
+        match merge.apply(&input, |_| false) {
+            Ok(Merged::Defaults) => self.without_payload.clone(),
+            Ok(Merged::Both(object)) => object.into(),
+            // Results are objects or arrays.
+            Ok(Merged::Payload) | Err(_) => input,
+        }
+    }
+}
+
+fn composes(action: &Action) -> Option<Kind> {
+    if action.exec.is_sequence() {
+        Some(Kind::Sequence(action.exec.components.clone()))
+    } else {
+        action.is_conductor().then_some(Kind::Conductor)
     }
 }
 

@@ -33,6 +33,8 @@ use crate::{admission, payload, reply, trace};
 
 /// When a client may fire again whose calls the queue could not take, milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
+/// The rules of a fire with so many bytes of arguments are gone through without a pause.
+const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// The argument that has the headers of the request.
 const HEADERS: &str = "__ow_headers";
 
@@ -116,7 +118,9 @@ impl Router {
         let fired = Detached::new(async move {
             let _running = router.runs.enter();
             let record = router.carry_out(&fire).await?;
-            if let Err(error) = router.ports.records.record(record).await {
+            if fire.caller.identity.limits.stores_activations()
+                && let Err(error) = router.ports.records.record(record).await
+            {
                 let transaction = &*fire.transaction_id;
                 tracing::error!(activation = %fire.id, transaction, %error, "record of a trigger is lost");
             }
@@ -147,12 +151,6 @@ impl Router {
     /// Stores the calls of all rules, or none; answers the trigger's record.
     pub(crate) async fn carry_out(&self, fire: &Fire) -> Result<ActivationEntry, NotAccepted> {
         let Plan { calls, guards, lines } = self.plan(fire).await?;
-        let bytes: u64 = calls.iter().map(|call| call.payload.len() as u64).sum();
-        if bytes > fire::BYTES_MAX {
-            let bytes_max = fire::BYTES_MAX;
-            let text = format!("the calls of the fire would have {bytes} bytes, they may have {bytes_max}");
-            return Err(NotAccepted::TooLarge(text));
-        }
         let namespace = &fire.caller.identity.namespace;
         let kept = guards.len();
         // Before they are stored: a dispatcher may lease them at once.
@@ -177,6 +175,7 @@ impl Router {
         let mut plan = Plan::default();
         let arguments = fire.trigger.merge(fire.arguments.clone());
         let arguments = arguments.map_err(|error| NotAccepted::TooLarge(error.message))?;
+        let mut bytes = 0;
         for (rule, link) in fire.trigger.rules() {
             let called = match link.status {
                 RuleStatus::Inactive => None,
@@ -189,9 +188,20 @@ impl Router {
             };
             let rule = FullName::new(fire.trigger.trigger.name.namespace.clone(), rule.clone());
             plan.lines.push(fire::line(&rule, &link.action, outcome));
-            if let Some(Ok((call, guard))) = called {
-                plan.calls.push(call);
-                plan.guards.extend(guard);
+            let Some(Ok((call, guard))) = called else { continue };
+            bytes += call.payload.len() as u64;
+            if bytes > fire::BYTES_MAX {
+                let bytes_max = fire::BYTES_MAX;
+                let text = format!(
+                    "the calls of the fire would have more than {bytes_max} bytes of payload together"
+                );
+                return Err(NotAccepted::TooLarge(text));
+            }
+            plan.calls.push(call);
+            plan.guards.extend(guard);
+            if arguments.len() > INLINE_BYTES_MAX {
+                // Each rule reads them once more: others go in between.
+                tokio::task::yield_now().await;
             }
         }
         Ok(plan)
@@ -211,6 +221,7 @@ impl Router {
             _ => None,
         };
         let target = self.resolve(identity, &link.action).await?;
+        admission::entitle_kind(&identity.limits, &target.action.exec.kind, &self.settings.limits)?;
         let payload = target.merge(arguments.clone())?;
         let policy = policy(&target.policy, link, &identity.namespace)?;
         let call = QueuedCall {

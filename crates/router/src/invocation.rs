@@ -119,6 +119,7 @@ impl Router {
         };
         let (limits, settings) = (&caller.identity.limits, &self.settings);
         admission::entitle_kind(limits, &target.action.exec.kind, &settings.limits)?;
+        self.entitle_components(&caller.identity, &target).await?;
         let has_extra_logging = wants_extra_logging(&parts.headers);
         Ok(Call {
             id: trace::activation_id(),
@@ -131,6 +132,7 @@ impl Router {
             traceparent: trace::traceparent(&parts.headers),
             cause: None,
             store: settings.store_levels.of(limits, entered.query.is_blocking, has_extra_logging),
+            is_component: false,
         })
     }
 
@@ -167,7 +169,7 @@ impl Router {
     /// Owns the call and what it holds to the end, whether its client waits or not.
     async fn run_for_client(self: Arc<Self>, mut call: Call, guard: InFlightGuard) -> Ended {
         let _running = self.runs.enter();
-        let ended = match self.run(&mut call, None).await {
+        let ended = match self.run_whole(&mut call).await {
             Ok(finished) => Ended::Done(finished),
             Err(unstarted) if unstarted.reason.is_overload() => Ended::TurnedAway(unstarted),
             Err(unstarted) => {

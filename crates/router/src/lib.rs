@@ -13,6 +13,7 @@ mod admission;
 mod asynchronous;
 mod cache;
 mod clock;
+mod composition;
 mod detached;
 mod drain;
 mod fire;

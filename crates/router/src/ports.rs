@@ -133,6 +133,8 @@ pub struct LeasedCall {
     pub cancel_asked: bool,
     /// How the last attempt failed, if there was one.
     pub last_failure: Option<Failure>,
+    /// What was written down last of how far its composition is.
+    pub progress: Option<Bytes>,
 }
 
 /// The end of a call.
@@ -171,6 +173,8 @@ pub trait Queue: Send + Sync + Debug + 'static {
     fn renew(&self, holds: Vec<(ActivationId, u32)>) -> Future<Vec<Stop>>;
     /// Notes that a leased call is about to be sent.
     fn running(&self, id: ActivationId, number: u32) -> Future<Noted>;
+    /// Writes down how far the composition of a call is; when this returns it survives power loss.
+    fn progress(&self, id: ActivationId, number: u32, progress: Vec<u8>) -> Future<Noted>;
     /// Puts a call back that did not start, not to be leased before a time in epoch milliseconds.
     fn release(&self, id: ActivationId, number: u32, due_ms: u64) -> Future<Noted>;
     /// Puts a call back whose attempt failed.
@@ -213,6 +217,8 @@ pub trait Callbacks: Send + Sync + Debug + 'static {
 pub trait Records: Send + Sync + Debug + 'static {
     /// Spools a record.
     fn record(&self, entry: ActivationEntry) -> Future<()>;
+    /// Has records removed that are not to be kept, some time from now. Does not wait.
+    fn forget(&self, ids: Vec<ActivationId>);
 }
 
 /// The management plane, which answers everything that is no invocation.

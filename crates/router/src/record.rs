@@ -1,7 +1,9 @@
 //! Records of activations that never started; those that did start have their record from the proxy.
 
 use serde_json::json;
+use triplane_core::composition;
 use triplane_model::activation::{ActivationEntry, Response, text};
+use triplane_model::runtimes::SEQUENCE;
 use triplane_model::{
     Action, ActivationId, ActivationRecord, EntityName, FullName, Parameters, Status, Version,
 };
@@ -33,6 +35,11 @@ const LOST: &str = "the last attempt of the call was lost; the action was not ru
 const TRIGGER_GONE: &str = "the trigger could not be found or may have been deleted";
 
 impl Failure {
+    /// What a run for a composition answers that never started.
+    pub(crate) fn response(self) -> composition::Response {
+        composition::Response::error(Status::WhiskError, self.text())
+    }
+
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::NoResources => text::NO_RESOURCES,
@@ -60,6 +67,8 @@ pub(crate) struct NeverStarted<'a> {
     pub(crate) arrived_ms: u64,
     /// The activation that caused it.
     pub(crate) cause: Option<ActivationId>,
+    /// Whether that is a composition.
+    pub(crate) is_component: bool,
     /// Of a call that may have several: those that there were.
     pub(crate) attempts: Option<Vec<ActivationId>>,
 }
@@ -128,6 +137,9 @@ impl NeverStarted<'_> {
             set("kind", json!(action.exec.kind));
             set("limits", json!(action.limits));
         }
+        if self.is_component {
+            set("causedBy", json!(SEQUENCE));
+        }
         if let Some(attempts) = &self.attempts {
             set(ATTEMPTS, json!(attempts.len()));
         }
@@ -161,7 +173,7 @@ pub(crate) fn of_attempts(
     }
 }
 
-fn logs(attempts: &[ActivationId]) -> String {
+pub(crate) fn logs(attempts: &[ActivationId]) -> String {
     let ids: Vec<_> = attempts.iter().map(ToString::to_string).collect();
     serde_json::to_string(&ids).unwrap_or_default()
 }

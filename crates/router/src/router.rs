@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use triplane_core::id::RouterId;
 use triplane_core::pool::message::Up;
 use triplane_model::{ApiError, TransactionId};
@@ -60,6 +60,8 @@ pub struct Router {
     pub(crate) waiting: Waiting,
     pub(crate) board: Board,
     pub(crate) runs: Arc<Runs>,
+    /// Places for compositions.
+    pub(crate) compositions: Semaphore,
     pub(crate) metrics: Metrics,
     pub(crate) async_metrics: AsyncMetrics,
     pub(crate) drain: Drain,
@@ -80,6 +82,7 @@ impl Router {
             waiting: Waiting::default(),
             board: Board::default(),
             runs: Arc::default(),
+            compositions: Semaphore::new(settings.compositions_max),
             metrics: Metrics::default(),
             async_metrics: AsyncMetrics::default(),
             drain: Drain::default(),

@@ -18,7 +18,7 @@ use crate::router::Router;
 /// A call that so many containers sent away is given up: something is wrong with more than a container.
 const SENT_AWAY_MAX: usize = 8;
 /// A hint for clients where nothing better is known, milliseconds.
-const RETRY_AFTER_MS: u64 = 1_000;
+pub(crate) const RETRY_AFTER_MS: u64 = 1_000;
 
 /// A call that is ready to run.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) cause: Option<ActivationId>,
     /// How it must end for its record to be stored.
     pub(crate) store: StoreLevel,
+    /// Whether that is a composition.
+    pub(crate) is_component: bool,
 }
 
 /// A call that did not start; a retry is safe.
@@ -84,7 +86,7 @@ impl Reason {
         }
     }
 
-    fn after(self, retry_after_ms: u64) -> Unstarted {
+    pub(crate) fn after(self, retry_after_ms: u64) -> Unstarted {
         Unstarted { reason: self, retry_after_ms }
     }
 }
@@ -119,6 +121,7 @@ impl Call {
             action: Some(action),
             arrived_ms: self.arrived_ms,
             cause: self.cause,
+            is_component: self.is_component,
             attempts: None,
         };
         never.entry(reason.failure())
@@ -135,6 +138,7 @@ impl Call {
             transaction_id: self.transaction_id.clone(),
             caller: Arc::clone(&self.caller),
             cause: self.cause,
+            is_component: self.is_component,
             parameters: self.parameters.clone(),
             arrived_ms: self.arrived_ms,
             traceparent: self.traceparent.clone(),
@@ -151,7 +155,6 @@ impl Router {
         holding: Option<&Holding<'_>>,
     ) -> Result<Finished, Unstarted> {
         let began = Instant::now();
-        let mut is_noted = holding.is_none();
         let (mut is_retry, mut sent_away) = (false, 0);
         while sent_away < SENT_AWAY_MAX {
             let held = match self.slot(call, began, is_retry, holding).await {
@@ -167,9 +170,8 @@ impl Router {
             };
             is_retry = true;
             let Some(lease) = held.lease() else { continue };
-            if let (false, Some(holding)) = (is_noted, holding) {
+            if let Some(holding) = holding {
                 holding.about_to_send().await.map_err(|reason| reason.after(RETRY_AFTER_MS))?;
-                is_noted = true;
             }
             let sent = Instant::now();
             let reply = self.send(call, lease, holding).await;

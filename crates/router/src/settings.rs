@@ -25,6 +25,8 @@ pub struct Settings {
     pub wait_time_max: Duration,
     /// How long a client may take to send the body of a call.
     pub body_time_max: Duration,
+    /// Compositions that clients wait for, or that went on without them; one more gets 503. Each may keep a few MB between its steps.
+    pub compositions_max: usize,
     /// Queued calls that this router holds at once.
     pub dispatch_concurrency_max: usize,
     /// The period in which the queue is looked at for calls that no notice was given of.
@@ -51,6 +53,7 @@ impl Default for Settings {
             waiting_total_max: 20_000,
             wait_time_max: Duration::from_secs(60),
             body_time_max: Duration::from_secs(65),
+            compositions_max: 2_048,
             dispatch_concurrency_max: 512,
             dispatch_period: Duration::from_secs(1),
             watch_time_max: Duration::from_micros(150),

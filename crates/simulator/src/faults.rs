@@ -135,7 +135,15 @@ pub(crate) fn spec(config: &Config, index: usize, revision: u64) -> Arc<Containe
         annotations: Parameters::default(),
         parameters: Parameters::default(),
         limits,
-        exec: Exec { kind: "nodejs:20".into(), main: None, binary: false, code, code_bytes: 1, image: None },
+        exec: Exec {
+            kind: "nodejs:20".into(),
+            main: None,
+            binary: false,
+            code,
+            code_bytes: 1,
+            image: None,
+            components: Vec::new(),
+        },
         updated_ms: 0,
     };
     let key = ActionKey {

@@ -77,6 +77,8 @@ pub struct HeldCall {
     pub cancel_asked: bool,
     /// How the last attempt failed, if there was one.
     pub last_failure: Option<Failure>,
+    /// What was written down last of how far it is.
+    pub progress: Option<Vec<u8>>,
 }
 
 /// The end of a call.
@@ -209,6 +211,9 @@ pub trait Calls: Send + Sync + Debug + 'static {
     fn renew(&self, lease: Lease, holds: Vec<(ActivationId, u32)>) -> Future<Vec<Stop>>;
     /// Leased → running: it is about to be sent. [`StoreError::Conflict`] when it is not held or cancelled: it must not be sent.
     fn running(&self, hold: Hold, id: ActivationId) -> Future<()>;
+    /// Writes down how far a call of several steps is, leased or running; it comes with the call whoever holds it next, until its end.
+    /// [`StoreError::Conflict`] when it is not held.
+    fn progress(&self, hold: Hold, id: ActivationId, progress: Vec<u8>) -> Future<()>;
     /// Leased or running → waiting: it did not start. [`StoreError::Conflict`] when it is not held.
     fn release(&self, hold: Hold, id: ActivationId, due_ms: u64) -> Future<()>;
     /// Running → retry: the attempt failed. [`StoreError::Conflict`] when it is not held.

@@ -193,6 +193,8 @@ pub trait Activations: Send + Sync + Debug + 'static {
     -> Future<Vec<ActivationEntry>>;
     /// How many records match.
     fn count(&self, query: ActivationQuery) -> Future<u64>;
+    /// Removes records, in any namespace, that are not to be kept; says how many were there.
+    fn remove(&self, ids: Vec<ActivationId>) -> Future<u64>;
     /// Removes what is older than `before_ms`, and the oldest of each namespace beyond `namespace_bytes_max`, at most
     /// a bounded number at a time; says how many.
     fn purge(&self, before_ms: u64, namespace_bytes_max: u64) -> Future<u64>;

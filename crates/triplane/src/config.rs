@@ -203,6 +203,9 @@ pub(crate) struct NodeConfig {
     /// The Bun, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bun: Option<PathBuf>,
+    /// A directory of modules that Node.js actions may require besides their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nodejs_modules: Option<PathBuf>,
     /// How many sandboxes are built ahead and wait for a start.
     pub(crate) prebuilt: u32,
     /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
@@ -219,6 +222,7 @@ impl Default for NodeConfig {
             java: None,
             deno: None,
             bun: None,
+            nodejs_modules: None,
             prebuilt: 2,
             require_isolation: false,
         }

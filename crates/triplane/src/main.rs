@@ -19,6 +19,7 @@ mod fleet;
 mod follow;
 mod ports;
 mod queue;
+mod records;
 mod recover;
 mod sealed;
 mod settings;

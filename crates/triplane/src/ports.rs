@@ -98,16 +98,9 @@ impl CodeSource for CodePort {
     }
 }
 
-/// The spool, for records of activations that never started and for reads that must see what was recorded.
+/// The spool, for reads that must see what was recorded.
 #[derive(Debug)]
 pub(crate) struct SpoolPort(pub(crate) Arc<Spool>);
-
-impl ports::Records for SpoolPort {
-    fn record(&self, entry: ActivationEntry) -> ports::Future<()> {
-        let spool = self.0.clone();
-        async move { spool.record(entry).await.map_err(|error| Unavailable(error.to_string())) }.boxed()
-    }
-}
 
 impl Flush for SpoolPort {
     fn flush(&self) -> BoxFuture<'static, ()> {

@@ -133,6 +133,10 @@ impl ports::Queue for SharedQueue {
         noted(self.0.calls.running(self.0.hold(number), id))
     }
 
+    fn progress(&self, id: ActivationId, number: u32, progress: Vec<u8>) -> ports::Future<Noted> {
+        noted(self.0.calls.progress(self.0.hold(number), id, progress))
+    }
+
     fn release(&self, id: ActivationId, number: u32, due_ms: u64) -> ports::Future<Noted> {
         noted(self.0.calls.release(self.0.hold(number), id, due_ms))
     }
@@ -202,6 +206,7 @@ pub(crate) fn leased_call(held: HeldCall) -> LeasedCall {
         attempts: held.attempts,
         cancel_asked: held.cancel_asked,
         last_failure: held.last_failure,
+        progress: held.progress.map(Into::into),
     }
 }
 

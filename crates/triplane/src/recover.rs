@@ -10,10 +10,11 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tracing::{info, warn};
 use triplane_core::asynchronous::{Destination, Failure, Owner, attempt_id};
+use triplane_core::composition::Composition;
 use triplane_core::id::Epoch;
-use triplane_model::ActivationRecord;
+use triplane_model::{ActivationId, ActivationRecord};
 use triplane_net::Shutdown;
-use triplane_router::ports::LeasedCall;
+use triplane_router::ports::{LeasedCall, QueuedCall};
 use triplane_router::{Found, Ran, Router};
 use triplane_store::calls::Calls;
 use triplane_store::{Activations, StoreError};
@@ -123,7 +124,7 @@ impl Recoverer {
         Ok(adopted.into_iter().map(leased_call).collect())
     }
 
-    /// What the record of its last attempt says.
+    /// What the record of its last attempt says, or of the run that its composition is at.
     async fn find(&self, leased: &LeasedCall) -> Result<Option<Found>, StoreError> {
         let call = &leased.call;
         match call.target {
@@ -136,10 +137,24 @@ impl Recoverer {
             }
         }
         let id = attempt_id(call.id, leased.attempts, call.policy.attempts_max);
+        if let Some(ran) = self.record(call, id).await? {
+            return Ok(Some(Found::Ended(ran)));
+        }
+        let Some(progress) = &leased.progress else { return Ok(None) };
+        let composition: Composition =
+            serde_json::from_slice(progress).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        match composition.sent() {
+            Some(run) => Ok(self.record(call, run).await?.map(Found::RunEnded)),
+            None => Ok(Some(Found::NeverSent)),
+        }
+    }
+
+    /// How a run ended, if it has a record.
+    async fn record(&self, call: &QueuedCall, id: ActivationId) -> Result<Option<Ran>, StoreError> {
         let Some(entry) = self.activations.get(call.namespace.clone(), id).await? else { return Ok(None) };
         let record: ActivationRecord =
             serde_json::from_str(&entry.record).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        Ok(Some(Found::Ended(Ran { failure: failure(&record), record: Some(entry.record.into()) })))
+        Ok(Some(Ran { failure: failure(&record), record: Some(entry.record.into()) }))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use rand::Rng;
 use triplane_core::asynchronous::{Destination, Failure, Hold, LaneDepth, Lease, Owner, Pick, Stop};
+use triplane_model::encryption::Unopenable;
 use triplane_model::{ActivationId, EntityName, ParameterKeys};
 use triplane_store::calls::{
     Accepted, Asked, CallQuery, CallView, Calls, End, HeldCall, NewCall, Scope, Summary,
@@ -23,25 +24,35 @@ impl SealedCalls {
         Self { calls, keys }
     }
 
+    fn seal(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.keys.seal(&bytes, |buffer| rand::rng().fill_bytes(buffer)).unwrap_or(bytes)
+    }
+
     fn sealed(&self, call: NewCall) -> NewCall {
-        match self.keys.seal(&call.payload, |buffer| rand::rng().fill_bytes(buffer)) {
-            Some(payload) => NewCall { payload, ..call },
-            None => call,
-        }
+        NewCall { payload: self.seal(call.payload), ..call }
+    }
+
+    fn unseal(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Unopenable> {
+        Ok(self.keys.unseal(&bytes)?.unwrap_or(bytes))
+    }
+
+    fn open(&self, held: HeldCall) -> Result<HeldCall, Unopenable> {
+        let call = NewCall { payload: self.unseal(held.call.payload)?, ..held.call };
+        let progress = held.progress.map(|progress| self.unseal(progress)).transpose()?;
+        Ok(HeldCall { call, progress, ..held })
     }
 
     /// Those that open. One that does not is left where it is until its lease ends: with the right key it can still run.
     fn opened(&self, held: Vec<HeldCall>) -> Vec<HeldCall> {
-        let open = |held: HeldCall| match self.keys.unseal(&held.call.payload) {
-            Ok(None) => Some(held),
-            Ok(Some(payload)) => Some(HeldCall { call: NewCall { payload, ..held.call }, ..held }),
-            Err(error) => {
+        let open = |held: HeldCall| {
+            let activation = held.call.id;
+            let opened = self.open(held).inspect_err(|error| {
                 tracing::error!(
-                    activation = %held.call.id, %error,
+                    %activation, %error,
                     "a queued call cannot run until parameter_storage has its key again"
                 );
-                None
-            }
+            });
+            opened.ok()
         };
         held.into_iter().filter_map(open).collect()
     }
@@ -80,6 +91,10 @@ impl Calls for SealedCalls {
 
     fn running(&self, hold: Hold, id: ActivationId) -> Future<()> {
         self.calls.running(hold, id)
+    }
+
+    fn progress(&self, hold: Hold, id: ActivationId, progress: Vec<u8>) -> Future<()> {
+        self.calls.progress(hold, id, self.seal(progress))
     }
 
     fn release(&self, hold: Hold, id: ActivationId, due_ms: u64) -> Future<()> {

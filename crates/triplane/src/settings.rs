@@ -131,6 +131,7 @@ pub(crate) fn node(config: &Config, networks: Arc<Networks>) -> anyhow::Result<N
     options.memory_mb = config.pool.memory_mb;
     options.networks = networks;
     options.prebuilt = config.node.prebuilt;
+    options.modules = config.node.nodejs_modules.clone();
     options.require_isolation = config.node.require_isolation;
     for (language, named) in config.node.interpreters() {
         if let Some(path) = named {

@@ -33,6 +33,7 @@ use crate::docker::{self, Share};
 use crate::fleet::Fleet;
 use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, SpoolPort, UploadPort};
 use crate::queue::{QueuePort, SharedQueue};
+use crate::records::RecordPort;
 use crate::recover::Recoverer;
 use crate::sealed::SealedCalls;
 use crate::{audit, catalog, epoch, follow, settings, well_known};
@@ -305,7 +306,7 @@ fn start_router(
         upstream: fleet.clone(),
         queue: Arc::new(SharedQueue(QueuePort::new(stores.calls.clone(), epoch))),
         callbacks: CallbackPort::new(management.clone(), &config.network),
-        records: Arc::new(SpoolPort(spool.clone())),
+        records: RecordPort::start(spool.clone(), stores.activations.clone()),
         management: Arc::new(ManagementPort(management.clone())),
     };
     Ok((Router::new(settings::router(config, ROUTER)?, ports, say), said))

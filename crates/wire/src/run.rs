@@ -28,6 +28,8 @@ pub struct RunRequest {
     pub caller: std::sync::Arc<Identity>,
     /// The activation that caused this one.
     pub cause: Option<ActivationId>,
+    /// Whether that is a composition, which its record tells.
+    pub is_component: bool,
     /// The merged parameters: a JSON object, or an array between components of a sequence.
     pub parameters: Bytes,
     /// When the request arrived, epoch milliseconds: `waitTime` counts from here.
@@ -75,6 +77,8 @@ pub struct Finished {
     pub result: Bytes,
     /// The activation record as JSON, with empty logs.
     pub record: Bytes,
+    /// What it says of the time that init and run took, milliseconds.
+    pub duration_ms: u64,
     /// Microseconds that it held its slot, for estimates.
     pub service_us: u64,
     /// Whether the container can take further calls.

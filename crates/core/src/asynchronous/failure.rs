@@ -37,6 +37,16 @@ impl Failure {
         }
     }
 
+    /// What the record of such an attempt says.
+    #[must_use]
+    pub fn status(self) -> Status {
+        match self {
+            Self::ApplicationError => Status::ApplicationError,
+            Self::DeveloperError | Self::TimedOut => Status::DeveloperError,
+            Self::InternalError | Self::Lost => Status::WhiskError,
+        }
+    }
+
     /// Its name in policies and lists.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use triplane_model::Collection;
+use triplane_model::{Collection, FullName};
 
 use super::*;
 use crate::fixture::{action, container, endpoint, spec};
-use crate::id::ContainerId;
+use crate::id::{ActionKey, ContainerId};
 use crate::pool::message::{ContainerSpec, Demand as Said, Numbered};
 
 const NODE: NodeId = NodeId(0);
@@ -385,6 +385,26 @@ fn a_changed_action_is_told_to_all_and_marks_older_revisions() {
     assert_eq!(scene.step(changed).len(), 2, "read twice, it marks nothing new");
     let deleted = scene.step(Event::EntityChanged(Collection::Actions, action("a"), None));
     assert_eq!(deleted[2], "tell 0: marked 3");
+}
+
+#[test]
+fn a_changed_package_or_binding_marks_what_was_started_of_it() {
+    let of = |name: &str, binding: Option<&str>| {
+        let plain = plain(name);
+        let package = Some(action("pkg").name);
+        let name = FullName { package, ..plain.action.name.clone() };
+        let key = ActionKey { action: name, binding: binding.map(action), ..(*plain.key).clone() };
+        Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::clone(&plain.action) })
+    };
+    let scene = Scene::new(1024).with_idle(&of("a", None)).with_idle(&of("a", Some("bound")));
+    let mut scene = scene.with_idle(&plain("a"));
+    let changed = |name: &str, revision| {
+        Event::EntityChanged(Collection::Packages, action(name), Some(Revision(revision)))
+    };
+    assert_eq!(scene.step(changed("bound", 2)), ["tell 0: changed bound Some(2)", "tell 0: marked 2"]);
+    assert_eq!(scene.step(changed("pkg", 3)), ["tell 0: changed pkg Some(3)", "tell 0: marked 1"]);
+    let trigger = Event::EntityChanged(Collection::Triggers, action("a"), Some(Revision(4)));
+    assert_eq!(scene.step(trigger), ["tell 0: changed a Some(4)"], "no container is of a trigger");
 }
 
 #[test]

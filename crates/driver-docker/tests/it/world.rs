@@ -255,6 +255,7 @@ impl Started<'_> {
             transaction_id: TransactionId::new("tid"),
             caller: Arc::new(caller),
             cause: None,
+            is_component: false,
             parameters: parameters.to_string().into(),
             arrived_ms: 0,
             traceparent: None,
@@ -277,7 +278,15 @@ fn spec(code: CodeHash, code_bytes: u64, change: impl FnOnce(&mut Action)) -> Co
     let name = FullName::new(namespace, EntityName::entity("hello").unwrap());
     let limits =
         ActionLimits { timeout_ms: 60_000, memory_mb: 128, logs_mb: 10, concurrency: 1, instances: None };
-    let exec = Exec { kind: KIND.to_owned(), main: None, binary: false, code, code_bytes, image: None };
+    let exec = Exec {
+        kind: KIND.to_owned(),
+        main: None,
+        binary: false,
+        code,
+        code_bytes,
+        image: None,
+        components: Vec::new(),
+    };
     let mut action = Action {
         name,
         revision: Revision(3),

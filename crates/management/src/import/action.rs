@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
+use serde_json::Value;
 use triplane_model::action::Exec;
 use triplane_model::{
     Action, ActionLimits, EntityName, FullName, Package, Parameters, Revision, SystemLimits, Version,
@@ -57,6 +58,8 @@ struct ExecDocument {
     main: Option<String>,
     #[serde(default)]
     image: Option<String>,
+    #[serde(default)]
+    components: Vec<Value>,
 }
 
 /// Code, or where it is.
@@ -110,9 +113,6 @@ fn read(document: &[u8], rules: Rules<'_>) -> Result<(Action, String), Failure> 
     let name = full_name(&document.namespace, &document.name)?;
     let version: Version = document.version.parse().map_err(|_| refused("its version is none"))?;
     let kind = document.exec.kind.clone();
-    if kind == "sequence" {
-        return Err(refused("sequences are not taken"));
-    }
     let code = code_of(&document)?;
     let exec = Exec {
         kind,
@@ -121,6 +121,7 @@ fn read(document: &[u8], rules: Rules<'_>) -> Result<(Action, String), Failure> 
         code: code::hash(&code),
         code_bytes: code.len() as u64,
         image: document.exec.image,
+        components: components(document.exec.components)?,
     };
     let parameters = lock(rules.keys, document.parameters).map_err(|error| refused(error.message))?;
     let limits = limits(&document.limits);
@@ -130,6 +131,14 @@ fn read(document: &[u8], rules: Rules<'_>) -> Result<(Action, String), Failure> 
     let action =
         Action { name, revision, version, publish, annotations, parameters, limits, exec, updated_ms };
     Ok((action, code))
+}
+
+/// The components of a sequence. They are looked for when it is called: their documents may come later.
+fn components(given: Vec<Value>) -> Result<Vec<FullName>, Failure> {
+    // Stored names are full: nothing in them stands for a caller.
+    let nobody = EntityName::namespace("_").map_err(|error| refused(error.message))?;
+    let read = |name: &Value| FullName::of_json(name, &nobody).map_err(|error| refused(error.message));
+    given.iter().map(read).collect()
 }
 
 /// `ns` or `ns/pkg`, and the name in it.

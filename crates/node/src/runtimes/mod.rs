@@ -28,6 +28,9 @@ pub use probe::candidates;
 
 /// Where an interpreter is inside that is one file and not among the host's system files.
 const INTERPRETERS: &str = "/runtime";
+/// Where the modules of Node.js actions are inside: there `require` looks for them by itself, and finds them by `NODE_PATH` for code
+/// that is in no file.
+const MODULES: &str = "/node_modules";
 /// Where the action's code is inside.
 pub(crate) const ACTION: &str = "/action";
 const ENVIRONMENT: [&str; 3] =
@@ -61,6 +64,8 @@ pub struct Interpreters {
     native: PathBuf,
     /// The host's directory of launchers.
     launchers: PathBuf,
+    /// The host's directory of modules for Node.js actions.
+    modules: Option<PathBuf>,
 }
 
 impl Interpreters {
@@ -95,7 +100,22 @@ impl Interpreters {
             }
         }
         memory.close();
-        Ok(Self { found, native, launchers })
+        Ok(Self { found, native, launchers, modules: None })
+    }
+
+    /// With a directory of the host whose modules Node.js actions may require, such as those that OpenWhisk's images have.
+    ///
+    /// # Errors
+    /// When it is no directory, or actions would see the platform's own data.
+    pub fn with_modules(self, modules: Option<PathBuf>, data: &Path) -> io::Result<Self> {
+        let Some(modules) = modules else { return Ok(self) };
+        let modules = fs::canonicalize(&modules)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", modules.display())))?;
+        if !modules.is_dir() || data.starts_with(&modules) {
+            let error = format!("{} is no directory of modules that actions may see", modules.display());
+            return Err(io::Error::other(error));
+        }
+        Ok(Self { modules: Some(modules), ..self })
     }
 
     /// The kinds that this node runs.
@@ -120,6 +140,7 @@ impl Interpreters {
             (self.native.clone(), executable::LAUNCHER.into()),
         ];
         binds.extend(self.found.iter().filter_map(Found::bind));
+        binds.extend(self.modules.iter().map(|modules| (modules.clone(), MODULES.into())));
         let needed = self.languages().flat_map(|(language, _)| language.configuration());
         binds.extend(needed.map(|directory| (directory.clone(), directory)));
         binds
@@ -149,7 +170,12 @@ impl Interpreters {
         };
         let mut arguments = vec![program.to_str()?.to_owned()];
         arguments.extend(language.arguments(found, launchers, memory_mb));
-        Some((arguments, language.environment(memory_mb)))
+        let mut environment = language.environment(memory_mb);
+        if let (Some(modules), "nodejs") = (&self.modules, language.name) {
+            let modules = if view == View::Sandbox { Path::new(MODULES) } else { modules };
+            environment.push(format!("NODE_PATH={}", modules.to_str()?));
+        }
+        Some((arguments, environment))
     }
 
     /// How the launcher of a kind is started on the host itself, without a sandbox, for measurements.
@@ -248,11 +274,32 @@ mod tests {
     }
 
     fn interpreters(found: Vec<Found>) -> Interpreters {
-        Interpreters { found, native: "/bin/triplane".into(), launchers: "/data/runtimes".into() }
+        Interpreters {
+            found,
+            native: "/bin/triplane".into(),
+            launchers: "/data/runtimes".into(),
+            modules: None,
+        }
     }
 
     fn nodejs(path: &str, major: u32) -> Interpreters {
         interpreters(vec![found("nodejs", path, (major, 1), "/usr")])
+    }
+
+    #[test]
+    fn modules_are_shown_to_nodejs_and_are_no_others() {
+        let directory = std::env::temp_dir();
+        let modules = nodejs("/usr/bin/node", 20).with_modules(Some(directory.clone()), Path::new("/data"));
+        let modules = modules.unwrap();
+        let real = fs::canonicalize(&directory).unwrap();
+        assert!(modules.binds().contains(&(real.clone(), MODULES.into())));
+        let environment = |view| modules.spec("nodejs:20", 256, 1, view).unwrap().environment;
+        assert!(environment(View::Sandbox).contains(&format!("NODE_PATH={MODULES}")));
+        assert!(environment(View::Host).contains(&format!("NODE_PATH={}", real.display())));
+        let with =
+            |path: &Path, data: &Path| nodejs("/usr/bin/node", 20).with_modules(Some(path.into()), data);
+        assert!(with(Path::new("/none"), Path::new("/data")).is_err());
+        assert!(with(&directory, &real.join("data")).is_err(), "it would show the data");
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl TestNode {
                 code: self.codes.put(code),
                 code_bytes: code.len() as u64,
                 image: None,
+                components: Vec::new(),
             },
             updated_ms: 0,
         };
@@ -152,6 +153,7 @@ fn request(container: &Container, parameters: &str) -> RunRequest {
         transaction_id: TransactionId::new("tid"),
         caller: Arc::new(caller),
         cause: None,
+        is_component: false,
         parameters: Bytes::copy_from_slice(parameters.as_bytes()),
         arrived_ms: 0,
         traceparent: None,

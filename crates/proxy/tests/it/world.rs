@@ -334,6 +334,7 @@ pub(crate) fn call(id: u128, parameters: &str) -> RunRequest {
         transaction_id: TransactionId::new("tid"),
         caller: Arc::new(caller),
         cause: None,
+        is_component: false,
         parameters: bytes::Bytes::copy_from_slice(parameters.as_bytes()),
         arrived_ms: u64::try_from(arrived.as_millis()).unwrap(),
         traceparent: None,
@@ -355,6 +356,7 @@ pub(crate) fn spec(change: impl FnOnce(&mut Action)) -> ContainerSpec {
         code: CodeHash("hash".into()),
         code_bytes: 1,
         image: None,
+        components: Vec::new(),
     };
     let mut action = Action {
         name: name.clone(),

@@ -27,8 +27,10 @@ const CALLBACK: &str = "callback";
 pub enum Found {
     /// How its attempt ended.
     Ended(Ran),
-    /// It was never sent, nor will be.
+    /// It was never sent, nor will be; nor was the next run of its composition.
     NeverSent,
+    /// How the run ended that its composition was at.
+    RunEnded(Ran),
 }
 
 impl Router {
@@ -40,6 +42,7 @@ impl Router {
         match found {
             Found::Ended(ran) => self.settle(&case, ran, None).await,
             Found::NeverSent => self.release(&case, epoch_ms()).await,
+            Found::RunEnded(ran) => self.run_ended(&case, ran).await,
         }
         self.board.let_go(id, &held);
     }
@@ -63,7 +66,11 @@ impl Router {
             }
             Ended::End(end) => {
                 match case.call.target {
-                    Destination::Action(_) | Destination::Trigger(_) => self.end_ran(case, end, ran).await,
+                    Destination::Action(_) | Destination::Trigger(_) => {
+                        let failure = ran.failure;
+                        self.end_ran(case, end, ran).await;
+                        self.forget_unwanted(case, failure).await;
+                    }
                     Destination::Callback(_) => {
                         let text = "the platform was stopped while the callback was delivered".to_owned();
                         let answered = Answered { status: None, retry_after_ms: None, text };
@@ -73,6 +80,18 @@ impl Router {
                 drop(guard);
             }
         }
+    }
+
+    /// The records of a call that is over go if they are not to be stored: until then they told whether it ran.
+    async fn forget_unwanted(&self, case: &Case, failure: Option<Failure>) {
+        let Ok(Some(owner)) = self.identities.owner(&case.call.namespace).await else { return };
+        let level = self.settings.store_levels.of(&owner.identity.limits, false, false);
+        if level.keeps(failure.map_or(Status::Success, Failure::status)) {
+            return;
+        }
+        let mut ids = case.attempt_ids().unwrap_or_default();
+        ids.push(case.call.id);
+        self.ports.records.forget(ids);
     }
 
     pub(crate) async fn put_back_for_retry(&self, case: &Case, failure: Failure, due_ms: u64) {
@@ -112,6 +131,12 @@ impl Router {
     async fn unrun(&self, case: &Case, why: record::Failure) -> ActivationEntry {
         let call = &case.call;
         let owner = self.identities.owner(&call.namespace).await.ok().flatten();
+        if let Some(owner) = &owner
+            && let Some(entry) = self.give_up(case, &owner.identity, why.text()).await
+            && entry.id == call.id
+        {
+            return entry;
+        }
         let subject = owner.as_ref().map_or(call.namespace.as_str(), |owner| &owner.identity.subject);
         let (name, target) = match &call.target {
             Destination::Action(name) => (name.clone(), self.actions.target(name, &self.lines).await),
@@ -128,6 +153,7 @@ impl Router {
             action: target.as_ref().map(|target| &*target.action),
             arrived_ms: call.accepted_ms,
             cause: call.cause,
+            is_component: false,
             attempts: case.attempt_ids(),
         };
         never.entry(why)
@@ -148,6 +174,7 @@ impl Router {
             action: None,
             arrived_ms: call.accepted_ms,
             cause: call.cause,
+            is_component: false,
             attempts: None,
         };
         let failure = (end != Final::Done).then_some(failure);
@@ -185,7 +212,7 @@ impl Router {
 
     /// Tells the queue or the spool something of a call, more than once if need be; says whether it is noted. What is not remains
     /// held until the lease lapses; then somebody comes to the same end.
-    async fn tell<F>(&self, id: ActivationId, say: impl Fn() -> F) -> bool
+    pub(crate) async fn tell<F>(&self, id: ActivationId, say: impl Fn() -> F) -> bool
     where
         F: Future<Output = Result<Noted, Unavailable>>,
     {

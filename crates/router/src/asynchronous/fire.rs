@@ -30,7 +30,7 @@ impl Router {
         let lane = is_trial.then(|| case.lane());
         let held = Arc::clone(&case.held);
         let (queue, id) = (&*self.ports.queue, case.call.id);
-        let holding = Holding { queue, id, held: &held, board: &self.board, resting: lane.as_ref() };
+        let holding = Holding::new(queue, id, &held, &self.board, lane.as_ref());
         if let Err(reason) = holding.about_to_send().await {
             let unstarted = Unstarted { reason, retry_after_ms: RETRY_AFTER_MS };
             return self.not_started(&case, obstacle(unstarted), None).await;

@@ -12,6 +12,7 @@ use super::board::{Held, Lane};
 use super::hold::Holding;
 use crate::actions::Target;
 use crate::clock::epoch_ms;
+use crate::composition::{Paused, begun};
 use crate::identity::Known;
 use crate::ports::{Answered, Callback, LeasedCall, Noted, QueuedCall};
 use crate::record;
@@ -48,6 +49,8 @@ pub(crate) struct Case {
     pub(crate) call: QueuedCall,
     pub(crate) held: Arc<Held>,
     pub(crate) last_failure: Option<Failure>,
+    /// What was written down of how far its composition is.
+    pub(crate) progress: Option<Bytes>,
     number: u32,
     attempts: u32,
     cancel_asked: bool,
@@ -55,8 +58,8 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn new(leased: LeasedCall, held: Arc<Held>) -> Self {
-        let LeasedCall { call, number, attempts, cancel_asked, last_failure } = leased;
-        Self { call, held, last_failure, number, attempts, cancel_asked }
+        let LeasedCall { call, number, attempts, cancel_asked, last_failure, progress } = leased;
+        Self { call, held, last_failure, progress, number, attempts, cancel_asked }
     }
 
     /// What verdicts are taken over.
@@ -71,8 +74,13 @@ impl Case {
     }
 
     /// The id that its next, or first, attempt runs under.
-    fn next_attempt(&self) -> ActivationId {
+    pub(crate) fn next_attempt(&self) -> ActivationId {
         attempt_id(self.call.id, self.attempts + 1, self.call.policy.attempts_max)
+    }
+
+    /// What caused its attempts.
+    pub(crate) fn cause(&self) -> Option<ActivationId> {
+        if self.call.policy.attempts_max > 1 { Some(self.call.id) } else { self.call.cause }
     }
 
     /// It was sent.
@@ -142,15 +150,20 @@ impl Router {
         let mut call = self.attempt(&case, &caller, target);
         let held = Arc::clone(&case.held);
         let (queue, id) = (&*self.ports.queue, case.call.id);
-        let holding = Holding { queue, id, held: &held, board: &self.board, resting: lane.as_ref() };
-        match self.run(&mut call, Some(&holding)).await {
+        let holding = Holding::new(queue, id, &held, &self.board, lane.as_ref());
+        let begun = begun(&case).await.filter(|composition| composition.id() == Some(call.id));
+        match self.run_held(&mut call, &holding, begun).await {
             Ok(finished) => {
                 case.count_attempt();
                 let failure = Failure::of(finished.status, finished.timed_out);
                 self.settle(&case, Ran { failure, record: Some(finished.record) }, Some(guard)).await;
                 Came::Away
             }
-            Err(unstarted) => {
+            Err(Paused::Unsaved) => {
+                tracing::error!(activation = %id, "what a queued call ran last is not written down, it is taken up again when its lease ends");
+                Came::Away
+            }
+            Err(Paused::Unstarted(unstarted)) => {
                 let (activation, transaction) = (call.id, call.transaction_id.as_str());
                 tracing::debug!(%activation, transaction, reason = ?unstarted.reason, "queued call did not start");
                 let came = self.not_started(&case, obstacle(unstarted), Some(guard)).await;
@@ -179,7 +192,6 @@ impl Router {
 
     fn attempt(&self, case: &Case, caller: &Known, target: Arc<Target>) -> Call {
         let queued = &case.call;
-        let cause = if queued.policy.attempts_max > 1 { Some(queued.id) } else { queued.cause };
         Call {
             id: case.next_attempt(),
             transaction_id: TransactionId::new(&queued.transaction_id),
@@ -189,7 +201,8 @@ impl Router {
             parameters: queued.payload.clone(),
             arrived_ms: queued.accepted_ms,
             traceparent: queued.traceparent.clone(),
-            cause,
+            cause: case.cause(),
+            is_component: false,
             // Whether it ran is told by its record after a crash; one that is not to be kept goes when the call is over.
             store: StoreLevel::Always,
         }
@@ -200,7 +213,7 @@ impl Router {
         let lane = is_trial.then(|| case.lane());
         let held = Arc::clone(&case.held);
         let (queue, id) = (&*self.ports.queue, case.call.id);
-        let holding = Holding { queue, id, held: &held, board: &self.board, resting: lane.as_ref() };
+        let holding = Holding::new(queue, id, &held, &self.board, lane.as_ref());
         if let Err(reason) = holding.about_to_send().await {
             let unstarted = Unstarted { reason, retry_after_ms: RETRY_AFTER_MS };
             return self.not_started(&case, obstacle(unstarted), None).await;

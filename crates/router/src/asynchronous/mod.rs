@@ -22,6 +22,7 @@ pub use leased::Ran;
 pub(crate) use board::Board;
 pub(crate) use destination::own_destinations;
 pub(crate) use hold::{Holding, not_to_be_sent};
+pub(crate) use leased::Case;
 pub(crate) use metrics::AsyncMetrics;
 pub(crate) use waiting::Waiting;
 pub(crate) use wish::{Wish, is_preferred, partition};

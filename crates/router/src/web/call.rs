@@ -109,9 +109,10 @@ impl Router {
     ) -> Result<Option<Admitted<'a>>, ApiError> {
         let guard = admission::admit(&visit.owner, visit.arrived_ms)?;
         self.actions.entitle(&visit.owner.identity, &visit.path.name).await?;
-        let limits = &visit.owner.identity.limits;
-        payload::check_size(body, limits.payload_bytes_max(&self.settings.limits))?;
-        admission::entitle_kind(limits, &visit.target.action.exec.kind, &self.settings.limits)?;
+        self.entitle_components(&visit.owner.identity, &visit.target).await?;
+        let (limits, system) = (&visit.owner.identity.limits, &self.settings.limits);
+        admission::entitle_kind(limits, &visit.target.action.exec.kind, system)?;
+        payload::check_size(body, limits.payload_bytes_max(system))?;
         let is_preflight = visit.parts.method == Method::OPTIONS;
         if is_preflight && !visit.web.has_custom_options {
             return Ok(None);
@@ -147,7 +148,7 @@ impl Router {
         let bytes_max = admitted.visit.owner.identity.limits.payload_bytes_max(&self.settings.limits);
         let body = payload::read_any(headers, body, bytes_max, self.settings.body_time_max).await?;
         let wish = is_preferred(headers).then(|| admitted.wish(&body)).transpose()?;
-        let call = self.call_of_visit(&admitted, &body, wish.is_none(), transaction_id)?;
+        let call = self.call_of_visit(&admitted, &body, transaction_id)?;
         let Admitted { visit, guard, .. } = admitted;
         match wish {
             None => self.run_visit(&visit, call, guard, transaction_id).await,
@@ -159,12 +160,11 @@ impl Router {
         &self,
         admitted: &Admitted<'_>,
         body: &[u8],
-        is_waited_for: bool,
         transaction_id: &TransactionId,
     ) -> Result<Call, ApiError> {
         let Visit { parts, owner, target, arrived_ms, .. } = &admitted.visit;
-        let has_extra_logging = wants_extra_logging(&parts.headers);
-        let store = self.settings.store_levels.of(&owner.identity.limits, is_waited_for, has_extra_logging);
+        let (limits, headers) = (&owner.identity.limits, &parts.headers);
+        let levels = self.settings.store_levels;
         Ok(Call {
             id: trace::activation_id(),
             transaction_id: transaction_id.clone(),
@@ -173,9 +173,10 @@ impl Router {
             parameters: admitted.input(body)?,
             target: Arc::clone(target),
             arrived_ms: *arrived_ms,
-            traceparent: trace::traceparent(&parts.headers),
+            traceparent: trace::traceparent(headers),
             cause: None,
-            store,
+            is_component: false,
+            store: levels.of(limits, !is_preferred(headers), wants_extra_logging(headers)),
         })
     }
 

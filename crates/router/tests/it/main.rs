@@ -5,6 +5,7 @@
 mod answers;
 mod caches;
 mod cancelled;
+mod compositions;
 mod destinations;
 mod fires;
 mod limits;

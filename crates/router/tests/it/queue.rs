@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use triplane_core::asynchronous::{
     Call, Destination, Event, Failure, Final, Hold, LaneDepth, Lease, Outcome, Owner, Pick, State, Stop,
@@ -37,6 +38,7 @@ struct Row {
     call: QueuedCall,
     machine: Call,
     last_failure: Option<Failure>,
+    progress: Option<Bytes>,
 }
 
 impl Row {
@@ -77,6 +79,19 @@ impl Queue {
         rows.iter().find(|row| row.call.id == id).expect("it was accepted").machine.state
     }
 
+    /// What is written down of how far a call is.
+    pub(crate) fn progress_of(&self, id: ActivationId) -> Option<Bytes> {
+        let rows = lock(&self.rows);
+        rows.iter().find(|row| row.call.id == id).expect("it was accepted").progress.clone()
+    }
+
+    /// An earlier holder wrote down how far a call is.
+    pub(crate) fn write_down(&self, id: ActivationId, progress: Vec<u8>) {
+        let mut rows = lock(&self.rows);
+        let row = rows.iter_mut().find(|row| row.call.id == id).expect("it was accepted");
+        row.progress = Some(progress.into());
+    }
+
     /// Someone asks for the cancellation of a call.
     pub(crate) fn cancel(&self, id: ActivationId) {
         self.tell(id, Event::CancelAsked);
@@ -108,7 +123,14 @@ impl Queue {
         let rows = lock(&self.rows);
         let row = rows.iter().find(|row| row.call.id == id).expect("it was accepted");
         let Call { leases: number, attempts, cancel_asked, .. } = row.machine;
-        LeasedCall { call: row.call.clone(), number, attempts, cancel_asked, last_failure: row.last_failure }
+        LeasedCall {
+            call: row.call.clone(),
+            number,
+            attempts,
+            cancel_asked,
+            last_failure: row.last_failure,
+            progress: row.progress.clone(),
+        }
     }
 
     fn tell(&self, id: ActivationId, event: Event) -> Noted {
@@ -122,7 +144,7 @@ impl Queue {
 
     fn add(&self, call: QueuedCall) {
         let machine = Call::accepted(call.policy.due_ms(call.accepted_ms));
-        lock(&self.rows).push(Row { call, machine, last_failure: None });
+        lock(&self.rows).push(Row { call, machine, last_failure: None, progress: None });
     }
 
     fn accept(&self, call: QueuedCall) -> Result<Accepted, NotAccepted> {
@@ -155,11 +177,22 @@ impl Queue {
             for row in ready.into_iter().take(pick.calls) {
                 assert_eq!(row.machine.take_in(Event::Leased { now_ms: now_ms(), lease }), Outcome::Changed);
                 let Call { leases: number, attempts, cancel_asked, .. } = row.machine;
-                let (call, last_failure) = (row.call.clone(), row.last_failure);
-                leased.push(LeasedCall { call, number, attempts, cancel_asked, last_failure });
+                let (call, last_failure, progress) =
+                    (row.call.clone(), row.last_failure, row.progress.clone());
+                leased.push(LeasedCall { call, number, attempts, cancel_asked, last_failure, progress });
             }
         }
         leased
+    }
+
+    fn note_progress(&self, id: ActivationId, hold: Hold, progress: Bytes) -> Noted {
+        let mut rows = lock(&self.rows);
+        let row = rows.iter_mut().find(|row| row.call.id == id).expect("it was accepted");
+        if row.machine.leases != hold.number {
+            return Noted::NotHeld;
+        }
+        row.progress = Some(progress);
+        Noted::Noted
     }
 
     fn lanes(&self) -> Vec<LaneDepth> {
@@ -233,6 +266,10 @@ impl ports::Queue for ScriptedQueue {
             lock(&queue.running).insert(id);
             queue.tell(id, Event::SendingRun(hold(number)))
         })
+    }
+
+    fn progress(&self, id: ActivationId, number: u32, progress: Vec<u8>) -> Future<Noted> {
+        self.change(move |queue| queue.note_progress(id, hold(number), progress.into()))
     }
 
     fn release(&self, id: ActivationId, number: u32, due_ms: u64) -> Future<Noted> {

@@ -314,7 +314,15 @@ pub(crate) fn action(text: &str, revision: u64, change: impl FnOnce(&mut Action)
     let limits =
         ActionLimits { timeout_ms: 60_000, memory_mb: 256, logs_mb: 10, concurrency: 1, instances: None };
     let code = CodeHash("0".repeat(64).into());
-    let exec = Exec { kind: "nodejs:20".into(), main: None, binary: false, code, code_bytes: 1, image: None };
+    let exec = Exec {
+        kind: "nodejs:20".into(),
+        main: None,
+        binary: false,
+        code,
+        code_bytes: 1,
+        image: None,
+        components: Vec::new(),
+    };
     let mut action = Action {
         name: full_name(text),
         revision: Revision(revision),

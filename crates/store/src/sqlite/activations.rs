@@ -49,6 +49,7 @@ impl SqliteActivations {
 #[derive(Debug)]
 enum Operation {
     Insert(Vec<ActivationEntry>),
+    Remove(Vec<ActivationId>),
     Purge { before_ms: u64, namespace_bytes_max: u64 },
 }
 
@@ -84,6 +85,7 @@ impl Apply for Work {
             for operation in operations {
                 outcomes.push(Ok(match operation {
                     Operation::Insert(_) => 0,
+                    Operation::Remove(ids) => remove(connection, ids).await?,
                     Operation::Purge { before_ms, namespace_bytes_max } => {
                         self.purge.run(connection, *before_ms, *namespace_bytes_max).await?
                     }
@@ -99,7 +101,7 @@ impl Operation {
     fn entries(&self) -> &[ActivationEntry] {
         match self {
             Self::Insert(entries) => entries,
-            Self::Purge { .. } => &[],
+            Self::Remove(_) | Self::Purge { .. } => &[],
         }
     }
 }
@@ -135,6 +137,26 @@ impl Work {
              SET records = records + excluded.records, bytes = bytes + excluded.bytes";
         sqlx::query(counted).bind(last).execute(connection).await.map(drop)
     }
+}
+
+/// Removes records, and what they count for.
+async fn remove(connection: &mut SqliteConnection, ids: &[ActivationId]) -> Result<u64, sqlx::Error> {
+    let mut removed = 0;
+    for id in ids {
+        let gone: Option<(String, i64)> =
+            sqlx::query_as("DELETE FROM activations WHERE id = ? RETURNING namespace, bytes")
+                .bind(id_bytes(*id))
+                .fetch_optional(&mut *connection)
+                .await?;
+        let Some((namespace, bytes)) = gone else { continue };
+        removed += 1;
+        sqlx::query("UPDATE usage SET records = records - 1, bytes = bytes - ? WHERE namespace = ?")
+            .bind(bytes)
+            .bind(namespace)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(removed)
 }
 
 impl Activations for SqliteActivations {
@@ -201,6 +223,10 @@ impl Activations for SqliteActivations {
             Ok(uint(count))
         }
         .boxed()
+    }
+
+    fn remove(&self, ids: Vec<ActivationId>) -> Future<u64> {
+        self.write(Operation::Remove(ids))
     }
 
     fn purge(&self, before_ms: u64, namespace_bytes_max: u64) -> Future<u64> {

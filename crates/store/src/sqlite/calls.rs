@@ -99,6 +99,10 @@ impl Calls for SqliteCalls {
         self.note(Operation::Running { hold, id })
     }
 
+    fn progress(&self, hold: Hold, id: ActivationId, progress: Vec<u8>) -> Future<()> {
+        self.note(Operation::Progress { hold, id, progress })
+    }
+
     fn release(&self, hold: Hold, id: ActivationId, due_ms: u64) -> Future<()> {
         self.note(Operation::Release { hold, id, due_ms })
     }

@@ -145,6 +145,7 @@ pub(crate) const QUEUE: Kind = Kind {
         include_str!("../../migrations/queue/0001.sql"),
         include_str!("../../migrations/queue/0002.sql"),
         include_str!("../../migrations/queue/0003.sql"),
+        include_str!("../../migrations/queue/0004.sql"),
     ],
     durable: true,
 };

@@ -421,3 +421,35 @@ async fn a_fire_that_is_repeated_accepts_what_is_there_already_once() {
     assert_eq!(numbers(&lease(calls, 10).await), [2], "the first was run, and left a row");
     stores.close().await;
 }
+
+#[tokio::test]
+async fn what_is_written_down_of_a_call_comes_with_it_until_its_end() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    let calls = &*stores.calls;
+    calls.accept(call(1)).await.unwrap();
+    let held = lease(calls, 1).await.remove(0);
+    assert_eq!(held.progress, None);
+    calls.progress(held.hold, id(1), b"one".to_vec()).await.unwrap();
+    calls.progress(held.hold, id(1), b"two".to_vec()).await.unwrap();
+    let earlier = Hold { owner: ME, number: 0 };
+    assert!(is_refused(&calls.progress(earlier, id(1), b"x".to_vec()).await));
+    calls.running(held.hold, id(1)).await.unwrap();
+    stores.close().await;
+
+    let stores = open(dir.path()).await;
+    let calls = &*stores.calls;
+    let lease_of_other = Lease { owner: Owner(8), ..LEASE };
+    let adopted = calls.adopt(lease_of_other, NOW_MS, vec![Owner(8)], 10).await.unwrap().remove(0);
+    assert_eq!(adopted.progress.as_deref(), Some(&b"two"[..]));
+    calls.release(adopted.hold, id(1), 0).await.unwrap();
+    let held = lease(calls, 1).await.remove(0);
+    assert_eq!(held.progress.as_deref(), Some(&b"two"[..]));
+    calls.running(held.hold, id(1)).await.unwrap();
+    calls.finish(held.hold, id(1), end(Final::Done)).await.unwrap();
+    assert!(is_refused(&calls.progress(held.hold, id(1), b"x".to_vec()).await), "it is over");
+    stores.close().await;
+    let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM progress");
+    let mut file = raw(&dir.join("queue.db")).await;
+    assert_eq!(count.fetch_one(&mut file).await.unwrap(), 0);
+}

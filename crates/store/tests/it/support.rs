@@ -91,6 +91,7 @@ pub(crate) fn action_of(name: FullName, code: &str) -> Action {
             code: hash(code),
             code_bytes: code.len() as u64,
             image: None,
+            components: Vec::new(),
         },
         updated_ms: 1_700_000_000_000,
     }

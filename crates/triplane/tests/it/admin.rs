@@ -124,3 +124,125 @@ async fn a_backup_without_the_key_file_is_restored_with_the_original_one() {
     let server = ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), &fresh).start().await;
     assert_eq!(Guest(server.guest.clone()).result("kept", json!({})).await, json!({"kept": true}));
 }
+
+/// Exit code, stdout and stderr.
+fn told(data: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = admin(data, arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A running platform and the directory of a stopped one: both answer alike.
+async fn both() -> (Platform, TempDir) {
+    let stopped = TempDir::new("stopped");
+    let _ = said(&admin(stopped.path(), &["user", "create", "somebody"]));
+    (Platform::start().await, stopped)
+}
+
+#[tokio::test]
+async fn users_are_managed_with_wskadmins_words_on_a_running_and_on_a_stopped_platform() {
+    let (platform, stopped) = both().await;
+    for data in [platform.data.path(), stopped.path()] {
+        let said = |arguments: &[&str]| told(data, arguments);
+        let auth = said(&["user", "create", "alice"]).1;
+        assert_eq!(auth.len(), 36 + 1 + 64);
+        let second = said(&["user", "create", "alice", "-ns", "second"]).1;
+        let refusal = |text: &str| (1, String::new(), text.to_owned());
+        assert_eq!(said(&["user", "create", "alice"]), refusal("Namespace already exists"));
+        assert_eq!(said(&["user", "create", "four"]).0, 2, "a bad argument");
+        assert_eq!(said(&["user", "get", "alice"]), (0, auth.clone(), String::new()));
+        assert_eq!(said(&["user", "get", "alice", "-ns", "second"]).1, second);
+        assert_eq!(said(&["user", "get", "alice", "-a"]).1, format!("alice\t{auth}\nsecond\t{second}"));
+        let text = "Namespace 'third' does not exist for 'alice'";
+        assert_eq!(said(&["user", "get", "alice", "-ns", "third"]), refusal(text));
+        assert_eq!(said(&["user", "whois", &second]).1, "subject: alice\nnamespace: second");
+        assert_eq!(said(&["user", "list", "second"]).1, format!("{second}\talice"));
+        assert_eq!(said(&["user", "list", "second", "-k"]).1, second);
+        assert_eq!(said(&["user", "list", "none"]).0, 1);
+        let blocked = "'alice' blocked successfully";
+        let (code, out, _) = said(&["user", "block", "alice", "nobody"]);
+        assert_eq!((code, out.as_str()), (1, blocked), "one of two is not there");
+        assert_eq!(said(&["user", "unblock", "alice"]).1, "'alice' unblocked successfully");
+        assert_eq!(said(&["user", "delete", "alice", "-ns", "second"]).1, "Namespace deleted");
+        assert_eq!(said(&["user", "delete", "alice"]).1, "Subject deleted");
+        assert_eq!(said(&["user", "delete", "alice"]), refusal("Subject to delete not found"));
+    }
+}
+
+#[tokio::test]
+async fn a_key_can_be_revoked_replaced_drawn_alone_and_kept_quiet() {
+    let (platform, stopped) = both().await;
+    for data in [platform.data.path(), stopped.path()] {
+        let said = |arguments: &[&str]| told(data, arguments).1;
+        let first = said(&["user", "create", "alice"]);
+        let revoked = said(&["user", "create", "alice", "-r"]);
+        assert_eq!((&first[..36], first == revoked), (&revoked[..36], false));
+        let own = format!("a1b2c3d4-71f6-4ed5-8c54-816aa4f8c501:{}", "k".repeat(64));
+        assert_eq!(said(&["user", "create", "alice", "-f", "-u", &own]), own);
+        assert_eq!(said(&["user", "get", "alice"]), own);
+        assert_eq!(said(&["user", "create", "bobby", "-s"]), "");
+        assert_eq!(said(&["user", "create", "carol", "-g"]).len(), 101);
+        assert_eq!(told(data, &["user", "get", "carol"]).0, 1, "nobody was created");
+    }
+}
+
+#[tokio::test]
+async fn limits_are_managed_with_wskadmins_words_on_a_running_and_on_a_stopped_platform() {
+    let (platform, stopped) = both().await;
+    for data in [platform.data.path(), stopped.path()] {
+        let said = |arguments: &[&str]| told(data, arguments);
+        let none = (0, "No limits found, default system limits apply".to_owned(), String::new());
+        assert_eq!(said(&["limits", "get", "space"]), none);
+        let set = ["limits", "set", "space", "--invocationsPerMinute", "5", "--allowedKinds", "a", "b"];
+        assert_eq!(said(&set).1, "Limits successfully set for 'space'");
+        let more = ["limits", "set", "space", "--disableStoreActivations", "--maxPayloadSize", "2 KB"];
+        assert_eq!(said(&more).1, "Limits successfully updated for 'space'");
+        let mut lines: Vec<_> = said(&["limits", "get", "space"]).1.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        let expected = [
+            "allowedKinds = a, b",
+            "invocationsPerMinute = 5",
+            "maxPayloadSize = 2 KB",
+            "storeActivations = false",
+        ];
+        assert_eq!(lines, expected);
+        let range = ["limits", "set", "space", "--minActionMemory", "256", "--maxActionMemory", "128"];
+        assert_eq!(said(&range).0, 2, "a bad argument");
+        assert_eq!(said(&["limits", "delete", "space"]).1, "Limits deleted");
+        assert_eq!(said(&["limits", "delete", "space"]).2, "Limits not found for 'space'");
+    }
+}
+
+#[tokio::test]
+async fn writes_leave_a_trail_in_a_private_file_without_secrets() {
+    use std::os::unix::fs::PermissionsExt;
+    let platform = Platform::start().await;
+    let auth = said(&admin(platform.data.path(), &["user", "create", "alice"]));
+    let alice = Guest(platform.server.guest.with_credential(Some(&auth)));
+    alice.create("hello", "function main() {}").await;
+    let path = platform.data.join("audit/audit.log");
+    triplane_testkit::wait_until(crate::platform::SOON, "both writes are in the trail", async || {
+        std::fs::read_to_string(&path).is_ok_and(|trail| trail.lines().count() >= 2)
+    })
+    .await;
+    let trail = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<serde_json::Value> =
+        trail.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["who"], &lines[0]["path"]), (&json!("operator"), &json!("/admin/v1/users")));
+    assert_eq!((&lines[1]["who"], &lines[1]["written"][0]["what"]), (&json!("alice"), &json!("alice/hello")));
+    let (_, key) = auth.split_once(':').unwrap();
+    assert!(!trail.contains(key));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn the_token_of_the_admin_api_can_be_configured() {
+    let token = "a-token-that-the-operator-chose";
+    let platform = Platform::with_environment(&[("TRIPLANE__ADMIN__TOKEN", token)]).await;
+    let mut headers = http::HeaderMap::new();
+    headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let path = "/admin/v1/users/guest";
+    let answer = platform.server.admin.send(http::Method::GET, path, headers, bytes::Bytes::new()).await;
+    let _ = answer.unwrap().expect(200);
+    let _ = said(&admin(platform.data.path(), &["user", "get", "guest"]));
+}

@@ -147,6 +147,7 @@ impl Batch<'_> {
         let Some(held) = self.memory.held.remove(&id) else { return Ok(false) };
         self.memory.totals.end(end.state);
         let place = held.share.place;
+        self.forget_progress(place).await?;
         let namespace = self.memory.namespace_of(held.share.lane);
         if end.state != Final::Dead && held.share.bytes > INLINE_BYTES_MAX {
             ended.payloads.push(place);
@@ -288,7 +289,7 @@ impl Batch<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         match Stored::read(&row, &self.memory.lanes).and_then(|stored| stored.with_payload(&row)) {
-            Ok(stored) => Ok(stored.held()),
+            Ok(stored) => self.with_progress(share.place, stored.held()).await,
             Err(error) => {
                 tracing::error!(activation = %id, %error, "a stored call cannot be read; it is given up");
                 self.memory.held.remove(&id);
@@ -307,6 +308,7 @@ impl Batch<'_> {
         self.memory.remove(share, state);
         self.memory.add(share, code::DEAD);
         self.memory.totals.end(Final::Dead);
+        self.forget_progress(share.place).await?;
         sqlx::query(
             "UPDATE calls SET state = 5, owner = NULL, lease_until_ms = NULL, ended_ms = accepted_ms WHERE place = ?",
         )
@@ -356,7 +358,7 @@ fn lease_of(held: &Held) -> Option<Lease> {
     }
 }
 
-fn is_holder(held: &Held, hold: Hold) -> bool {
+pub(super) fn is_holder(held: &Held, hold: Hold) -> bool {
     held.machine.leases == hold.number && lease_of(held).is_some_and(|lease| lease.owner == hold.owner)
 }
 

@@ -84,8 +84,9 @@ impl Batch<'_> {
                 self.memory.remove(stored.share, code::READY);
                 self.memory.add(stored.share, code::LEASED);
                 self.memory.hold(&stored);
-                places.push(stored.share.place);
-                calls.extend(stored.held());
+                let place = stored.share.place;
+                places.push(place);
+                calls.extend(self.with_progress(place, stored.held()).await?);
             }
         }
         for (sql, chunk) in self.statements.lease.statements(&places) {

@@ -1,6 +1,6 @@
 //! What the writer of the queue remembers of the file: counts and the calls that are held. Nothing grows with the calls that wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -20,6 +20,8 @@ pub(crate) struct Memory {
     pub(crate) lanes: HashMap<i64, Lane>,
     /// Calls that are leased or running: as many as the dispatchers have places.
     pub(crate) held: HashMap<ActivationId, Held>,
+    /// Places of calls that are begun: as many as were held with several steps and are not over.
+    pub(crate) begun: HashSet<i64>,
     pub(crate) totals: Totals,
     /// What the file says of them.
     written: Totals,
@@ -167,6 +169,9 @@ impl Memory {
         let mut memory = Self { totals, written: totals, ..Self::default() };
         memory.read_lanes(connection).await?;
         memory.read_held(connection).await?;
+        let begun: Vec<i64> =
+            sqlx::query_scalar("SELECT place FROM progress").fetch_all(&mut *connection).await?;
+        memory.begun = begun.into_iter().collect();
         let keys: Vec<(String, i64)> =
             sqlx::query_as("SELECT namespace, COUNT(*) FROM keys GROUP BY namespace")
                 .fetch_all(&mut *connection)

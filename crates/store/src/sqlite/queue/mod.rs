@@ -8,6 +8,7 @@ mod memory;
 mod operate;
 #[cfg(test)]
 mod plans;
+mod progress;
 mod row;
 mod statements;
 mod sweep;
@@ -38,6 +39,7 @@ pub(crate) enum Operation {
     Lease { lease: Lease, now_ms: u64, picks: Vec<Pick<EntityName, Destination>> },
     Renew { lease: Lease, holds: Vec<(ActivationId, u32)> },
     Running { hold: Hold, id: ActivationId },
+    Progress { hold: Hold, id: ActivationId, progress: Vec<u8> },
     Release { hold: Hold, id: ActivationId, due_ms: u64 },
     Retry { hold: Hold, id: ActivationId, failure: Failure, due_ms: u64 },
     Finish { hold: Hold, id: ActivationId, end: End },
@@ -143,6 +145,10 @@ impl Batch<'_> {
             | Operation::Finish { .. }
             | Operation::Release { .. }
             | Operation::Retry { .. } => return Ok(None),
+            Operation::Progress { hold, id, progress } => {
+                let is_held = self.progress(*hold, *id, progress).await?;
+                is_held.then_some(Answer::Written).ok_or(StoreError::Conflict)
+            }
             Operation::Renew { lease, holds } => Ok(Answer::Stops(self.renew(*lease, holds).await?)),
             Operation::Lanes { owner, living, now_ms, limit } => {
                 self.promote(*now_ms).await?;

@@ -144,6 +144,7 @@ impl Stored {
             attempts: self.machine.attempts,
             cancel_asked: self.machine.cancel_asked,
             last_failure: self.last_failure,
+            progress: None,
         })
     }
 

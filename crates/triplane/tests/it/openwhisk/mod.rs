@@ -9,18 +9,22 @@
 mod action_limits;
 mod actions;
 mod activations;
+mod conductors;
 mod conventions;
 mod coverage;
 mod entities;
 mod guest;
 mod info;
 mod invocation;
+mod limits;
+mod operators;
 mod packages;
 mod play;
 mod reply;
 mod rules;
 mod runtime;
 mod scenario;
+mod sequences;
 mod sharing;
 mod web;
 mod web_hosts;
@@ -61,6 +65,8 @@ areas! {
     action_limits
     invocation
     activations
+    sequences
+    conductors
     runtime
     packages
     rules
@@ -71,4 +77,6 @@ areas! {
     web_packages
     web_slow {"TRIPLANE__LIMITS__BLOCKING_WAIT_MS_MAX": "300"}
     web_hosts {"TRIPLANE__WEB__VANITY_HOSTS": "[\"localhost\", \"api.example.org\"]"}
+    limits
+    operators
 }

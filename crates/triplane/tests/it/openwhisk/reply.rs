@@ -17,6 +17,7 @@ pub(super) struct Reply {
     answer: Answer,
 }
 
+#[allow(clippy::wrong_self_convention, reason = "a sentence about a reply goes on with it")]
 impl Reply {
     /// An answer to a request.
     pub(super) fn new(request: String, answer: Answer) -> Self {

@@ -125,6 +125,115 @@ fn triggers() -> Vec<Scenario> {
                 reply.holds(status == "active", || "its rule, active".to_owned());
             },
         ),
+        scenario("5.2", FEED, "a feed has to be a path", async |me| {
+            for feed in [json!(1), json!({}), json!(""), json!("a b/$")] {
+                let fields = json!({"annotations": array(json!({ "feed": feed }))});
+                trigger(&me, "t", fields).await.is(400).says("Feed name is not valid");
+            }
+            let fields = json!({"annotations": array(json!({"feed": "/whisk.system/alarms/alarm"}))});
+            trigger(&me, "t", fields).await.is(200);
+        })
+        .and("B", "feed annotation non-string 400"),
+        scenario(
+            "1.9",
+            "triggers | namespace, name, version, publish, annotations, updated (no parameters, rules)",
+            "a list of triggers shows summaries",
+            async |me| {
+                listening(&me).await;
+                let list = me.get("triggers").await.is(200);
+                let updated = list.at("0/updated");
+                list.is_json(json!([{
+                    "namespace": me.namespace, "name": "t", "version": "0.0.1", "publish": false, "annotations": [],
+                    "updated": updated,
+                }]));
+                me.get("triggers?count=true").await.is(200).is_json(json!({"triggers": 1}));
+            },
+        ),
+        scenario(
+            "1.7",
+            "Exists and false → 409.",
+            "a trigger is not written over by accident",
+            async |me| {
+                trigger(&me, "t", json!({})).await.is(200);
+                trigger(&me, "t", json!({})).await.is(409).says("resource already exists");
+                let fields = json!({"parameters": array(json!({"a": 1}))});
+                trigger(&me, "t?overwrite=true", fields).await.is(200).keyed("parameters", "a", 1);
+            },
+        ),
+        scenario(
+            "1.7",
+            "DELETE → 200 with the deleted entity.",
+            "a deleted trigger is answered",
+            async |me| {
+                let created = trigger(&me, "t", json!({})).await.is(200).json();
+                me.delete("triggers/t").await.is(200).is_json(created);
+                me.get("triggers/t").await.is(404).says(NOT_FOUND);
+                me.delete("triggers/t").await.is(404).says(NOT_FOUND);
+            },
+        ),
+        scenario(
+            "1.5",
+            "(an action and a trigger cannot share a name)",
+            "an action and a trigger do not share a name",
+            async |me| {
+                let conformance = "Resource by this name exists but is not in this collection.";
+                trigger(&me, "x", json!({})).await.is(200);
+                me.put("actions/x", json!({"exec": node("1")})).await.is(409).says(conformance);
+                me.get("actions/x").await.is(409).says(conformance);
+                me.get("rules/x").await.is(409).says(conformance);
+            },
+        ),
+    ]
+}
+
+/// An action `a` and a rule `r` to it from the trigger `t` that is there.
+async fn listening_to_it(me: &Guest) {
+    me.create("a").await;
+    rule(me, "r", "t", "a").await.is(200);
+}
+
+fn fires() -> Vec<Scenario> {
+    vec![
+        scenario("5.2", FIRED, "a fire with an active rule is 202 and runs its action", async |me| {
+            listening(&me).await;
+            let fired = fire(&me, json!({"x": 1})).await.is(202);
+            let id = fired.word("activationId");
+            let fired = fired.has_header("x-openwhisk-activation-id", &id);
+            called(&me, &fired).await.has("response/result/x", 1).has("name", "a");
+        })
+        .and("B", "fire with/without rules 202/204"),
+        scenario(
+            "5.2",
+            "otherwise **204** no body, no activation stored.",
+            "a fire without rules is 204",
+            async |me| {
+                trigger(&me, "t", json!({})).await.is(200);
+                fire(&me, json!({})).await.is(204).is_text("").lacks_header("x-openwhisk-activation-id");
+                me.get("activations").await.is(200).is_json(json!([]));
+            },
+        )
+        .and("16", "Trigger with no active rule: 204, no record."),
+        scenario(
+            "5.2",
+            "otherwise **204** no body",
+            "a fire with rules that are all off is 204",
+            async |me| {
+                listening(&me).await;
+                set(&me, "r", "inactive").await.is(200);
+                fire(&me, json!({})).await.is(204);
+                set(&me, "r", "active").await.is(200);
+                fire(&me, json!({})).await.is(202);
+            },
+        ),
+        scenario("5.2", ARGUMENTS, "what is posted wins over the trigger's parameters", async |me| {
+            let fields = json!({"parameters": array(json!({"a": "trigger", "b": "trigger"}))});
+            trigger(&me, "t", fields).await.is(200);
+            me.create_echo("a").await;
+            rule(&me, "r", "t", "a").await.is(200);
+            let fired = fire(&me, json!({"b": "posted"})).await.is(202);
+            let record = called(&me, &fired).await.has("response/result/a", "trigger");
+            record.has("response/result/b", "posted");
+        }),
         scenario(
             "5.2",
             "`{\"__ow_headers\": {lowercased request headers}}`",

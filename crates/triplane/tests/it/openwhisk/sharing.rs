@@ -17,7 +17,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             me.get(&of(&owner, "packages/public")).await.is(200).has("actions/0/name", "a");
             let list = me.get(&of(&owner, "actions/public/")).await.is(200);
             list.has("0/namespace", format!("{}/public", owner.namespace));
-            me.get(&of(&owner, "actions/public/a")).await.is(200).has("exec/kind", "native:default");
+            me.get(&of(&owner, "actions/public/a")).await.is(200).has("exec/kind", "native:1");
             me.get(&of(&owner, "actions/public/none")).await.is(404);
         })
         .and("9.3", "READ of public packages, and READ/ACTIVATE of actions in them"),
