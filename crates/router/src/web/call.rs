@@ -100,7 +100,8 @@ impl Router {
         Ok(Visit { parts, path, owner, target, web, arrived_ms })
     }
 
-    /// The phases from the limits of the owner, and what it may call, to who calls; nothing when the platform answers what a browser asks.
+    /// The phases from the limits of the owner, and what it may call, to who calls; nothing when the platform answers what a
+    /// browser asks.
     async fn admit_visit<'a>(
         &self,
         visit: Visit<'a>,

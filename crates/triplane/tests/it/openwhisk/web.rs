@@ -295,6 +295,17 @@ fn order() -> Vec<Scenario> {
             }
         },
     );
+    let limits = each("6", SEQUENCE, "a namespace that may make no calls is 429", async |me, visitor| {
+        export(&me, ECHO, json!({})).await;
+        let path = format!("/admin/v1/namespaces/{}/limits", me.namespace);
+        me.stage.admin(http::Method::PATCH, &path, &json!({"invocationsPerMinute": 0})).await.is(200);
+        let reply = visitor.visit("a.json").await;
+        let text = "Too many requests in the last minute (count: 1, allowed: 0).";
+        let reply = visitor.refused(reply, 429, text).has_header("access-control-allow-origin", "*");
+        let seconds = reply.header("retry-after").and_then(|text| text.parse::<u32>().ok());
+        reply
+            .holds(seconds.is_some_and(|seconds| (1..=60).contains(&seconds)), || "a Retry-After".to_owned());
+    });
     let sizes = each("6", SEQUENCE, "a body of more than 1 MB is 413", async |me, visitor| {
         export(&me, ECHO, json!({})).await;
         let body = vec![b'x'; 1024 * 1024 + 1];
@@ -340,7 +351,7 @@ fn order() -> Vec<Scenario> {
             visit(&me, "a.json").await.is(404);
         }),
     ];
-    [namespaces, actions, exports, sizes, others].into_iter().flatten().collect()
+    [namespaces, actions, exports, limits, sizes, others].into_iter().flatten().collect()
 }
 
 fn cors() -> Vec<Scenario> {

@@ -54,6 +54,20 @@ fn packages() -> Vec<Scenario> {
                 is_error(visit(&me, path).await.is(404), "The requested resource does not exist.");
             }
         }),
+        scenario(
+            "2.2",
+            "| `web-export` true | user | reachable under /web |",
+            "a sequence may be on the web",
+            async |me| {
+                package(&me, false, json!({"of": "package"})).await;
+                let exec = json!({"kind": "sequence", "components": ["/_/p/a", "/_/p/a"]});
+                let annotations = array(json!({"web-export": true}));
+                me.put("actions/s", json!({"exec": exec, "annotations": annotations})).await.is(200);
+                let reply = visit(&me, "default/s.json?x=1").await.is(200).has("x", "1").has("of", "package");
+                let id = reply.header("x-openwhisk-activation-id").unwrap().to_owned();
+                me.record(&id).await.annotated("kind", "sequence");
+            },
+        ),
         scenario("6", LOOKUP, "a private package keeps nobody off its web actions", async |me| {
             package(&me, false, json!({})).await;
             let other = me.other().await;
