@@ -313,6 +313,15 @@ fn run() -> Vec<Scenario> {
             sequence(&me, "s", &["b", "a"]).await.is(200);
             me.result("s", json!({"k": 9})).await.is(200).is_json(json!({"b": true, "p": 1, "q": 2}));
         }),
+        scenario("4.1", PARAMETERS, "a component does not see it in a web request either", async |me| {
+            me.create_echo("a").await;
+            let annotations = array(json!({"web-export": true}));
+            me.put("actions/s", json!({"exec": components(&["a"]), "annotations": annotations}))
+                .await
+                .is(200);
+            let path = format!("/api/v1/web/{}/default/s.json?k=1", me.namespace);
+            me.get(&path).await.is(200).has("k", "1").has("__ow_method", "get").lacks("_actions");
+        }),
         scenario("4.1", PARAMETERS, "a component does not see the parameter of the sequence", async |me| {
             me.create_echo("a").await;
             sequence(&me, "s", &["a"]).await.is(200);
