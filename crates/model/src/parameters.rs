@@ -89,6 +89,12 @@ impl Parameters {
         Self(self.0.iter().filter(|parameter| parameter.key.starts_with(prefix)).cloned().collect())
     }
 
+    /// The same, of which none goes into a call.
+    #[must_use]
+    pub fn withheld(&self) -> Self {
+        Self(self.0.iter().map(|parameter| Parameter { init: true, ..parameter.clone() }).collect())
+    }
+
     /// Lays `over` over these: its keys win.
     pub fn merge(&mut self, over: &Self) {
         // By an index: 1 MB of short keys over 1 MB of short keys must not cost a quadratic search.

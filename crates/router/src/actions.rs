@@ -46,7 +46,7 @@ pub(crate) struct Target {
     without_payload: Bytes,
     /// What its annotations say to the web, if it is exported there.
     pub(crate) web: Option<Arc<WebAction>>,
-    /// Without its final parameters, if it has some: what a composition hands on is laid over them as over others.
+    /// What runs for a composition are merged by, where that differs: final parameters are like others then.
     open: Option<Merge>,
     /// What it does, if it runs others.
     pub(crate) composes: Option<Kind>,
@@ -59,14 +59,19 @@ impl Target {
         let Resolved { action, binding } = resolved;
         let is_locked = action.annotations.is_truthy("final", false);
         let is_set = |key: &str| action.parameters.get(key).is_some_and(|value| value.get() != "null");
-        let merge = Merge::new(&action.parameters, |key| is_locked && is_set(key));
-        let open = is_locked.then(|| Merge::new(&action.parameters, |_| false));
+        let is_final = |key: &str| is_locked && is_set(key);
+        let composes = composes(&action);
+        let merge = match composes {
+            None => Merge::new(&action.parameters, is_final),
+            Some(_) => Merge::new(&action.parameters.withheld(), is_final),
+        };
+        let has_other_runs = is_locked || composes.is_some();
+        let open = has_other_runs.then(|| Merge::new(&action.parameters, |_| false));
         let without_payload = Bytes::copy_from_slice(merge.without_payload());
         let action = Arc::new(action);
         let own = line(&action, binding.as_ref(), &name.namespace, lines);
         let web = WebAction::of(&action.annotations).map(Arc::new);
         let policy = policy(&action);
-        let composes = composes(&action);
         Self { name, action, binding, own, merge, without_payload, web, open, composes, policy }
     }
 
@@ -87,8 +92,6 @@ impl Target {
     /// conductor gets them with each run.
     pub(crate) fn merge(&self, payload: Bytes) -> Result<Bytes, ApiError> {
         Ok(match self.merge.apply(&payload, |_| false)? {
-            Merged::Defaults if self.composes.is_some() => Bytes::from_static(b"{}"),
-            Merged::Both(_) if self.composes.is_some() => payload,
             Merged::Defaults => self.without_payload.clone(),
             Merged::Payload => payload,
             Merged::Both(object) => object.into(),
@@ -103,7 +106,7 @@ impl Target {
         }
         let merge = self.open.as_ref().unwrap_or(&self.merge);
         match merge.apply(&input, |_| false) {
-            Ok(Merged::Defaults) => self.without_payload.clone(),
+            Ok(Merged::Defaults) => Bytes::copy_from_slice(merge.without_payload()),
             Ok(Merged::Both(object)) => object.into(),
             // Results are objects or arrays.
             Ok(Merged::Payload) | Err(_) => input,

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use triplane_core::composition::{
     Composed, Composition, Event, Found, Kind, Next, Opened, Over, Ran, Response,
 };
-use triplane_model::{ActivationId, ApiError, FullName, Identity};
+use triplane_model::activation::ActivationEntry;
+use triplane_model::{ActivationId, ApiError, FullName, Identity, Status};
 use triplane_wire::run::Finished;
 
 use crate::actions::Target;
@@ -236,30 +237,32 @@ impl Work<'_> {
         let (activation, transaction) = (call.id, call.transaction_id.as_str());
         tracing::warn!(%activation, transaction, ?reason, "a run for a composition never started");
         let (entry, response) = (call.failed(reason), reason.failure().response());
-        self.router
-            .tell(call.id, async || {
-                self.router.ports.records.record(entry.clone()).await.map(|()| Noted::Noted)
-            })
-            .await;
+        self.write(entry, response.status).await;
         Ok(Event::Ran(Ran { id: call.id, response, duration_ms: 0, memory_mb: None }))
     }
 
     /// Writes the record of a composition that is over.
     async fn record(&mut self, over: Over) -> Result<Finished, Paused> {
-        let (id, bytes) = (over.id, over.response.result.len());
+        let bytes = over.response.result.len();
         let (caller, cause) = (Arc::clone(&self.call.caller), self.call.cause);
         let (entry, finished) = off_thread(bytes, move || record::write(&caller, cause, over)).await;
-        if self.holding.is_none() && !self.call.store.keeps(finished.status) {
-            return Ok(finished);
-        }
-        let records = &self.router.ports.records;
-        let is_written =
-            self.router.tell(id, async || records.record(entry.clone()).await.map(|()| Noted::Noted)).await;
+        let is_written = self.write(entry, finished.status).await;
         match is_written || self.holding.is_none() {
             true => Ok(finished),
             // What has no record is not over.
             false => Err(self.pause(Reason::NotNoted.after(RETRY_AFTER_MS)).await),
         }
+    }
+
+    /// Writes a record, if one is kept of what ended so; says whether that is done. Calls of the queue keep all: a recoverer looks for them.
+    async fn write(&self, entry: ActivationEntry, status: Status) -> bool {
+        if !self.call.store.keeps(status) {
+            return true;
+        }
+        let (router, id) = (self.router, entry.id);
+        router
+            .tell(id, async || router.ports.records.record(entry.clone()).await.map(|()| Noted::Noted))
+            .await
     }
 
     /// What an action is now. That nobody can say is an error of the run for a client, and a pause for a call of the queue.

@@ -216,6 +216,21 @@ async fn a_conductor_is_run_between_the_components_that_it_names() {
 }
 
 #[tokio::test]
+async fn a_conductor_has_its_own_parameters_in_each_run() {
+    let world = world(&["a"]).await;
+    conductor(&world, &[r#"{"action":"a","params":{"x":1}}"#]);
+    world.knowledge.put_action(action("c", 1, |action| {
+        action.annotations.set_bool("conductor", true);
+        action.annotations.set_bool("final", true);
+        action.parameters = serde_json::from_value(json!([{"key": "p", "value": 1}])).unwrap();
+    }));
+    assert_eq!(world.post("_/actions/c?blocking=true", r#"{"p":2}"#).await.error().0, 400);
+    assert_eq!(world.post("_/actions/c?blocking=true", r#"{"k":2}"#).await.status, 200);
+    let expected = [r#"{"p":1,"k":2}"#, r#"{"x":1}"#, r#"{"p":1,"x":1}"#];
+    assert_eq!(world.containers.parameters(), expected);
+}
+
+#[tokio::test]
 async fn a_queued_sequence_is_written_down_before_each_run_and_ends_like_a_call() {
     let world = world(&["a", "b"]).await;
     world.containers.gate.close();

@@ -24,6 +24,7 @@ mod reply;
 mod rules;
 mod runtime;
 mod scenario;
+mod sequence_packages;
 mod sequences;
 mod sharing;
 mod web;
@@ -66,6 +67,7 @@ areas! {
     invocation
     activations
     sequences
+    sequence_packages
     conductors
     runtime
     packages

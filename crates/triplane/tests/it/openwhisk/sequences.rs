@@ -4,19 +4,19 @@ use serde_json::{Value, json};
 
 use super::{Guest, Reply, Scenario, array, scenario};
 
-const CHECKS: &str = "PUT checks (400): `Too many actions in the sequence.` (direct or inlined atomic count > max 50), `No \
+pub(super) const CHECKS: &str = "PUT checks (400): `Too many actions in the sequence.` (direct or inlined atomic count > max 50), `No \
                 component specified for the sequence.`, `Sequence may not refer to itself.` (cycle, also through nesting), \
                 `Sequence component does not exist.`, `'components' must be an array` / `'components' must be defined for \
                 sequence kind`.";
-const RUN: &str = "Run: components one after another, each fully awaited (component timeout + 1 min), output object/array \
+pub(super) const RUN: &str = "Run: components one after another, each fully awaited (component timeout + 1 min), output object/array \
                 becomes next input; each component gets its own parameters merged under the input.";
-const PARAMETERS: &str = "Parameters of the sequence itself or of the package/binding that holds the sequence are never \
+pub(super) const PARAMETERS: &str = "Parameters of the sequence itself or of the package/binding that holds the sequence are never \
                 passed on (they only feed the `final` check); the request payload goes to the first component and beats \
                 that component's own parameters.";
 const STOPS: &str = "A result object containing `error` stops the sequence; an `error` key in the *initial* payload does \
                 not. Result/status = last activation's response. Component missing at run → application error `Sequence \
                 component does not exist.` Too long at run → application error `Too many actions in the sequence.`";
-const RECORD: &str = "Sequence activation: `logs` = ids of component activations in order (nested sequence = one id), \
+pub(super) const RECORD: &str = "Sequence activation: `logs` = ids of component activations in order (nested sequence = one id), \
                 duration = sum of components, annotations topmost, path, kind \"sequence\", causedBy (inner), waitTime, \
                 binding?, limits (timeout/logs of the sequence, memory = max over components). Components: cause = \
                 enclosing id, annotation causedBy. No `timeout`/`initTime`.";
@@ -25,20 +25,17 @@ const STORED: &str = "For sequences `parameters` are forced to `[{\"key\":\"_act
                 user parameters are discarded.";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    [written(), refused(), updated(), run(), packages(), stopped(), recorded(), counted()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [written(), refused(), updated(), run(), stopped(), recorded(), counted()].into_iter().flatten().collect()
 }
 
 /// `exec` of a sequence of actions of the caller.
-fn components(names: &[&str]) -> Value {
+pub(super) fn components(names: &[&str]) -> Value {
     let names: Vec<_> = names.iter().map(|name| format!("/_/{name}")).collect();
     json!({"kind": "sequence", "components": names})
 }
 
 /// Creates or replaces a sequence.
-async fn sequence(me: &Guest, name: &str, names: &[&str]) -> Reply {
+pub(super) async fn sequence(me: &Guest, name: &str, names: &[&str]) -> Reply {
     me.put(&format!("actions/{name}?overwrite=true"), json!({"exec": components(names)})).await
 }
 
@@ -313,6 +310,15 @@ fn run() -> Vec<Scenario> {
             sequence(&me, "s", &["b", "a"]).await.is(200);
             me.result("s", json!({"k": 9})).await.is(200).is_json(json!({"b": true, "p": 1, "q": 2}));
         }),
+        scenario("4.1", PARAMETERS, "a component does not see it in a web request either", async |me| {
+            me.create_echo("a").await;
+            let annotations = array(json!({"web-export": true}));
+            me.put("actions/s", json!({"exec": components(&["a"]), "annotations": annotations}))
+                .await
+                .is(200);
+            let path = format!("/api/v1/web/{}/default/s.json?k=1", me.namespace);
+            me.get(&path).await.is(200).has("k", "1").has("__ow_method", "get").lacks("_actions");
+        }),
         scenario("4.1", PARAMETERS, "a component does not see the parameter of the sequence", async |me| {
             me.create_echo("a").await;
             sequence(&me, "s", &["a"]).await.is(200);
@@ -387,133 +393,6 @@ fn run() -> Vec<Scenario> {
             let exec = json!({"exec": super::sh("echo '{\"v\": 2}'")});
             me.put("actions/a?overwrite=true", exec).await.is(200);
             me.result("s", json!({})).await.is(200).is_json(json!({"v": 2}));
-        }),
-    ]
-}
-
-fn packages() -> Vec<Scenario> {
-    /// Creates a package with parameters.
-    async fn package(me: &Guest, name: &str, fields: Value) {
-        me.put(&format!("packages/{name}"), fields).await.is(200);
-    }
-    /// Creates a binding to a package of somebody.
-    async fn bind(me: &Guest, name: &str, provider: &Guest, package: &str, parameters: Value) {
-        let binding = json!({"namespace": provider.namespace, "name": package});
-        let body = json!({"binding": binding, "parameters": array(parameters)});
-        me.put(&format!("packages/{name}"), body).await.is(200);
-    }
-    vec![
-        scenario("4.1", RUN, "components may be in packages, whose parameters they have", async |me| {
-            package(&me, "p", json!({"parameters": array(json!({"p": 1, "q": 2}))})).await;
-            me.create_echo("p/a").await;
-            me.create_echo("b").await;
-            sequence(&me, "s", &["b", "p/a"]).await.is(200);
-            me.result("s", json!({"q": 3})).await.is(200).is_json(json!({"p": 1, "q": 3}));
-        }),
-        scenario(
-            "4.1",
-            RUN,
-            "components may be reached through a binding of the caller's to a public package",
-            async |me| {
-                let provider = me.other().await;
-                package(
-                    &provider,
-                    "p",
-                    json!({"publish": true, "parameters": array(json!({"p": 1, "q": 2}))}),
-                )
-                .await;
-                provider.create_echo("p/a").await;
-                bind(&me, "b", &provider, "p", json!({"q": 3})).await;
-                sequence(&me, "s", &["b/a", "b/a"]).await.is(200);
-                let reply = me.invoke("s", json!({"k": 1})).await.is(200);
-                let reply = reply.has("response/result", json!({"k": 1, "p": 1, "q": 3}));
-                let run = me.record(&reply.word("logs/0")).await.has("namespace", me.namespace.as_str());
-                let run = run.annotated("path", format!("{}/p/a", provider.namespace));
-                run.annotated("binding", format!("{}/b", me.namespace));
-            },
-        ),
-        scenario(
-            "4.1",
-            PARAMETERS,
-            "the parameters of a package are not for the components of a sequence in it",
-            async |me| {
-                package(&me, "p", json!({"parameters": array(json!({"p": 1}))})).await;
-                me.create_echo("a").await;
-                sequence(&me, "p/s", &["a"]).await.is(200);
-                me.result("p/s", json!({"k": 1})).await.is(200).is_json(json!({"k": 1}));
-            },
-        ),
-        scenario(
-            "4.1",
-            PARAMETERS,
-            "the parameters of a binding are not for the components of a sequence behind it",
-            async |me| {
-                package(&me, "p", json!({})).await;
-                me.create_echo("a").await;
-                sequence(&me, "p/s", &["a"]).await.is(200);
-                bind(&me, "b", &me, "p", json!({"p": 1})).await;
-                me.result("b/s", json!({"k": 1})).await.is(200).is_json(json!({"k": 1}));
-            },
-        ),
-        scenario(
-            "4.1",
-            RECORD,
-            "the record of a sequence that was called through a binding names it",
-            async |me| {
-                package(&me, "p", json!({})).await;
-                me.create_echo("a").await;
-                sequence(&me, "p/s", &["a"]).await.is(200);
-                bind(&me, "b", &me, "p", json!({})).await;
-                let reply = me.invoke("b/s", json!({})).await.is(200);
-                let reply = reply.annotated("binding", format!("{}/b", me.namespace));
-                reply.annotated("path", format!("{}/p/s", me.namespace));
-            },
-        ),
-        scenario(
-            "B",
-            "via nested sequences and via bindings",
-            "a sequence may not be in itself through a binding",
-            async |me| {
-                package(&me, "p", json!({})).await;
-                me.create_echo("p/s").await;
-                bind(&me, "b", &me, "p", json!({})).await;
-                sequence(&me, "p/s", &["b/s"]).await.is(400).says("Sequence may not refer to itself.");
-                sequence(&me, "t", &["b/s"]).await.is(200);
-                sequence(&me, "p/s", &["t"]).await.is(400).says("Sequence may not refer to itself.");
-            },
-        )
-        .and("4.1", CHECKS),
-        scenario("4.1", CHECKS, "a component in a package that is not there is missing", async |me| {
-            sequence(&me, "s", &["none/a"]).await.is(400).says("Sequence component does not exist.");
-            package(&me, "p", json!({})).await;
-            sequence(&me, "s", &["p/a"]).await.is(400).says("Sequence component does not exist.");
-        }),
-        scenario(
-            "4.1",
-            "READ entitlement is needed on every component at PUT; ACTIVATE at invoke.",
-            "components of a private package of somebody else are 403",
-            async |me| {
-                let provider = me.other().await;
-                package(&provider, "p", json!({"publish": true})).await;
-                provider.create_echo("p/a").await;
-                let name = format!("{}/p/a", provider.namespace);
-                let exec = json!({"kind": "sequence", "components": [format!("/{name}")]});
-                me.put("actions/s", json!({ "exec": exec })).await.is(200);
-                me.invoke("s", json!({})).await.is(200);
-                provider.put("packages/p?overwrite=true", json!({"publish": false})).await.is(200);
-                let text = format!("The supplied authentication is not authorized to access '{name}'.");
-                me.invoke("s", json!({})).await.is(403).says(&text);
-                me.put("actions/s?overwrite=true", json!({ "exec": exec })).await.is(403).says(&text);
-            },
-        ),
-        scenario("4.1", RUN, "a sequence of a public package runs for others", async |me| {
-            let provider = me.other().await;
-            package(&provider, "p", json!({"publish": true})).await;
-            provider.create_echo("p/a").await;
-            sequence(&provider, "p/s", &["p/a"]).await.is(200);
-            let path = format!("/api/v1/namespaces/{}/actions/p/s?blocking=true", provider.namespace);
-            let reply = me.post(&path, json!({"k": 1})).await.is(200).has("namespace", me.namespace.as_str());
-            me.record(&reply.word("logs/0")).await.has("response/result", json!({"k": 1}));
         }),
     ]
 }
