@@ -24,8 +24,10 @@ mod sealed;
 mod settings;
 mod simulate;
 mod standalone;
+mod table;
 mod telemetry;
 mod tls;
+mod transport;
 mod well_known;
 
 use std::os::fd::AsFd;
