@@ -29,6 +29,7 @@ mod telemetry;
 mod tls;
 mod transport;
 mod well_known;
+mod wsk;
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -69,6 +70,7 @@ fn spawner() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command {
+        Command::Wsk(command) => return Ok(runtime()?.block_on(wsk::run(command))),
         Command::Standalone(options) => {
             let config = config::load(&options)?;
             telemetry::start(&config.log)?;

@@ -12,8 +12,10 @@ mod async_restart;
 mod asynchronous;
 mod attacks;
 mod clients;
+mod command_line;
 mod composer;
 mod compositions;
+mod develop;
 mod docker;
 mod durability;
 mod faults;
@@ -36,3 +38,4 @@ mod store_levels;
 mod synced;
 mod web;
 mod weights;
+
