@@ -38,4 +38,4 @@ mod store_levels;
 mod synced;
 mod web;
 mod weights;
-
+mod wsk;
