@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cli::{AsyncCommand, AsyncFilter, AsyncOptions, Whose};
 use crate::client::{Client, percent_encode};
 use crate::contact::Contact;
+use crate::table;
 
 /// Carries out one command and prints what it says.
 pub(crate) async fn run(options: AsyncOptions) -> anyhow::Result<()> {
@@ -98,7 +99,7 @@ fn numbers(pairs: &[(&'static str, Option<u64>)]) -> impl Iterator<Item = (&'sta
 
 fn text(command: &AsyncCommand, answer: &Value) -> String {
     match command {
-        AsyncCommand::List { summary: false, .. } => table(answer),
+        AsyncCommand::List { summary: false, .. } => calls_table(answer),
         AsyncCommand::List { .. } => summary(answer),
         AsyncCommand::Show { .. } => format!("{answer:#}\n"),
         AsyncCommand::Cancel { id } => format!("cancellation of {id} was asked for\n"),
@@ -118,8 +119,8 @@ fn more(answer: &Value) -> &'static str {
     if answer["more"] == true { ", there are more" } else { "" }
 }
 
-/// One line for each call, in columns as wide as what is in them.
-fn table(calls: &Value) -> String {
+/// One line for each call.
+fn calls_table(calls: &Value) -> String {
     let cell = |value: &Value| match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -140,16 +141,8 @@ fn table(calls: &Value) -> String {
             action,
         ]
     };
-    let head = ["id", "state", "attempts", "accepted", "due", "failure", "action"].map(str::to_owned);
-    let rows: Vec<[String; 7]> =
-        std::iter::once(head).chain(calls.as_array().into_iter().flatten().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..7).map(width).collect();
-    let line = |row: &[String; 7]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    let head = ["id", "state", "attempts", "accepted", "due", "failure", "action"];
+    table::table(head, calls.as_array().into_iter().flatten().map(row))
 }
 
 /// A time of epoch milliseconds for people, in UTC.
@@ -198,7 +191,7 @@ mod tests {
         let expected = "\
             id    state  attempts  accepted                  due  failure  action\n\
             0123  retry  1/3       2026-09-21T14:13:20.005Z  -    timeout  /guest/hello\n";
-        assert_eq!(table(&json!([call])), expected);
+        assert_eq!(calls_table(&json!([call])), expected);
     }
 
     #[test]

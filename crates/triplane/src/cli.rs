@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::admin::cli::AdminCommand;
+use crate::wsk::WskCommand;
 
 /// The hidden role of the process that starts sandboxes.
 pub(crate) const SPAWNER_ROLE: &str = "spawner";
 
 /// A serverless platform that speaks the Apache OpenWhisk API.
 #[derive(Debug, Parser)]
-#[command(name = "triplane", version, about)]
+#[command(name = "triplane", version, about = "A serverless platform that speaks the Apache OpenWhisk API")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Simulate(SimulateOptions),
     /// Print the effective configuration, as TOML.
     Config(ServeOptions),
+    #[command(flatten)]
+    Wsk(WskCommand),
 }
 
 /// What a server is told on the command line; each wins over the environment and the file.

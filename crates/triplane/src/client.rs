@@ -1,40 +1,34 @@
 //! A client of the platform's own APIs, for the command line.
 
-use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::Full;
 use serde_json::Value;
 
 use crate::contact::Contact;
+use crate::tls::Trust;
+use crate::transport::{Address, Transport};
 
 /// Where the platform is, and who asks.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// With scheme, without a slash at its end.
-    base: String,
+    transport: Transport,
     authorization: String,
 }
 
 impl Client {
     /// The operator of the platform that runs on a data directory.
     pub(crate) fn of_operator(contact: &Contact) -> Self {
-        let base = format!("http://{}", contact.address());
-        Self { base, authorization: format!("Bearer {}", contact.token()) }
+        let transport = Transport::new(Address::from(contact.address()), Trust::default());
+        Self { transport, authorization: format!("Bearer {}", contact.token()) }
     }
 
     /// The owner of a credential.
     pub(crate) fn of_owner(api_host: &str, credential: &str) -> anyhow::Result<Self> {
-        let base = api_host.trim_end_matches('/');
-        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        if !base.starts_with("http://") {
-            bail!("{base} cannot be reached: the command line speaks http only");
-        }
-        Ok(Self { base, authorization: format!("Basic {}", STANDARD.encode(credential)) })
+        let transport = Transport::new(Address::parse(api_host, "http")?, Trust::default());
+        Ok(Self { transport, authorization: basic(credential) })
     }
 
     /// Asks the running platform; an error that it answers becomes ours.
@@ -49,17 +43,18 @@ impl Client {
         authorization.set_sensitive(true);
         let request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.base))
+            .uri(path)
             .header(header::AUTHORIZATION, authorization)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
-        let client = legacy::Client::builder(TokioExecutor::new()).build_http();
-        let answer = client.request(request).await;
-        let answer = answer.with_context(|| format!("the platform on {} does not answer", self.base))?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        read_answer(status, &body)
+        let answer = self.transport.exchange(request).await?;
+        read_answer(answer.status, &answer.body)
     }
+}
+
+/// The `Authorization` header of a credential.
+pub(crate) fn basic(credential: &str) -> String {
+    format!("Basic {}", STANDARD.encode(credential))
 }
 
 /// What the platform did not do, as it says it.
@@ -91,17 +86,4 @@ pub(crate) fn percent_encode(segment: &str) -> String {
         }
     }
     encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_come_without_its_scheme() {
-        let base = |host| Client::of_owner(host, "a:b").map(|client| client.base);
-        assert_eq!(base("127.0.0.1:3233/").unwrap(), "http://127.0.0.1:3233");
-        assert_eq!(base("http://localhost:3233").unwrap(), "http://localhost:3233");
-        assert!(base("https://example.com").is_err());
-    }
 }

@@ -242,6 +242,19 @@ impl NodeConfig {
             ("bun", self.bun.as_ref()),
         ]
     }
+
+    /// The same, to be changed.
+    pub(crate) fn interpreters_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 7] {
+        [
+            ("nodejs", &mut self.nodejs),
+            ("python", &mut self.python),
+            ("ruby", &mut self.ruby),
+            ("php", &mut self.php),
+            ("java", &mut self.java),
+            ("deno", &mut self.deno),
+            ("bun", &mut self.bun),
+        ]
+    }
 }
 
 /// A Docker engine that runs images of users, and managed kinds from their published images.

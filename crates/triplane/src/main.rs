@@ -25,9 +25,12 @@ mod sealed;
 mod settings;
 mod simulate;
 mod standalone;
+mod table;
 mod telemetry;
 mod tls;
+mod transport;
 mod well_known;
+mod wsk;
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -68,6 +71,7 @@ fn spawner() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command {
+        Command::Wsk(command) => return Ok(runtime()?.block_on(wsk::run(command))),
         Command::Standalone(options) => {
             let config = config::load(&options)?;
             telemetry::start(&config.log)?;

@@ -59,7 +59,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// Everything that runs, in the order in which it was started.
-struct Platform {
+pub(crate) struct Platform {
     listen: std::net::SocketAddr,
     admin: std::net::SocketAddr,
     shutdown: Shutdown,
@@ -76,7 +76,13 @@ struct Platform {
 }
 
 impl Platform {
-    async fn start(config: &Config) -> anyhow::Result<Self> {
+    /// The address of the public listener.
+    pub(crate) fn listen(&self) -> std::net::SocketAddr {
+        self.listen
+    }
+
+    /// Starts everything.
+    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
         let data_dir = &config.data_dir;
         create_private(data_dir)?;
         let lock = DirLock::acquire(data_dir)?;
@@ -154,7 +160,7 @@ impl Platform {
     }
 
     /// Lets what is in flight end, then ends everything in the opposite order of its start.
-    async fn stop(self, drain: Duration) {
+    pub(crate) async fn stop(self, drain: Duration) {
         self.shutdown.trigger();
         let front = futures_util::future::join_all(self.front);
         if tokio::time::timeout(drain + Duration::from_secs(1), front).await.is_err() {

@@ -4,7 +4,8 @@ use anyhow::Context;
 use triplane_model::{Credential, EntityName, NamespaceLimits};
 use triplane_store::{Entities, StoreError};
 
-const GUEST: &str =
+/// The key of the guest.
+pub(crate) const GUEST: &str =
     "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 /// The key of `whisk.system`.
 pub(crate) const SYSTEM: &str =
