@@ -26,6 +26,7 @@ mod runtime;
 mod scenario;
 mod sequences;
 mod sharing;
+mod triggers;
 mod web;
 mod web_hosts;
 mod web_input;
@@ -69,6 +70,7 @@ areas! {
     conductors
     runtime
     packages
+    triggers
     rules
     sharing
     web
