@@ -1,4 +1,4 @@
-//! Who is told when a call is over: actions and receivers of callbacks.
+//! Who is told when a call is over: actions, triggers and receivers of callbacks.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -47,6 +47,39 @@ async fn an_action_gets_the_result_and_another_the_failure() {
         let result = at(&record, "response.result");
         assert_eq!((text(result, "activationId"), text(result, "action")), (id.as_str(), "/guest/works"));
         assert_eq!((text(result, "state"), at(result, "response")), ("done", &expected));
+    }
+}
+
+#[tokio::test]
+async fn a_trigger_is_fired_with_the_result_and_calls_the_actions_of_its_rules() {
+    let platform = Platform::start().await;
+    let guest = platform.guest();
+    let put = async |path: &str, body: Value| {
+        let path = format!("/api/v1/namespaces/_/{path}");
+        let _ = guest.0.put(&path, &body).await.expect(200);
+    };
+    put("triggers/t", json!({"parameters": [{"key": "from", "value": "t"}]})).await;
+    for name in ["one", "two"] {
+        guest.create(name, "function main(p) { return p }").await;
+        put(&format!("rules/{name}-rule"), json!({"trigger": "/_/t", "action": format!("/_/{name}")})).await;
+    }
+    let annotations = json!({"async-on-success": "trigger:/_/t"});
+    let _ =
+        guest.create_annotated("works", "function main() { return { n: 7 } }", annotations).await.expect(200);
+    let id = guest.fire("works", json!({})).await;
+    for name in ["one", "two"] {
+        let list = format!("/api/v1/namespaces/_/activations?name={name}&docs=true");
+        let record = triplane_testkit::wait_for(crate::platform::SOON, "the rule's action ran", async || {
+            guest.0.get(&list).await.expect(200).json().get(0).cloned()
+        })
+        .await;
+        let result = at(&record, "response.result");
+        assert_eq!((text(result, "activationId"), text(result, "from")), (id.as_str(), "t"));
+        assert_eq!(at(result, "response.result"), &json!({"n": 7}));
+        let fired =
+            guest.0.get(&format!("/api/v1/namespaces/_/activations/{}", text(&record, "cause"))).await;
+        let fired = fired.expect(200).json();
+        assert_eq!((text(&fired, "name"), text(&fired, "cause")), ("t", id.as_str()));
     }
 }
 

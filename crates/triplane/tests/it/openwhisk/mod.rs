@@ -27,6 +27,7 @@ mod scenario;
 mod sequence_packages;
 mod sequences;
 mod sharing;
+mod triggers;
 mod web;
 mod web_hosts;
 mod web_input;
@@ -71,6 +72,7 @@ areas! {
     conductors
     runtime
     packages
+    triggers
     rules
     sharing
     web
