@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Print the effective configuration, as TOML.
     Config(ServeOptions),
     #[command(flatten)]
-    Wsk(WskCommand),
+    Wsk(Box<WskCommand>),
 }
 
 /// What a server is told on the command line; each wins over the environment and the file.

@@ -71,7 +71,7 @@ fn spawner() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command {
-        Command::Wsk(command) => return Ok(runtime()?.block_on(wsk::run(command))),
+        Command::Wsk(command) => return Ok(runtime()?.block_on(wsk::run(*command))),
         Command::Standalone(options) => {
             let config = config::load(&options)?;
             telemetry::start(&config.log)?;

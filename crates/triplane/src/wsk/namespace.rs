@@ -42,8 +42,8 @@ pub(crate) async fn list(of: Option<&str>, shell: &Shell) -> Result<(), Failure>
         print_json(&json!({"packages": packages, "actions": actions, "triggers": triggers, "rules": rules}));
         return Ok(());
     }
-    let tables: [(&Value, fn(&[Value]) -> String); 4] = [
-        (&packages, package::list),
+    let tables = [
+        (&packages, package::list as fn(&[Value]) -> String),
         (&actions, action::list),
         (&triggers, trigger::list),
         (&rules, rule::list),

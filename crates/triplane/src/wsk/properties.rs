@@ -52,8 +52,8 @@ impl Properties {
 
     /// The value of a key; the last one if there are several, and none if it is empty.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        let values = self.lines.iter().filter_map(|line| Self::pair(line));
-        let value = values.filter(|(name, _)| *name == key).last()?.1;
+        let mut values = self.lines.iter().rev().filter_map(|line| Self::pair(line));
+        let value = values.find(|(name, _)| *name == key)?.1;
         (!value.is_empty()).then_some(value)
     }
 

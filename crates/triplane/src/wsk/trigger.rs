@@ -55,7 +55,8 @@ impl Parameters {
     async fn of(options: &TriggerOptions, has_feed: bool) -> Result<Self, Failure> {
         let [plain, feed, trigger] =
             [&options.parameters.0, &options.feed_parameters.0, &options.trigger_parameters.0];
-        if !plain.is_empty() && !(feed.is_empty() && trigger.is_empty()) {
+        let is_split = !feed.is_empty() || !trigger.is_empty();
+        if is_split && !plain.is_empty() {
             return Err(Failure::Usage(
                 "--param goes neither with --feed-param nor with --trigger-param".to_owned(),
             ));

@@ -119,7 +119,7 @@ async fn send(stream: &mut TcpStream, request: &str) -> Answer {
 }
 
 async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>, request: &str) {
-    let mut piece = [0; 16_384];
+    let mut piece = vec![0; 16_384];
     let read = stream.read(&mut piece).await.unwrap();
     assert!(read > 0, "the connection ended in the answer to\n{request}");
     bytes.extend_from_slice(&piece[..read]);

@@ -52,7 +52,7 @@ fn read(line: &str, exchanges: &mut Vec<Exchange>) {
         (Some(expected), Some(exchange)) => exchange.expectations.push(Expectation::parse(expected)),
         (None, _) if line.is_empty() => {}
         (None, _) if is_over => {
-            exchanges.push(Exchange { head: vec![line.to_owned()], ..Exchange::default() })
+            exchanges.push(Exchange { head: vec![line.to_owned()], ..Exchange::default() });
         }
         (None, Some(exchange)) if is_header(line) && exchange.body.is_none() => {
             exchange.head.push(line.to_owned());
