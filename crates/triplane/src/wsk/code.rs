@@ -253,7 +253,8 @@ mod tests {
         assert!(said(kind, Some("/nonexistent.js")).await.contains("/nonexistent.js cannot be used"));
         let sequence = CodeOptions { sequence: true, ..CodeOptions::default() };
         assert!(said(sequence, None).await.contains("--sequence a,b"));
-        assert!(said(CodeOptions::default(), Some("/tmp")).await.contains("--kind"));
+        assert!(said(CodeOptions::default(), Some("/tmp")).await.contains("it is a directory"));
+        assert!(said(CodeOptions::default(), Some("/dev/null")).await.contains("--kind"));
         assert_eq!(exec(&CodeOptions::default(), None, "_").await.unwrap(), None);
     }
 
