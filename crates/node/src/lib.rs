@@ -13,6 +13,7 @@ pub mod native;
 pub mod network;
 mod node;
 mod protocol;
+pub mod resident;
 pub mod runtimes;
 mod sandbox;
 pub mod spawner;

@@ -345,6 +345,18 @@ pub(crate) fn landlock_restrict(rules: &OwnedFd) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0_u32) })
 }
 
+/// Lets go of the mapped pages of code of a file. The caller has found in `/proc/self/smaps` that this is a mapping of it: private,
+/// not writable, and none of its pages a copy.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn unmap_code(from: usize, bytes: usize) -> io::Result<()> {
+    let from = std::ptr::with_exposed_provenance_mut::<c_void>(from);
+    // SAFETY: no page of the mapping differs from the file, and none can be written, so that what is read or run there next comes from
+    // the file again, the same bytes; the file of a program that runs cannot be written.
+    check(unsafe { libc::madvise(from, bytes, libc::MADV_DONTNEED) })
+}
+
 /// Watches a descriptor in the asynchronous runtime.
 ///
 /// # Errors

@@ -52,6 +52,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     info!(listen = %platform.listen, admin = %platform.admin, ms, "ready");
     eprintln!("triplane serves on http://{} (admin on http://{})", platform.listen, platform.admin);
+    tokio::spawn(give_back());
     wait_for_signal(signals).await;
     info!("shutting down");
     platform.stop(Duration::from_secs(config.drain_seconds)).await;
@@ -176,6 +177,19 @@ impl Platform {
         }
         self.stores.close().await;
         self.contact.remove();
+    }
+}
+
+/// When the start has settled.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Gives the memory back that only the start needed.
+async fn give_back() {
+    tokio::time::sleep(SETTLED).await;
+    match tokio::task::spawn_blocking(triplane_node::resident::give_back_code).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "the memory of the start cannot be given back"),
+        Err(error) => warn!(%error, "the memory of the start was not given back"),
     }
 }
 

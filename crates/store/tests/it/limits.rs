@@ -87,7 +87,8 @@ async fn a_file_of_an_earlier_schema_keeps_what_differed_from_the_defaults() {
     create(&stores, "space", namespace_limits()).await;
     stores.close().await;
     let mut connection = raw(&dir.join("entities.db")).await;
-    let before = "DROP TABLE limits; ALTER TABLE namespaces ADD COLUMN limits TEXT NOT NULL DEFAULT '';
+    let before = "DROP TABLE alarms; DROP TABLE alarm_revisions; DROP TABLE limits;
+        ALTER TABLE namespaces ADD COLUMN limits TEXT NOT NULL DEFAULT '';
         UPDATE namespaces SET limits =
             '{\"invocations_per_minute\":5,\"concurrent_invocations\":30,\"fires_per_minute\":60}';
         PRAGMA user_version = 2";
