@@ -13,6 +13,7 @@ mod conductors;
 mod conventions;
 mod coverage;
 mod entities;
+mod feeds;
 mod guest;
 mod info;
 mod invocation;
@@ -74,6 +75,7 @@ areas! {
     packages
     triggers
     rules
+    feeds
     sharing
     web
     web_input
