@@ -36,8 +36,8 @@ pub trait Alarms: Send + Sync + Debug + 'static {
     fn alarms(&self, namespace: EntityName, skip: u64, limit: u64) -> Future<Vec<AlarmOf>>;
     /// When the next alarm is due, epoch milliseconds.
     fn next_due(&self) -> Future<Option<u64>>;
-    /// The alarms that are due, the one that is due longest first.
-    fn due(&self, now_ms: u64, limit: u64) -> Future<Vec<AlarmOf>>;
+    /// The alarms that are due, the one that is due longest first, but for the first `skip`.
+    fn due(&self, now_ms: u64, skip: u64, limit: u64) -> Future<Vec<AlarmOf>>;
     /// Writes an alarm, and answers its new revision; [`StoreError::Conflict`](crate::StoreError::Conflict) when the store has
     /// something else than expected.
     fn put_alarm(&self, trigger: FullName, alarm: KeptAlarm, expected: Expected) -> Future<Revision>;

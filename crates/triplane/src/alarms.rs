@@ -67,25 +67,32 @@ impl AlarmClock {
         }
     }
 
-    /// Rings what is due; answers how long there is nothing to do.
+    /// Rings what is due; answers how long there is nothing to do. One that cannot be settled does not hold up those behind it.
     async fn round(&self, unsure: &mut bool) -> Result<Duration, StoreError> {
         let now = now_ms();
-        let due = self.alarms.due(now, BATCH).await?;
-        let is_all = (due.len() as u64) < BATCH;
-        if *unsure && !due.is_empty() {
+        if *unsure {
             self.records.flush().await;
         }
-        let mut again = false;
-        for alarm in due {
-            again |= self.ring(alarm, now, *unsure).await? == Rang::Again;
+        let mut unsettled = 0;
+        loop {
+            let due = self.alarms.due(now, unsettled, BATCH).await?;
+            let is_last = (due.len() as u64) < BATCH;
+            for alarm in due {
+                let trigger = alarm.trigger.clone();
+                let rang = self.ring(alarm, now, *unsure).await.unwrap_or_else(|error| {
+                    warn!(%trigger, %error, "an alarm cannot be rung; it will be");
+                    Rang::Again
+                });
+                unsettled += u64::from(rang == Rang::Again);
+            }
+            if is_last {
+                break;
+            }
         }
-        if !is_all {
-            return Ok(if again { AGAIN } else { Duration::ZERO });
-        }
-        *unsure = again;
+        *unsure = unsettled > 0;
         let next = self.alarms.next_due().await?;
         let sleep = next.map_or(SLEEP_MAX, |next| Duration::from_millis(next.saturating_sub(now_ms())));
-        Ok(if again { sleep.max(AGAIN) } else { sleep }.min(SLEEP_MAX))
+        Ok(if unsettled > 0 { sleep.max(AGAIN) } else { sleep }.min(SLEEP_MAX))
     }
 
     async fn ring(&self, found: AlarmOf, now_ms: u64, unsure: bool) -> Result<Rang, StoreError> {

@@ -61,12 +61,18 @@ pub(crate) async fn next_due(readers: SqlitePool) -> Result<Option<u64>, StoreEr
     Ok(next.map(uint))
 }
 
-pub(crate) async fn due(readers: SqlitePool, now_ms: u64, limit: u64) -> Result<Vec<AlarmOf>, StoreError> {
+pub(crate) async fn due(
+    readers: SqlitePool,
+    now_ms: u64,
+    skip: u64,
+    limit: u64,
+) -> Result<Vec<AlarmOf>, StoreError> {
     let rows = sqlx::query_as(
-        "SELECT name, revision, document FROM alarms WHERE next_ms <= ? ORDER BY next_ms, name LIMIT ?",
+        "SELECT name, revision, document FROM alarms WHERE next_ms <= ? ORDER BY next_ms, name LIMIT ? OFFSET ?",
     )
     .bind(int(now_ms))
     .bind(int(limit))
+    .bind(int(skip))
     .fetch_all(&readers);
     Ok(readable(rows.await.map_err(|error| unavailable(&error))?))
 }

@@ -418,8 +418,8 @@ impl Alarms for SqliteEntities {
         alarms::next_due(self.readers.clone()).boxed()
     }
 
-    fn due(&self, now_ms: u64, limit: u64) -> Future<Vec<AlarmOf>> {
-        alarms::due(self.readers.clone(), now_ms, limit).boxed()
+    fn due(&self, now_ms: u64, skip: u64, limit: u64) -> Future<Vec<AlarmOf>> {
+        alarms::due(self.readers.clone(), now_ms, skip, limit).boxed()
     }
 
     fn put_alarm(&self, trigger: FullName, alarm: KeptAlarm, expected: Expected) -> Future<Revision> {

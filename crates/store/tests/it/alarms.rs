@@ -21,7 +21,7 @@ async fn create(stores: &Stores, trigger: &str, due_ms: u64) {
 }
 
 async fn due(stores: &Stores, now_ms: u64) -> Vec<String> {
-    let due = stores.alarms.due(now_ms, 10).await.unwrap();
+    let due = stores.alarms.due(now_ms, 0, 10).await.unwrap();
     due.into_iter().map(|alarm| alarm.trigger.name.to_string()).collect()
 }
 
@@ -35,6 +35,8 @@ async fn the_alarm_that_is_due_longest_is_first_and_none_is_early() {
     assert_eq!(stores.alarms.next_due().await.unwrap(), Some(NOW + MINUTE));
     assert!(due(&stores, NOW + MINUTE - 1).await.is_empty());
     assert_eq!(due(&stores, NOW + 5 * MINUTE).await, ["early", "late"]);
+    let behind = stores.alarms.due(NOW + 5 * MINUTE, 1, 10).await.unwrap();
+    assert_eq!(behind[0].trigger, named("late"));
     stores.close().await;
 }
 

@@ -12,6 +12,8 @@ use crate::platform::{Guest, Platform, SOON};
 const API: &str = "/api/v1/namespaces/_";
 const KEY: &str =
     "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+const SYSTEM: &str =
+    "789c46b1-71f6-4ed5-8c54-816aa4f8c502:abczO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 
 /// A trigger with a rule that calls an action which answers its parameters.
 async fn trigger_with_rule(guest: &Guest) {
@@ -117,6 +119,24 @@ async fn an_alarm_that_fires_once_takes_its_trigger_and_rules_with_it() {
         (trigger.status == 404 && rule.status == 404).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_alarm_whose_fires_find_no_room_does_not_hold_up_those_of_others() {
+    let platform = Platform::with_environment(&[("TRIPLANE__QUEUE__NAMESPACE_CALLS_MAX", "2")]).await;
+    let (full, other) = (platform.guest(), Guest(platform.server.guest.with_credential(Some(SYSTEM))));
+    let every_second = json!({"feed": "alarm", "cron": "* * * * * *"});
+    for guest in [&full, &other] {
+        trigger_with_rule(guest).await;
+    }
+    for _ in 0..2 {
+        let later = [("x-triplane-async-delay", "3600000")];
+        let _ = full.fire_with("heard", json!({}), &later).await.expect(202);
+    }
+    let _ = full.0.put(&format!("{API}/alarms/tick"), &every_second).await.expect(200);
+    let _ = other.0.put(&format!("{API}/alarms/tick"), &every_second).await.expect(200);
+    heard(&other, 2).await;
+    assert!(activations(&full, "heard").await.is_empty());
 }
 
 #[tokio::test]
