@@ -1,6 +1,6 @@
 //! Every decision of the platform, as pure and deterministic code.
 //!
-//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for) and [`pool`] (what runs where, mark and sweep).
+//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for) and [`pool`] (what runs where, mark and sweep; [`placement`] chooses the nodes).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
 //! [`watch`], [`egress`], [`entitlement`], [`fire`].
@@ -18,6 +18,7 @@ pub mod gate;
 pub mod id;
 pub mod limits;
 mod mix;
+pub mod placement;
 pub mod pool;
 pub mod route;
 pub mod service;
