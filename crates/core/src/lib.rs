@@ -4,7 +4,7 @@
 //! sweep), for which [`placement`] chooses nodes and [`collector`] the containers that go.
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
-//! [`watch`], [`egress`], [`entitlement`], [`fire`].
+//! [`ledger`], [`watch`], [`egress`], [`entitlement`], [`fire`].
 //!
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
@@ -18,6 +18,7 @@ pub mod ewma;
 pub mod fire;
 pub mod gate;
 pub mod id;
+pub mod ledger;
 pub mod limits;
 mod mix;
 pub mod placement;

@@ -173,14 +173,14 @@ impl Allocator {
         self.nodes.release_hold(&hold);
     }
 
-    /// Whether some node would take a container if it were empty. Where none does, none will before the pool changes; in a pool
-    /// without nodes nobody knows.
+    /// Whether some node would take a container if it were empty. Where all that are meant for such are too small, none will
+    /// before the pool changes; where there are none, one may join yet.
     #[must_use]
     pub fn could_ever_take(&self, request: &Request) -> bool {
-        use Refusal::{Draining, Full, Isolation};
-        let fits =
-            |node| matches!(self.nodes.refusal(node, request), None | Some(Draining | Full | Isolation));
-        self.nodes.len() == 0 || self.nodes.iter().any(fits)
+        use Refusal::{Draining, Full, Isolation, TooSmall};
+        let refusal = |node| self.nodes.refusal(node, request);
+        let fits = |node| matches!(refusal(node), None | Some(Draining | Full | Isolation));
+        self.nodes.iter().any(fits) || !self.nodes.iter().any(|node| refusal(node) == Some(TooSmall))
     }
 
     /// Why the nodes do not take a container now: how many say what.
