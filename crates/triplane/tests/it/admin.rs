@@ -265,8 +265,10 @@ async fn the_operator_sees_what_is_where_and_why_and_empties_nodes_and_switches_
 
     assert_eq!(said(&admin(data, &["node", "drain", "0"])), "node 0 takes no more containers");
     let _ = guest.fire("rests", json!({})).await;
-    wait_until(SOON, "it is said what it waits for", async || pool().contains("no node that takes it has room"))
-        .await;
+    wait_until(SOON, "it is said what it waits for", async || {
+        pool().contains("no node that takes it has room")
+    })
+    .await;
     assert_eq!(said(&admin(data, &["node", "restore", "0"])), "node 0 takes containers again");
     assert_eq!(guest.result("rests", json!({})).await, json!({"calm": true}));
     assert_eq!(admin(data, &["node", "drain", "7"]).status.code(), Some(1));
