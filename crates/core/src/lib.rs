@@ -1,6 +1,7 @@
 //! Every decision of the platform, as pure and deterministic code.
 //!
-//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for) and [`pool`] (what runs where, mark and sweep).
+//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for), [`pool`] (what runs where, mark and sweep),
+//! [`election`] (who leads) and [`tokens`] (limits over many routers).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
 //! [`watch`], [`egress`], [`entitlement`], [`fire`].
@@ -11,6 +12,7 @@ pub mod alarm;
 pub mod asynchronous;
 pub mod composition;
 pub mod egress;
+pub mod election;
 pub mod entitlement;
 pub mod ewma;
 pub mod fire;
@@ -21,6 +23,7 @@ mod mix;
 pub mod pool;
 pub mod route;
 pub mod service;
+pub mod tokens;
 pub mod watch;
 
 #[cfg(test)]
