@@ -1,6 +1,10 @@
 //! What is simulated: the size of the world, the load, and the faults.
 
+use std::collections::BTreeMap;
+
 use triplane_core::pool::Settings;
+
+use crate::chaos::Fault;
 
 /// What is simulated. Times are milliseconds of simulated time.
 #[derive(Clone, Debug)]
@@ -38,27 +42,20 @@ pub struct ActionConfig {
     pub service_ms: (u64, u64),
 }
 
-/// What goes wrong, and how often: in so many of 1000 cases.
+/// What goes wrong, and how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// A message takes so much longer at most; two messages may overtake each other.
     pub delay_ms_max: u64,
-    /// A message comes twice.
-    pub doubled: u32,
-    /// A message never comes.
-    pub lost: u32,
-    /// A start fails.
-    pub start_failure: u32,
-    /// With each call that arrives: a container dies.
-    pub container_death: u32,
-    /// With each call that arrives: a router is lost and comes back empty.
-    pub router_loss: u32,
-    /// With each call that arrives: a node is lost and comes back empty.
-    pub node_loss: u32,
-    /// With each call that arrives: an action is written anew.
-    pub action_change: u32,
-    /// With each call that arrives: a router hears a message of a leader that was.
-    pub older_leader: u32,
+    /// How often each other fault strikes when it could: messages with each message, starts with each start, all others with
+    /// each call that arrives.
+    pub permille: BTreeMap<Fault, u32>,
+}
+
+impl Faults {
+    pub(crate) fn permille(&self, fault: Fault) -> u32 {
+        self.permille.get(&fault).copied().unwrap_or(0)
+    }
 }
 
 impl Config {
@@ -98,20 +95,27 @@ impl Config {
             pause_ms_max: 1 << rng.between(3, 8),
             cold_start_ms: (5, rng.between(50, 500)),
             wait_ms_max: 20_000,
-            faults: Faults {
-                delay_ms_max: rng.between(0, 50),
-                doubled: 50,
-                lost: 20,
-                start_failure: 50,
-                container_death: 30,
-                router_loss: 10,
-                node_loss: 5,
-                action_change: 20,
-                older_leader: 20,
-            },
+            faults: Faults { delay_ms_max: rng.between(0, 50), permille: STORM.into() },
         }
     }
 }
+
+/// How often things go wrong in a storm, in so many of 1000 cases.
+const STORM: [(Fault, u32); 13] = [
+    (Fault::MessageLost, 20),
+    (Fault::MessageDoubled, 50),
+    (Fault::MessageDelayed, 10),
+    (Fault::StartFails, 50),
+    (Fault::StartHangs, 20),
+    (Fault::ContainerDies, 30),
+    (Fault::RouterLost, 10),
+    (Fault::NodeLost, 5),
+    (Fault::ActionChanged, 20),
+    (Fault::LimitsChanged, 10),
+    (Fault::ActionDeleted, 5),
+    (Fault::OlderLeader, 20),
+    (Fault::ClockJumps, 5),
+];
 
 /// Waits that let a simulated minute contain whole lives of containers.
 fn short_times() -> Settings {

@@ -10,28 +10,43 @@ use triplane_model::{
     ActionLimits, CodeHash, Collection, EntityName, FullName, Parameters, Revision, Version,
 };
 
-use crate::config::Config;
+use crate::chaos::Fault;
+use crate::config::{ActionConfig, Config};
 use crate::event::Event;
 use crate::world::{EPOCH, End, World};
+
+/// How far a leader's clock jumps at most: past most of what it waits for.
+const CLOCK_JUMP_MS_MAX: u64 = 5_000;
 
 impl World {
     /// Lets things go wrong now and then.
     pub(crate) fn spoil(&mut self) {
-        let faults = self.config.faults.clone();
-        if self.rng.chance(faults.container_death) {
+        if self.strikes(Fault::ContainerDies) {
             self.kill_container();
         }
-        if self.rng.chance(faults.router_loss) {
+        if self.strikes(Fault::RouterLost) {
             self.lose_router();
         }
-        if self.rng.chance(faults.node_loss) {
+        if self.strikes(Fault::NodeLost) {
             self.lose_node();
         }
-        if self.rng.chance(faults.action_change) {
-            self.change_action();
+        if self.strikes(Fault::ActionChanged) {
+            self.change_action(|_| {});
         }
-        if self.rng.chance(faults.older_leader) {
+        if self.strikes(Fault::LimitsChanged) {
+            let (memory_mb, concurrency) = (128 << self.rng.between(0, 2), self.rng.between(1, 3));
+            self.change_action(|action| {
+                (action.memory_mb, action.concurrency) = (memory_mb, concurrency);
+            });
+        }
+        if self.strikes(Fault::ActionDeleted) {
+            self.delete_action();
+        }
+        if self.strikes(Fault::OlderLeader) {
             self.hear_older_leader();
+        }
+        if self.strikes(Fault::ClockJumps) {
+            self.pool_clock_ahead_ms += self.rng.between(1, CLOCK_JUMP_MS_MAX);
         }
     }
 
@@ -87,17 +102,25 @@ impl World {
         self.agenda.plan(self.now_ms + back_ms, Event::NodeBack(id));
     }
 
-    fn change_action(&mut self) {
+    fn change_action(&mut self, change: impl Fn(&mut ActionConfig)) {
         let indices: Vec<_> = (0..self.specs.len()).collect();
         let Some(index) = self.rng.choose(&indices) else { return };
-        let revision = self.specs[index].key.revision.0 + 1;
-        self.specs[index] = spec(&self.config, index, revision);
+        change(&mut self.config.actions[index]);
+        let revision = Revision(self.specs[index].key.revision.0 + 1);
+        self.specs[index] = spec(&self.config, index, revision.0);
         let name = self.specs[index].key.action.clone();
-        self.send(Event::ToPool(PoolEvent::EntityChanged(
-            Collection::Actions,
-            name,
-            Some(Revision(revision)),
-        )));
+        self.send(Event::ToPool(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
+    }
+
+    /// It is created again at once, under the same name; the pool may hear of that first.
+    fn delete_action(&mut self) {
+        let indices: Vec<_> = (0..self.specs.len()).collect();
+        let Some(index) = self.rng.choose(&indices) else { return };
+        let name = self.specs[index].key.action.clone();
+        self.send(Event::ToPool(PoolEvent::EntityChanged(Collection::Actions, name.clone(), None)));
+        let revision = Revision(self.specs[index].key.revision.0 + 2);
+        self.specs[index] = spec(&self.config, index, revision.0);
+        self.send(Event::ToPool(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
     }
 
     /// A leader that was would take containers away.

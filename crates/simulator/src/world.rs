@@ -8,6 +8,7 @@ use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot, Table};
 
+use crate::chaos::{Chaos, Fault};
 use crate::config::Config;
 use crate::driver::{Container, Driver, Node, Reply, Run};
 use crate::event::{Agenda, CallId, Event, Life};
@@ -18,6 +19,8 @@ use crate::trace::Trace;
 
 const POOL_TICK_MS: u64 = 50;
 const ROUTER_TICK_MS: u64 = 100;
+/// How long a message takes that takes long: longer than what is waited for most answers.
+const LATE_MS: u64 = 1_500;
 /// After the last call everything must end within this time and the waits of the configuration.
 const QUIET_MS_MAX: u64 = 60_000;
 /// The epoch of the leader.
@@ -28,6 +31,7 @@ pub(crate) const EPOCH: Epoch = Epoch(2);
 pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) rng: Rng,
+    pub(crate) chaos: Chaos,
     pub(crate) now_ms: u64,
     pub(crate) agenda: Agenda<Event>,
     pub(crate) pool: Pool,
@@ -37,6 +41,8 @@ pub(crate) struct World {
     pub(crate) specs: Vec<Arc<ContainerSpec>>,
     pub(crate) calls: BTreeMap<CallId, Call>,
     pub(crate) report: Report,
+    /// How far the leader's clock has jumped.
+    pub(crate) pool_clock_ahead_ms: u64,
     last_arrival_ms: u64,
     trace: Trace,
 }
@@ -62,10 +68,11 @@ pub(crate) enum End {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, config: Config, trace_max: usize) -> Self {
+    pub(crate) fn new(seed: u64, config: Config, chaos: Chaos, trace_max: usize) -> Self {
         let specs = (0..config.actions.len()).map(|index| crate::faults::spec(&config, index, 1)).collect();
         let mut world = Self {
             rng: Rng::new(seed),
+            chaos,
             now_ms: 1_000,
             agenda: Agenda::default(),
             pool: Pool::new(EPOCH, config.settings.clone()),
@@ -74,6 +81,7 @@ impl World {
             specs,
             calls: BTreeMap::new(),
             report: Report { seed, ..Report::default() },
+            pool_clock_ahead_ms: 0,
             last_arrival_ms: 1_000,
             trace: Trace::new(trace_max),
             config,
@@ -110,6 +118,7 @@ impl World {
         }
         self.report.ended_ms = self.now_ms;
         self.report.trace = self.trace.into_lines();
+        self.report.struck = self.chaos.into_struck();
         self.report
     }
 
@@ -178,22 +187,28 @@ impl World {
         if self.is_quiet() {
             return self.agenda.plan(self.now_ms + 1, event);
         }
-        let faults = self.config.faults.clone();
-        if self.rng.chance(faults.lost) {
+        if self.strikes(Fault::MessageLost) {
             return self.note(|| format!("LOST {event:?}"));
         }
-        if self.rng.chance(faults.doubled) {
-            let late_ms = self.rng.between(0, faults.delay_ms_max * 4);
+        let delay_ms_max = self.config.faults.delay_ms_max;
+        if self.strikes(Fault::MessageDoubled) {
+            let late_ms = self.rng.between(0, delay_ms_max * 4);
             self.agenda.plan(self.now_ms + 1 + late_ms, event.clone());
         }
-        let late_ms = self.rng.between(0, faults.delay_ms_max);
+        let long_ms = if self.strikes(Fault::MessageDelayed) { LATE_MS } else { 0 };
+        let late_ms = long_ms + self.rng.between(0, delay_ms_max);
         self.agenda.plan(self.now_ms + 1 + late_ms, event);
+    }
+
+    /// Whether a fault strikes where it could; none does after the last call has arrived.
+    pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
+        !self.is_quiet() && self.chaos.strikes(fault, self.config.faults.permille(fault))
     }
 
     /// Steps the pool and performs what it wants.
     pub(crate) fn step_pool(&mut self, event: PoolEvent) {
         let mut actions = Vec::new();
-        self.pool.step(self.now_ms, event, &mut actions);
+        self.pool.step(self.now_ms + self.pool_clock_ahead_ms, event, &mut actions);
         for action in actions {
             self.note(|| format!("  {action:?}"));
             self.digest(&action);
@@ -224,8 +239,7 @@ impl World {
     fn tell(&mut self, id: RouterId, message: Numbered) {
         let Some(router) = self.routers.get(&id) else { return };
         let life = router.life;
-        let lost = self.config.faults.lost;
-        if !self.is_quiet() && self.rng.chance(lost) {
+        if self.strikes(Fault::MessageLost) {
             let soon_ms = self.rng.between(1, 200);
             return self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
         }
@@ -427,7 +441,10 @@ impl World {
         }
         if self.driver.start(id, node, spec) {
             let (from_ms, to_ms) = self.config.cold_start_ms;
-            let failed = !self.is_quiet() && self.rng.chance(self.config.faults.start_failure);
+            if self.strikes(Fault::StartHangs) {
+                return self.note(|| format!("HANGS {id}"));
+            }
+            let failed = self.strikes(Fault::StartFails);
             let took_ms = self.rng.between(from_ms, to_ms);
             self.agenda.plan(self.now_ms + took_ms, Event::StartOver { container: id, failed });
         }
