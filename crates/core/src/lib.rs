@@ -1,7 +1,8 @@
 //! Every decision of the platform, as pure and deterministic code.
 //!
-//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for), [`pool`] (what runs where, mark and sweep),
-//! [`election`] (who leads) and [`tokens`] (limits over many routers).
+//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for), [`pool`] (what runs where, mark and sweep), for
+//! which [`placement`] chooses nodes and [`collector`] the containers that go, [`election`] (who leads) and [`tokens`] (limits over
+//! many routers).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
 //! [`watch`], [`egress`], [`entitlement`], [`fire`].
@@ -10,6 +11,7 @@
 
 pub mod alarm;
 pub mod asynchronous;
+pub mod collector;
 pub mod composition;
 pub mod egress;
 pub mod election;
@@ -20,6 +22,7 @@ pub mod gate;
 pub mod id;
 pub mod limits;
 mod mix;
+pub mod placement;
 pub mod pool;
 pub mod route;
 pub mod service;

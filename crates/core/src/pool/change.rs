@@ -1,11 +1,11 @@
 //! Written and deleted entities: containers of older revisions leave at once.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use triplane_model::{Collection, FullName, Revision};
 
 use super::Pool;
-use super::container::Phase;
+use super::action::ActionNumber;
 use super::message::Delta;
 use crate::id::ActionKey;
 
@@ -26,29 +26,57 @@ impl Pool {
         let known = self.revisions.get(&name).copied().flatten();
         self.revisions
             .insert(name.clone(), revision.map(|revision| known.map_or(revision, |it| it.max(revision))));
-        let old = self.containers.ids(|container| {
-            let key = container.key();
-            key.is_of(&name) && container.phase == Phase::Ready && self.is_old(key)
-        });
-        for id in old {
-            self.mark(id);
+        if !self.actions.names(&name) {
+            self.unnamed.insert(name);
+            return;
         }
+        let made_of_it: Vec<_> = self.actions.of_entity(&name).collect();
+        let mut old = Vec::new();
+        for action in made_of_it {
+            self.know_age(action);
+            if self.actions.is_old(action) {
+                old.extend(self.containers.index().in_service_since(action, self.now_ms));
+            }
+        }
+        old.sort_unstable();
+        old.into_iter().for_each(|id| self.mark(id));
     }
 
-    /// Whether a newer revision of what it is made of is known, or something of that is deleted.
-    pub(super) fn is_old(&self, key: &ActionKey) -> bool {
-        key.entities().any(|entity| match self.revisions.get(&entity) {
+    /// Notes whether a newer revision of what an action is made of is known, or something of that is deleted.
+    fn know_age(&mut self, action: ActionNumber) {
+        let Some(key) = self.actions.key(action) else { return };
+        let is_old = key.entities().any(|entity| match self.revisions.get(&entity) {
             None => false,
             Some(None) => true,
             Some(Some(latest)) => key.revision < *latest,
-        })
+        });
+        self.actions.set_old(action, is_old);
+    }
+
+    /// The number of an action, which is known from now on.
+    pub(super) fn intern(&mut self, key: &Arc<ActionKey>) -> ActionNumber {
+        let (action, is_new) = self.actions.intern(key);
+        if is_new {
+            self.know_age(action);
+        }
+        action
+    }
+
+    /// Forgets an action that there are neither containers of nor demands for.
+    pub(super) fn forget_unreferenced(&mut self, action: ActionNumber) {
+        if self.containers.index().all(action) == 0 && !self.actions.is_demanded(action) {
+            self.looks.forget(action);
+            let unnamed = self.actions.forget(action);
+            self.unnamed.extend(unnamed.into_iter().filter(|entity| self.revisions.contains_key(entity)));
+        }
     }
 
     /// Keeps the revisions only of what there are containers or demands of: that bounds them.
     pub(super) fn forget_old_revisions(&mut self) {
-        let (containers, demands) = (&self.containers, &self.demands);
-        let named = containers.iter().map(|container| container.key());
-        let named: BTreeSet<_> = named.chain(demands.keys()).flat_map(|key| key.entities()).collect();
-        self.revisions.retain(|name, _| named.contains(name));
+        for entity in std::mem::take(&mut self.unnamed) {
+            if !self.actions.names(&entity) {
+                self.revisions.remove(&entity);
+            }
+        }
     }
 }

@@ -5,8 +5,6 @@
 //! until nothing of it is left and its memory is free. A proxy that is in use brings its container back into service.
 //! Every wait has a bound after which the question is asked again (GC-2), so a lost answer costs time, no more.
 
-use std::sync::Arc;
-
 use super::Pool;
 use super::container::Phase;
 use super::message::{Action, Delta};
@@ -18,26 +16,25 @@ impl Pool {
         let marked_ms = self.now_ms;
         let Some(container) = self.containers.get(id).filter(|it| it.is_in_service()) else { return };
         let told = container.owner.and_then(|owner| self.number(owner, Delta::Marked(id)));
-        match (told, self.containers.get_mut(id)) {
-            (Some(told), Some(container)) => container.phase = Phase::Marked { marked_ms, told },
-            _ => self.ask_close(id, marked_ms),
+        match told {
+            Some(told) => self.alter(id, |container| container.phase = Phase::Marked { marked_ms, told }),
+            None => self.ask_close(id, marked_ms),
         }
     }
 
     /// Withdraws a mark, unless the proxy was asked to close and may be closed by now.
     pub(super) fn unmark(&mut self, id: ContainerId) {
         let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id).filter(|container| container.can_be_unmarked())
-        else {
-            return;
-        };
-        container.phase = Phase::Ready;
-        container.used_ms = now_ms;
+        let Some(container) = self.containers.get(id).filter(|it| it.can_be_unmarked()) else { return };
+        let (owner, action) = (container.owner, container.action);
+        self.alter(id, |container| {
+            container.phase = Phase::Ready;
+            container.used_ms = now_ms;
+        });
         self.totals.unmarked += 1;
-        let (owner, key) = (container.owner, Arc::clone(container.key()));
         let Some(owner) = owner else { return };
         if let Some(told) = self.number(owner, Delta::Unmarked(id)) {
-            self.granted(owner, &key, told);
+            self.granted(owner, action, told);
         }
     }
 
@@ -46,7 +43,7 @@ impl Pool {
     pub(super) fn released(&mut self, router: RouterId, id: ContainerId) {
         let Some(container) = self.containers.get(id).filter(|it| it.owner == Some(router)) else { return };
         let Phase::Marked { marked_ms, .. } = container.phase else { return };
-        let wanted_by = self.neediest(container.key()).filter(|&it| it != router && !container.condemned);
+        let wanted_by = self.neediest(container.action).filter(|&it| it != router && !container.condemned);
         match wanted_by {
             None => self.ask_close(id, marked_ms),
             Some(_) if !self.has_applied_mark(id) => {}
@@ -78,16 +75,14 @@ impl Pool {
 
     /// A container never comes back into service.
     pub(super) fn condemn(&mut self, id: ContainerId) {
-        if let Some(container) = self.containers.get_mut(id) {
-            container.condemned = true;
-        }
+        self.alter(id, |container| container.condemned = true);
     }
 
     /// A container has lost its owner: another router that waits for it gets it, else it is collected.
     pub(super) fn orphan(&mut self, id: ContainerId) {
         let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id) else { return };
-        container.owner = None;
+        self.alter(id, |container| container.owner = None);
+        let Some(container) = self.containers.get(id) else { return };
         let marked_ms = match container.phase {
             Phase::Ready => now_ms,
             Phase::Marked { marked_ms, .. } => marked_ms,
@@ -101,7 +96,7 @@ impl Pool {
     /// Leases a container to a router that waits for it; says whether there is one.
     pub(super) fn adopt(&mut self, id: ContainerId) -> bool {
         let Some(container) = self.containers.get(id).filter(|it| !it.condemned) else { return false };
-        let Some(owner) = self.neediest(container.key()) else { return false };
+        let Some(owner) = self.neediest(container.action) else { return false };
         self.lease_to(owner, id);
         true
     }
@@ -109,11 +104,8 @@ impl Pool {
     /// Asks the proxy to close, unless it was used since the mark.
     pub(super) fn ask_close(&mut self, id: ContainerId, marked_ms: u64) {
         let now_ms = self.now_ms;
-        if let Some(container) = self.containers.get_mut(id) {
-            container.phase = Phase::Closing { marked_ms, asked_ms: now_ms, refused: false };
-            let idle_ms = now_ms.saturating_sub(marked_ms);
-            self.out.push(Action::Close { container: id, idle_ms });
-        }
+        self.alter(id, |it| it.phase = Phase::Closing { marked_ms, asked_ms: now_ms, refused: false });
+        self.out.push(Action::Close { container: id, idle_ms: now_ms.saturating_sub(marked_ms) });
     }
 
     /// The proxy answered. A closed one never opens again, so that answer counts whenever it comes.
@@ -133,13 +125,14 @@ impl Pool {
     /// It is in use: back into service, or asked again later if there is no service for it any more.
     fn close_refused(&mut self, id: ContainerId) {
         let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id) else { return };
         // Whatever was in flight counts as a use after the mark, so the mark is renewed.
-        container.phase = Phase::Closing { marked_ms: now_ms, asked_ms: now_ms, refused: true };
-        let (key, has_owner) = (Arc::clone(container.key()), container.owner.is_some());
+        let refused = Phase::Closing { marked_ms: now_ms, asked_ms: now_ms, refused: true };
+        self.alter(id, |container| container.phase = refused);
+        let Some(container) = self.containers.get(id) else { return };
+        let (action, has_owner) = (container.action, container.owner.is_some());
         if !has_owner {
             self.adopt(id);
-        } else if !self.is_old(&key) || self.demands.contains_key(&key) {
+        } else if !self.actions.is_old(action) || self.actions.is_demanded(action) {
             self.unmark(id);
         }
     }
@@ -147,11 +140,11 @@ impl Pool {
     /// Removes a container; it is charged until it is gone.
     pub(super) fn stop(&mut self, id: ContainerId) {
         let now_ms = self.now_ms;
-        if let Some(container) = self.containers.get_mut(id) {
+        self.alter(id, |container| {
             container.phase = Phase::Stopping { asked_ms: now_ms };
             container.owner = None;
-            self.out.push(Action::Stop(id));
-        }
+        });
+        self.out.push(Action::Stop(id));
     }
 
     /// Nothing of a container is left.
@@ -160,31 +153,25 @@ impl Pool {
         if container.is_leased() {
             self.tell_owner(id, Delta::Removed(id));
         }
-        if let Some(container) = self.containers.remove(id) {
-            self.nodes.release(container.node, container.memory_mb);
+        if let Some(container) = self.remove(id) {
+            self.look_at(container.action);
+            self.forget_unreferenced(container.action);
         }
     }
 
     /// Asks again what was not answered in time.
     pub(super) fn ask_again(&mut self) {
-        let (now_ms, settings) = (self.now_ms, self.settings.clone());
-        for id in self.containers.ids(|_| true) {
+        let mut due: Vec<_> = self.containers.index().due(self.now_ms).collect();
+        due.sort_unstable();
+        for id in due {
             let Some(container) = self.containers.get(id) else { continue };
             match container.phase {
-                Phase::Starting { asked_ms } if now_ms >= asked_ms + settings.start_ms_max => {
-                    self.start_overdue(id);
-                }
-                Phase::Marked { marked_ms, .. } if now_ms >= marked_ms + settings.release_ms_max => {
+                Phase::Starting { .. } => self.start_overdue(id),
+                Phase::Marked { marked_ms, .. } | Phase::Closing { marked_ms, .. } => {
                     self.ask_close(id, marked_ms);
                 }
-                Phase::Closing { marked_ms, asked_ms, refused } => {
-                    let wait_ms = if refused { settings.sweep_ms } else { settings.retry_ms };
-                    if now_ms >= asked_ms + wait_ms {
-                        self.ask_close(id, marked_ms);
-                    }
-                }
-                Phase::Stopping { asked_ms } if now_ms >= asked_ms + settings.retry_ms => self.stop(id),
-                _ => {}
+                Phase::Stopping { .. } => self.stop(id),
+                Phase::Ready => {}
             }
         }
     }
@@ -195,17 +182,22 @@ impl Pool {
             return;
         }
         self.sweep_due_ms = self.now_ms + self.settings.sweep_ms;
-        let idle_before_ms = self.now_ms.checked_sub(self.settings.idle_ms_max);
-        let due = self.containers.ids(|container| {
-            let is_old = self.is_old(container.key());
-            let is_idle = idle_before_ms.is_some_and(|before_ms| container.used_ms <= before_ms);
-            container.phase == Phase::Ready
-                && (is_old || is_idle)
-                && !self.demands.contains_key(container.key())
-        });
-        for id in due {
-            self.mark(id);
-        }
+        let mut due: Vec<_> = self.idle_too_long().chain(self.old_ones()).collect();
+        due.sort_unstable();
+        due.into_iter().for_each(|id| self.mark(id));
         self.forget_old_revisions();
+    }
+
+    fn idle_too_long(&self) -> impl Iterator<Item = ContainerId> + use<'_> {
+        let before_ms = self.now_ms.checked_sub(self.settings.idle_ms_max);
+        let unused =
+            before_ms.into_iter().flat_map(|before_ms| self.containers.index().unused_since(before_ms));
+        unused.filter(|&id| self.containers.get(id).is_some_and(|it| !self.actions.is_demanded(it.action)))
+    }
+
+    /// Those in service whose action was changed or deleted, and that nothing waits for any more.
+    fn old_ones(&self) -> impl Iterator<Item = ContainerId> + use<'_> {
+        let old = self.actions.old().filter(|&action| !self.actions.is_demanded(action));
+        old.flat_map(|action| self.containers.index().in_service_since(action, self.now_ms))
     }
 }

@@ -3,21 +3,26 @@
 //! [`Pool`] is a machine: [`Pool::step`] takes an event and `now`, and says what is to be done. It cannot fail and does not
 //! look at the world; equal events make equal actions. Late, doubled and unknown messages do no harm.
 //!
-//! Demands become containers in [`serve`](self) (sized by `sizing`, placed by `placement`); containers leave by mark and
-//! sweep in `collect`; what routers are told is numbered in `stream`; `change` follows the change log.
+//! Demands become containers in [`serve`](self) (sized by `sizing`, placed by `nodes`) and come into service in `starts`;
+//! containers leave by mark and sweep in `collect`; what routers are told is numbered in `stream`; `change` follows the
+//! change log. No step walks all containers: what it asks is answered by an `index`, and every change of a container goes
+//! through [`Pool::alter`], which keeps that.
 //!
 //! Invariants: POOL-2, POOL-3, POOL-4, GC-1, GC-2, LEASE-1, COLD-1. [`Pool::audit`] checks what can be seen from inside.
 
+mod action;
 mod change;
 mod collect;
 mod container;
+mod containers;
 mod demand;
+mod index;
 pub mod message;
 mod nodes;
-mod placement;
 mod serve;
 mod settings;
 mod sizing;
+mod starts;
 mod stream;
 mod turns;
 mod view;
@@ -25,20 +30,21 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use triplane_model::{FullName, Revision};
 
 pub use settings::Settings;
-pub use view::{ContainerView, NodeSummary, State, States, Summary, Totals};
+pub use view::{ContainerView, DemandView, NodeSummary, State, States, Summary, Totals, WaitsFor};
 
 use crate::ewma::Ewma;
-use crate::id::{ActionKey, Epoch, NodeId, RouterId, Sequence};
-use container::Containers;
+use crate::id::{Epoch, NodeId, RouterId, Sequence};
+use action::Actions;
+use containers::Containers;
 use demand::Demand;
 use message::{Action, Delta, Event, Up, Usage};
 use nodes::Nodes;
+use serve::Looks;
 use stream::Routers;
 
 /// Kinds whose cold starts are observed apart; the manifest has far fewer.
@@ -53,13 +59,19 @@ pub struct Pool {
     now_ms: u64,
     sweep_due_ms: u64,
     last_container: u64,
+    last_demand: u64,
     nodes: Nodes,
     containers: Containers,
     routers: Routers,
-    demands: BTreeMap<Arc<ActionKey>, Demand>,
+    /// The actions that there are containers of or demands for.
+    actions: Actions,
+    /// Which demands this step must look at.
+    looks: Looks,
     cold_starts: ColdStarts,
     /// The latest revisions that the change log told of; nothing for a deleted action.
     revisions: BTreeMap<FullName, Option<Revision>>,
+    /// Those of them that no action is made of any more, or yet; the next sweep forgets them.
+    unnamed: BTreeSet<FullName>,
     totals: Totals,
     /// What the step wants done.
     out: Vec<Action>,
@@ -75,12 +87,15 @@ impl Pool {
             now_ms: 0,
             sweep_due_ms: 0,
             last_container: 0,
+            last_demand: 0,
             nodes: Nodes::default(),
             containers: Containers::default(),
             routers: Routers::default(),
-            demands: BTreeMap::new(),
+            actions: Actions::default(),
+            looks: Looks::default(),
             cold_starts: ColdStarts::default(),
             revisions: BTreeMap::new(),
+            unnamed: BTreeSet::new(),
             totals: Totals::default(),
             out: Vec::new(),
         }
@@ -97,7 +112,10 @@ impl Pool {
 
     fn take_in(&mut self, event: Event) {
         match event {
-            Event::NodeJoined { node, memory_mb } => self.nodes.offer(node, memory_mb),
+            Event::NodeJoined { node, memory_mb } => {
+                self.nodes.offer(node, memory_mb);
+                self.looks.room_grew();
+            }
             Event::NodeLost(node) => self.node_lost(node),
             Event::RouterJoined(router) => self.router_joined(router),
             Event::RouterLost(router) => self.router_lost(router),
@@ -132,23 +150,25 @@ impl Pool {
 
     fn used(&mut self, router: RouterId, usage: &Usage) {
         let now_ms = self.now_ms;
-        let reported = self.containers.get_mut(usage.container);
-        if let Some(container) = reported.filter(|container| container.owner == Some(router)) {
-            container.in_flight = usage.in_flight;
-            if usage.used || usage.in_flight > 0 {
-                container.used_ms = now_ms;
-            }
+        let reported = self.containers.get(usage.container);
+        if reported.is_some_and(|container| container.owner == Some(router)) {
+            self.alter(usage.container, |container| {
+                container.in_flight = usage.in_flight;
+                if usage.used || usage.in_flight > 0 {
+                    container.used_ms = now_ms;
+                }
+            });
         }
     }
 
     fn node_lost(&mut self, node: NodeId) {
-        for id in self.containers.ids(|container| container.node == node) {
-            self.gone(id);
-        }
+        let on_node: Vec<_> = self.containers.index().of_node(node).collect();
+        on_node.into_iter().for_each(|id| self.gone(id));
         self.nodes.remove(node);
     }
 
     fn ticked(&mut self) {
+        self.looks.time_passed();
         self.ask_again();
         self.expire_demands();
         self.sweep();
@@ -165,18 +185,22 @@ impl Pool {
         self.containers.iter().map(container::Container::view)
     }
 
+    /// Every demand that waits, the first in turn first.
+    #[must_use]
+    pub fn demands(&self) -> Vec<DemandView> {
+        let mut demands: Vec<_> = self.actions.demands().collect();
+        demands.sort_unstable_by_key(|demand| demand.turn());
+        demands.into_iter().map(Demand::view).collect()
+    }
+
     /// The counts of the pool.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut states = States::default();
-        for container in self.containers.iter() {
-            states.count(container.view_state());
-        }
         Summary {
-            containers: states,
+            containers: self.containers.index().states(),
             nodes: self.nodes.summaries().collect(),
             routers: u32::try_from(self.routers.len()).unwrap_or(u32::MAX),
-            waiting: self.demands.values().map(Demand::waiting).sum(),
+            waiting: self.actions.demands().map(Demand::waiting).sum(),
             totals: self.totals,
         }
     }
@@ -185,7 +209,7 @@ impl Pool {
     #[must_use]
     pub fn audit(&self) -> Vec<String> {
         let mut charged: BTreeMap<NodeId, u64> = BTreeMap::new();
-        let mut wrong = Vec::new();
+        let mut wrong = self.containers.audit();
         for container in self.containers.iter() {
             *charged.entry(container.node).or_default() += container.memory_mb;
             if container.is_in_service() && container.owner.is_none() {

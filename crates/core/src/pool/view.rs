@@ -1,5 +1,6 @@
 //! What metrics and the admin API see of the pool.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
@@ -34,13 +35,20 @@ pub struct States {
 
 impl States {
     pub(super) fn count(&mut self, state: State) {
-        let counter = match state {
+        *self.counter(state) += 1;
+    }
+
+    pub(super) fn forget(&mut self, state: State) {
+        *self.counter(state) -= 1;
+    }
+
+    fn counter(&mut self, state: State) -> &mut u32 {
+        match state {
             State::Starting => &mut self.starting,
             State::Ready => &mut self.ready,
             State::Marked | State::Closing => &mut self.marked,
             State::Stopping => &mut self.stopping,
-        };
-        *counter += 1;
+        }
     }
 }
 
@@ -91,6 +99,49 @@ pub struct ContainerView {
     pub state: State,
     /// When it was last used or became ready, milliseconds of the machine's clock.
     pub used_ms: u64,
+}
+
+/// A demand that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemandView {
+    /// Whose calls wait.
+    pub key: Arc<ActionKey>,
+    /// How many, as the routers said last.
+    pub waiting: u64,
+    /// Since when calls wait without a break, milliseconds of the machine's clock.
+    pub since_ms: u64,
+    /// Why it does not get the containers that it lacks; nothing when they are on their way.
+    pub waits_for: Option<WaitsFor>,
+}
+
+/// What keeps a demand from getting the containers that it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// No node that takes it has room, and nothing idle would make enough.
+    Room,
+    /// Room is being made for it.
+    Evictions,
+    /// As many containers are starting as may at once.
+    Starts,
+    /// Its action has as many containers as it may have.
+    Instances,
+    /// The last starts failed; it is tried again at this time of the machine's clock.
+    Retry {
+        /// When, milliseconds.
+        at_ms: u64,
+    },
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room => out.write_str("no node that takes it has room, and nothing idle would make enough"),
+            Self::Evictions => out.write_str("room is being made for it"),
+            Self::Starts => out.write_str("as many containers are starting as may at once"),
+            Self::Instances => out.write_str("its action has as many containers as it may have"),
+            Self::Retry { .. } => out.write_str("the last starts failed, the next is held back"),
+        }
+    }
 }
 
 /// The state of a container, for people.
