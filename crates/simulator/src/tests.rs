@@ -4,7 +4,7 @@ use super::*;
 
 /// Seeds that are run each time; more with `TRIPLANE_SEEDS`.
 const SEEDS: u64 = 2_000;
-const CALLS: u32 = 100;
+const CALLS: u32 = 130;
 /// Runs that may be spent on making a script smaller.
 const MINIMISE_RUNS: u32 = 2_000;
 

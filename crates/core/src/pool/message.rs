@@ -2,6 +2,7 @@
 //!
 //! Events are in the past tense, actions in the imperative. Times are milliseconds of the shell's monotonic clock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use triplane_model::{Action as ModelAction, Collection, FullName, Revision};
@@ -95,7 +96,7 @@ pub struct Numbered {
 #[derive(Clone, Debug)]
 pub enum Delta {
     /// Everything that this router owns; replaces what it knew.
-    Snapshot(Vec<Lease>),
+    Snapshot(Snapshot),
     /// A container is ready and leased to this router.
     Ready(Lease),
     /// A container is to be collected: no new calls; answer [`Up::Released`].
@@ -110,6 +111,16 @@ pub enum Delta {
     EntityChanged(Collection, FullName, Option<Revision>),
     /// All identities of the namespace with this UUID are to be forgotten.
     IdentityRevoked(Arc<str>),
+}
+
+/// Everything that a router owns. Marks are in it, and not said after it: between the two a container would be in service again that
+/// another router may have got meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All containers.
+    pub leases: Vec<Lease>,
+    /// Those of them that are to be collected: no new calls.
+    pub marked: BTreeSet<ContainerId>,
 }
 
 /// Why a demand cannot be met.
