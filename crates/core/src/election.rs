@@ -133,6 +133,12 @@ impl Candidate {
         }
     }
 
+    /// Which process this is.
+    #[must_use]
+    pub fn id(&self) -> CandidateId {
+        self.id
+    }
+
     /// The epoch under which this process leads now. To be asked before each command: a process that was asleep for long has not
     /// heard yet that it leads no more.
     #[must_use]
@@ -227,7 +233,10 @@ impl Candidate {
             return;
         }
         self.see(Some(record));
-        if self.resigned || self.now_ms >= pending.asked_ms + self.settings.give_up_ms {
+        let is_late = self.now_ms >= pending.asked_ms + self.settings.give_up_ms;
+        // Who has given up meanwhile does not lead by a renewal again: nobody may lead twice under one epoch.
+        let is_over = self.leads.is_none() && record.renewals > 0;
+        if self.resigned || is_late || is_over {
             return;
         }
         self.unsure = false;
@@ -372,6 +381,20 @@ mod tests {
         slow.settings.period_ms = 1_000;
         assert_eq!(step(&mut slow, 100, Event::Wrote(Request(2), true)), [Action::Read(Request(3))]);
         assert_eq!(slow.leads(100), None);
+    }
+
+    #[test]
+    fn who_gave_up_does_not_lead_again_under_the_same_epoch() {
+        let mut leader = leader();
+        leader.settings.period_ms = 1_000;
+        step(&mut leader, 20, Event::Ticked);
+        leader.due_ms = u64::MAX;
+        assert_eq!(step(&mut leader, 100, Event::Ticked), [Action::StepDown]);
+        assert_eq!(step(&mut leader, 101, Event::Wrote(Request(3), true)), []);
+        leader.due_ms = 102;
+        assert_eq!(step(&mut leader, 102, Event::Ticked), [Action::Read(Request(4))]);
+        let taken = step(&mut leader, 103, Event::Read(Request(4), Some(record(1, 1, 1))));
+        assert!(matches!(taken[..], [Action::Write { record: Some(Record { epoch: Epoch(2), .. }), .. }]));
     }
 
     #[test]

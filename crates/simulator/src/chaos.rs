@@ -37,11 +37,15 @@ pub enum Fault {
     OlderLeader,
     /// The leader's clock jumps.
     ClockJumps,
+    /// The process that leads dies.
+    LeaderDies,
+    /// The store of leases answers late.
+    LeaseStoreSlow,
 }
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::MessageLost,
         Self::MessageDoubled,
         Self::MessageDelayed,
@@ -55,6 +59,8 @@ impl Fault {
         Self::ActionDeleted,
         Self::OlderLeader,
         Self::ClockJumps,
+        Self::LeaderDies,
+        Self::LeaseStoreSlow,
     ];
 }
 

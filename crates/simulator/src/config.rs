@@ -101,7 +101,7 @@ impl Config {
 }
 
 /// How often things go wrong in a storm, in so many of 1000 cases.
-const STORM: [(Fault, u32); 13] = [
+const STORM: [(Fault, u32); 15] = [
     (Fault::MessageLost, 20),
     (Fault::MessageDoubled, 50),
     (Fault::MessageDelayed, 10),
@@ -115,6 +115,8 @@ const STORM: [(Fault, u32); 13] = [
     (Fault::ActionDeleted, 5),
     (Fault::OlderLeader, 20),
     (Fault::ClockJumps, 5),
+    (Fault::LeaderDies, 5),
+    (Fault::LeaseStoreSlow, 5),
 ];
 
 /// Waits that let a simulated minute contain whole lives of containers.

@@ -13,7 +13,7 @@ use triplane_model::{
 use crate::chaos::Fault;
 use crate::config::{ActionConfig, Config};
 use crate::event::Event;
-use crate::world::{EPOCH, End, World};
+use crate::world::{End, World};
 
 /// How far a leader's clock jumps at most: past most of what it waits for.
 const CLOCK_JUMP_MS_MAX: u64 = 5_000;
@@ -45,6 +45,7 @@ impl World {
         if self.strikes(Fault::OlderLeader) {
             self.hear_older_leader();
         }
+        self.spoil_leaders();
         if self.strikes(Fault::ClockJumps) {
             self.pool_clock_ahead_ms += self.rng.between(1, CLOCK_JUMP_MS_MAX);
         }
@@ -57,7 +58,7 @@ impl World {
         let Some(container) = self.driver.stop(id) else { return };
         self.note(|| format!("DEAD {id}"));
         self.bury(container);
-        self.send(Event::ToPool(PoolEvent::Exited(id)));
+        self.send(Event::Known(PoolEvent::Exited(id)));
     }
 
     /// Its calls die with it, as far as their callers are concerned; what runs in containers goes on.
@@ -76,7 +77,7 @@ impl World {
         calls.into_iter().for_each(|call| self.end(call, End::Died));
         let lapse_ms = self.rng.between(0, 300);
         let back_ms = lapse_ms + self.rng.between(1, 1_000);
-        self.agenda.plan(self.now_ms + lapse_ms, Event::ToPool(PoolEvent::RouterLost(id)));
+        self.agenda.plan(self.now_ms + lapse_ms, Event::Known(PoolEvent::RouterLost(id)));
         self.agenda.plan(self.now_ms + back_ms, Event::RouterBack(id));
     }
 
@@ -98,7 +99,7 @@ impl World {
         }
         let noticed_ms = self.rng.between(0, 300);
         let back_ms = noticed_ms + self.rng.between(1, 1_000);
-        self.agenda.plan(self.now_ms + noticed_ms, Event::ToPool(PoolEvent::NodeLost(id)));
+        self.agenda.plan(self.now_ms + noticed_ms, Event::Known(PoolEvent::NodeLost(id)));
         self.agenda.plan(self.now_ms + back_ms, Event::NodeBack(id));
     }
 
@@ -109,7 +110,7 @@ impl World {
         let revision = Revision(self.specs[index].key.revision.0 + 1);
         self.specs[index] = spec(&self.config, index, revision.0);
         let name = self.specs[index].key.action.clone();
-        self.send(Event::ToPool(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
+        self.send(Event::Known(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
     }
 
     /// It is created again at once, under the same name; the pool may hear of that first.
@@ -117,17 +118,18 @@ impl World {
         let indices: Vec<_> = (0..self.specs.len()).collect();
         let Some(index) = self.rng.choose(&indices) else { return };
         let name = self.specs[index].key.action.clone();
-        self.send(Event::ToPool(PoolEvent::EntityChanged(Collection::Actions, name.clone(), None)));
+        self.send(Event::Known(PoolEvent::EntityChanged(Collection::Actions, name.clone(), None)));
         let revision = Revision(self.specs[index].key.revision.0 + 2);
         self.specs[index] = spec(&self.config, index, revision.0);
-        self.send(Event::ToPool(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
+        self.send(Event::Known(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
     }
 
     /// A leader that was would take containers away.
     fn hear_older_leader(&mut self) {
-        let of_old = Epoch(EPOCH.0 - 1);
         for (id, router) in &self.routers {
             let Some(container) = router.table.containers().next() else { continue };
+            let own = router.table.version().map_or(Epoch(0), |version| version.epoch);
+            let Some(of_old) = own.0.checked_sub(1).map(Epoch) else { continue };
             let delta = Delta::Removed(container.lease().container);
             let message = Numbered { epoch: of_old, sequence: Sequence(u64::MAX), delta };
             if !matches!(router.table.apply(&message), Applied::Stale) {

@@ -14,6 +14,7 @@ mod config;
 mod driver;
 mod event;
 mod faults;
+mod leaders;
 mod report;
 mod rng;
 mod router;

@@ -12,6 +12,7 @@ use crate::chaos::{Chaos, Fault};
 use crate::config::Config;
 use crate::driver::{Container, Driver, Node, Reply, Run};
 use crate::event::{Agenda, CallId, Event, Life};
+use crate::leaders::Leaders;
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::router::Router;
@@ -19,12 +20,12 @@ use crate::trace::Trace;
 
 const POOL_TICK_MS: u64 = 50;
 const ROUTER_TICK_MS: u64 = 100;
+/// Time for the first leader before the first call.
+const CALM_MS: u64 = 200;
 /// How long a message takes that takes long: longer than what is waited for most answers.
 const LATE_MS: u64 = 1_500;
 /// After the last call everything must end within this time and the waits of the configuration.
 const QUIET_MS_MAX: u64 = 60_000;
-/// The epoch of the leader.
-pub(crate) const EPOCH: Epoch = Epoch(2);
 
 /// Everything that there is.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct World {
     pub(crate) agenda: Agenda<Event>,
     pub(crate) pool: Pool,
     pub(crate) driver: Driver,
+    pub(crate) leaders: Leaders,
     pub(crate) routers: BTreeMap<RouterId, Router>,
     /// What calls are made of, as of now.
     pub(crate) specs: Vec<Arc<ContainerSpec>>,
@@ -75,8 +77,9 @@ impl World {
             chaos,
             now_ms: 1_000,
             agenda: Agenda::default(),
-            pool: Pool::new(EPOCH, config.settings.clone()),
+            pool: Pool::new(Epoch::default(), config.settings.clone()),
             driver: Driver::default(),
+            leaders: Leaders::default(),
             routers: BTreeMap::new(),
             specs,
             calls: BTreeMap::new(),
@@ -95,13 +98,14 @@ impl World {
             self.driver.nodes.insert(NodeId(id), Node { memory_mb, life: 0, is_up: false });
             self.happen(Event::NodeBack(NodeId(id)));
         }
+        self.happen(Event::LeaderTick);
         for id in (0..self.config.routers).map(RouterId) {
             self.routers.insert(id, Router::default());
             self.happen(Event::RouterBack(id));
             self.agenda.plan(self.now_ms, Event::RouterTick(id));
         }
         self.agenda.plan(self.now_ms, Event::PoolTick);
-        self.agenda.plan(self.now_ms, Event::Arrival);
+        self.agenda.plan(self.now_ms + CALM_MS, Event::Arrival);
     }
 
     pub(crate) fn run(mut self) -> Report {
@@ -155,22 +159,29 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrival => self.arrive(),
-            Event::ToPool(event) => self.step_pool(event),
+            Event::ToPool(epoch, event) if epoch == self.leaders.epoch => self.step_pool(event),
+            // whom it was for leads no more
+            Event::ToPool(..) => {}
+            Event::Known(event) => self.step_pool(event),
             Event::ToRouter(router, life, message) => self.hear(router, life, &message),
             Event::Rejoin(router, life) => {
                 if self.is_alive(router, life) {
-                    self.step_pool(PoolEvent::RouterJoined(router));
+                    self.join(router);
                 }
             }
             Event::RouterBack(router) => self.router_back(router),
             Event::NodeBack(node) => self.node_back(node),
-            Event::Start { container, node, life, spec } => self.start(container, node, life, spec),
-            Event::StartOver { container, failed } => self.start_over(container, failed),
-            Event::Close { container, idle_ms } => {
-                let closed = self.driver.close(container, idle_ms, self.now_ms);
-                self.send(Event::ToPool(PoolEvent::CloseAnswered(container, closed)));
+            Event::Start { epoch, .. } | Event::Close { epoch, .. } | Event::Stop(epoch, _)
+                if !self.driver.obeys(epoch) => {}
+            Event::Start { epoch, container, node, life, spec } => {
+                self.start(epoch, container, node, life, spec);
             }
-            Event::Stop(container) => self.stop(container),
+            Event::StartOver { epoch, container, failed } => self.start_over(epoch, container, failed),
+            Event::Close { epoch, container, idle_ms } => {
+                let closed = self.driver.close(container, idle_ms, self.now_ms);
+                self.send(Event::ToPool(epoch, PoolEvent::CloseAnswered(container, closed)));
+            }
+            Event::Stop(epoch, container) => self.stop(epoch, container),
             Event::AtProxy(call) => self.at_proxy(call),
             Event::RunOver(container, call) => self.run_over(container, call),
             Event::WaitOver(call) => self.wait_over(call),
@@ -178,6 +189,8 @@ impl World {
                 self.agenda.plan(self.now_ms + POOL_TICK_MS, Event::PoolTick);
                 self.step_pool(PoolEvent::Ticked);
             }
+            Event::LeaderTick => self.leader_tick(),
+            Event::Vote(vote) => self.vote(vote),
             Event::RouterTick(router) => self.router_tick(router),
         }
     }
@@ -205,8 +218,19 @@ impl World {
         !self.is_quiet() && self.chaos.strikes(fault, self.config.faults.permille(fault))
     }
 
+    /// A router says something to the leader that it follows.
+    fn say(&mut self, id: RouterId, up: Up) {
+        if let Some(epoch) = self.routers.get(&id).map(|router| router.epoch) {
+            self.send(Event::ToPool(epoch, PoolEvent::Said(id, up)));
+        }
+    }
+
     /// Steps the pool and performs what it wants.
     pub(crate) fn step_pool(&mut self, event: PoolEvent) {
+        if !self.is_led() {
+            return self.note(|| format!("UNHEARD {event:?}"));
+        }
+        let epoch = self.leaders.epoch;
         let mut actions = Vec::new();
         self.pool.step(self.now_ms + self.pool_clock_ahead_ms, event, &mut actions);
         for action in actions {
@@ -216,10 +240,12 @@ impl World {
                 Action::Start { container, node, spec } => {
                     self.report.starts += 1;
                     let life = self.driver.life(node);
-                    self.send(Event::Start { container, node, life, spec });
+                    self.send(Event::Start { epoch, container, node, life, spec });
                 }
-                Action::Close { container, idle_ms } => self.send(Event::Close { container, idle_ms }),
-                Action::Stop(container) => self.send(Event::Stop(container)),
+                Action::Close { container, idle_ms } => {
+                    self.send(Event::Close { epoch, container, idle_ms });
+                }
+                Action::Stop(container) => self.send(Event::Stop(epoch, container)),
                 Action::Tell(router, message) => self.tell(router, message),
             }
         }
@@ -265,7 +291,7 @@ impl World {
                 }
                 router.table = next;
                 self.take_in(id, &message.delta);
-                self.send(Event::ToPool(PoolEvent::Said(id, Up::Acknowledged(message.sequence))));
+                self.say(id, Up::Acknowledged(message.sequence));
             }
             Applied::Gap if !router.resyncs => {
                 router.resyncs = true;
@@ -279,7 +305,7 @@ impl World {
         let Some(router) = self.routers.get_mut(&id) else { return };
         match delta {
             Delta::Marked(container) => {
-                self.send(Event::ToPool(PoolEvent::Said(id, Up::Released(*container))));
+                self.say(id, Up::Released(*container));
             }
             Delta::Refused(refusal) => {
                 let calls = router.refused(&refusal.key, self.now_ms);
@@ -339,7 +365,7 @@ impl World {
             self.agenda.plan(now_ms + self.rng.between(0, 1), Event::AtProxy(call));
         }
         if let Some(up) = router.demand(key, now_ms) {
-            self.send(Event::ToPool(PoolEvent::Said(id, up)));
+            self.say(id, up);
         }
     }
 
@@ -349,7 +375,7 @@ impl World {
         router.resyncs = false;
         let usage: Vec<_> = router.table.usage().collect();
         if !usage.is_empty() {
-            self.send(Event::ToPool(PoolEvent::Said(id, Up::Usage(usage))));
+            self.say(id, Up::Usage(usage));
         }
         self.serve_all(id);
     }
@@ -380,7 +406,7 @@ impl World {
         let Some(call) = self.calls.get(&id) else { return };
         let (router, slot) = (call.router, call.slot.as_ref());
         let Some(container) = slot.map(|slot| slot.lease().container) else { return };
-        self.send(Event::ToPool(PoolEvent::Said(router, Up::Disowned(container))));
+        self.say(router, Up::Disowned(container));
         self.send_back(id, Slot::disown);
     }
 
@@ -435,9 +461,16 @@ impl World {
         self.serve(call.router, &call.spec.key);
     }
 
-    fn start(&mut self, id: ContainerId, node: NodeId, life: Option<Life>, spec: Arc<ContainerSpec>) {
+    fn start(
+        &mut self,
+        epoch: Epoch,
+        id: ContainerId,
+        node: NodeId,
+        life: Option<Life>,
+        spec: Arc<ContainerSpec>,
+    ) {
         if life.is_none() || self.driver.life(node) != life {
-            return self.send(Event::ToPool(PoolEvent::StartFailed(id)));
+            return self.send(Event::ToPool(epoch, PoolEvent::StartFailed(id)));
         }
         if self.driver.start(id, node, spec) {
             let (from_ms, to_ms) = self.config.cold_start_ms;
@@ -446,11 +479,11 @@ impl World {
             }
             let failed = self.strikes(Fault::StartFails);
             let took_ms = self.rng.between(from_ms, to_ms);
-            self.agenda.plan(self.now_ms + took_ms, Event::StartOver { container: id, failed });
+            self.agenda.plan(self.now_ms + took_ms, Event::StartOver { epoch, container: id, failed });
         }
     }
 
-    fn start_over(&mut self, id: ContainerId, failed: bool) {
+    fn start_over(&mut self, epoch: Epoch, id: ContainerId, failed: bool) {
         let Some(container) = self.driver.containers.get_mut(&id) else { return };
         container.is_ready = !failed;
         let said = match failed {
@@ -460,17 +493,17 @@ impl World {
         if failed {
             self.driver.stop(id);
         }
-        self.send(Event::ToPool(said));
+        self.send(Event::ToPool(epoch, said));
     }
 
-    fn stop(&mut self, id: ContainerId) {
+    fn stop(&mut self, epoch: Epoch, id: ContainerId) {
         if let Some(container) = self.driver.stop(id) {
             let lost = container.running.len() + container.queue.len();
             if lost > 0 {
                 self.break_off(format!("GC-1: container {id} was stopped with {lost} calls in it"));
             }
         }
-        self.send(Event::ToPool(PoolEvent::Stopped(id)));
+        self.send(Event::ToPool(epoch, PoolEvent::Stopped(id)));
     }
 
     /// What becomes of the calls in a container that died: those that ran are lost, those that waited go elsewhere.
@@ -483,13 +516,36 @@ impl World {
     fn router_back(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(&id) else { return };
         *router = Router { life: router.life, is_up: true, table: Table::default(), ..Router::default() };
+        self.join(id);
+    }
+
+    /// A router connects to whoever leads, and says what it holds.
+    fn join(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        router.epoch = self.leaders.epoch;
+        let in_service = router.table.containers().filter(|container| container.is_in_service());
+        let held = in_service.map(|container| container.lease().container).collect();
+        self.step_pool(PoolEvent::Held(id, held));
         self.step_pool(PoolEvent::RouterJoined(id));
+    }
+
+    /// A router notices after a while that it follows a leader that was.
+    pub(crate) fn reconnect(&mut self, id: RouterId) {
+        if let Some(router) = self.routers.get(&id) {
+            let (life, soon_ms) = (router.life, self.rng.between(1, 50));
+            self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
+        }
     }
 
     fn node_back(&mut self, id: NodeId) {
         let Some(node) = self.driver.nodes.get_mut(&id) else { return };
         node.is_up = true;
-        let memory_mb = node.memory_mb;
-        self.step_pool(PoolEvent::NodeJoined { node: id, memory_mb });
+        self.node_joins(id);
+    }
+
+    pub(crate) fn node_joins(&mut self, id: NodeId) {
+        if let Some(memory_mb) = self.driver.nodes.get(&id).map(|node| node.memory_mb) {
+            self.step_pool(PoolEvent::NodeJoined { node: id, memory_mb });
+        }
     }
 }

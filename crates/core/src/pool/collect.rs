@@ -8,6 +8,7 @@
 use super::Pool;
 use super::container::Phase;
 use super::message::{Action, Delta};
+use super::takeover::is_unclaimed;
 use crate::id::{ContainerId, RouterId};
 
 impl Pool {
@@ -167,6 +168,7 @@ impl Pool {
             let Some(container) = self.containers.get(id) else { continue };
             match container.phase {
                 Phase::Starting { .. } => self.start_overdue(id),
+                Phase::Marked { .. } if is_unclaimed(container) => self.orphan(id),
                 Phase::Marked { marked_ms, .. } | Phase::Closing { marked_ms, .. } => {
                     self.ask_close(id, marked_ms);
                 }

@@ -145,6 +145,19 @@ pub enum RefusalReason {
     StartFailed,
 }
 
+/// A container of an earlier leader, as its driver tells it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Which.
+    pub container: ContainerId,
+    /// Where it runs.
+    pub node: NodeId,
+    /// What it was started for.
+    pub spec: Arc<ContainerSpec>,
+    /// Where it is reached.
+    pub endpoint: Endpoint,
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -157,6 +170,10 @@ pub enum Event {
     },
     /// A node is gone with all its containers.
     NodeLost(NodeId),
+    /// A container runs that an earlier leader started.
+    Found(Found),
+    /// A router that joins next has these containers in service. Those that it holds marked may be another's by now.
+    Held(RouterId, Vec<ContainerId>),
     /// A router connected, or asks for a snapshot.
     RouterJoined(RouterId),
     /// A router's leases lapsed.
