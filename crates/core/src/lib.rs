@@ -5,7 +5,7 @@
 //! many routers).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
-//! [`watch`], [`egress`], [`entitlement`], [`fire`].
+//! [`ledger`], [`watch`], [`egress`], [`entitlement`], [`fire`].
 //!
 //! Nothing here does I/O, reads a clock, draws randomness, spawns or locks. `xtask tidy` checks that.
 
@@ -20,8 +20,10 @@ pub mod ewma;
 pub mod fire;
 pub mod gate;
 pub mod id;
+pub mod ledger;
 pub mod limits;
 mod mix;
+mod mutants;
 pub mod placement;
 pub mod pool;
 pub mod route;

@@ -41,11 +41,15 @@ pub enum Fault {
     LeaderDies,
     /// The store of leases answers late.
     LeaseStoreSlow,
+    /// A node is to be emptied; it takes containers again after a while.
+    NodeDrained,
+    /// Another policy holds.
+    PolicySwitched,
 }
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::MessageLost,
         Self::MessageDoubled,
         Self::MessageDelayed,
@@ -61,6 +65,8 @@ impl Fault {
         Self::ClockJumps,
         Self::LeaderDies,
         Self::LeaseStoreSlow,
+        Self::NodeDrained,
+        Self::PolicySwitched,
     ];
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use triplane_core::pool::Settings;
+use triplane_core::collector;
+use triplane_core::placement::StrategyName;
+use triplane_core::pool::{Policy, Settings};
 
 use crate::chaos::Fault;
 
@@ -63,7 +65,7 @@ impl Config {
     #[must_use]
     pub fn calm(actions: Vec<ActionConfig>, calls: u32) -> Self {
         Self {
-            settings: Settings { idle_ms_max: 5_000, ..Settings::default() },
+            settings: Settings { policy: Policy::idle(5_000), ..Settings::default() },
             routers: 1,
             nodes_mb: vec![1_000_000],
             actions,
@@ -87,7 +89,7 @@ impl Config {
         };
         let actions = (0..6).map(|_| action()).collect();
         Self {
-            settings: short_times(),
+            settings: Settings { policy: policy(&mut rng), ..short_times() },
             routers: u32::try_from(rng.between(1, 3)).unwrap_or(1),
             nodes_mb: (0..rng.between(1, 3)).map(|_| 512 * rng.between(1, 4)).collect(),
             actions,
@@ -101,7 +103,7 @@ impl Config {
 }
 
 /// How often things go wrong in a storm, in so many of 1000 cases.
-const STORM: [(Fault, u32); 15] = [
+const STORM: [(Fault, u32); 17] = [
     (Fault::MessageLost, 20),
     (Fault::MessageDoubled, 50),
     (Fault::MessageDelayed, 10),
@@ -117,12 +119,35 @@ const STORM: [(Fault, u32); 15] = [
     (Fault::ClockJumps, 5),
     (Fault::LeaderDies, 5),
     (Fault::LeaseStoreSlow, 5),
+    (Fault::NodeDrained, 10),
+    (Fault::PolicySwitched, 10),
 ];
+
+/// How long containers may idle when the last call has arrived.
+pub(crate) const IDLE_MS_MAX: u64 = 2_000;
+
+/// The policy under which all idle containers go in the end.
+pub(crate) fn last_policy() -> Policy {
+    Policy::idle(IDLE_MS_MAX)
+}
+
+/// A strategy and a collector, of which every second one lets containers go within seconds.
+pub(crate) fn policy(rng: &mut crate::rng::Rng) -> Policy {
+    let mut policy = last_policy();
+    policy.placement.strategy = rng.choose(&StrategyName::ALL).unwrap_or_default();
+    policy.stems_mb = rng.between(0, 1_024);
+    let mut collectors = collector::Policy::all();
+    let chosen = usize::try_from(rng.between(0, 9)).unwrap_or(usize::MAX);
+    if chosen < collectors.len() {
+        policy.collector = collectors.swap_remove(chosen);
+    }
+    policy
+}
 
 /// Waits that let a simulated minute contain whole lives of containers.
 fn short_times() -> Settings {
     Settings {
-        idle_ms_max: 2_000,
+        policy: last_policy(),
         release_ms_max: 500,
         retry_ms: 300,
         sweep_ms: 200,

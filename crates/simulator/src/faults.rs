@@ -46,6 +46,13 @@ impl World {
             self.hear_older_leader();
         }
         self.spoil_leaders();
+        if self.strikes(Fault::NodeDrained) {
+            self.drain_node();
+        }
+        if self.strikes(Fault::PolicySwitched) {
+            let policy = crate::config::policy(&mut self.rng);
+            self.step_pool(PoolEvent::PolicySwitched(policy));
+        }
         if self.strikes(Fault::ClockJumps) {
             self.pool_clock_ahead_ms += self.rng.between(1, CLOCK_JUMP_MS_MAX);
         }
@@ -122,6 +129,15 @@ impl World {
         let revision = Revision(self.specs[index].key.revision.0 + 2);
         self.specs[index] = spec(&self.config, index, revision.0);
         self.send(Event::Known(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
+    }
+
+    fn drain_node(&mut self) {
+        let ids: Vec<NodeId> = self.driver.nodes.keys().copied().collect();
+        let Some(node) = self.rng.choose(&ids) else { return };
+        self.step_pool(PoolEvent::NodeDrained { node, is_draining: true });
+        let again = PoolEvent::NodeDrained { node, is_draining: false };
+        let again_ms = self.now_ms + self.rng.between(1, 3_000);
+        self.agenda.plan(again_ms, Event::Known(again));
     }
 
     /// A leader that was would take containers away.

@@ -22,6 +22,8 @@ mod script;
 mod trace;
 mod world;
 
+#[cfg(all(test, feature = "mutants"))]
+mod mutants;
 #[cfg(test)]
 mod tests;
 

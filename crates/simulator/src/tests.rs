@@ -2,11 +2,23 @@
 
 use super::*;
 
-/// Seeds that are run each time; more with `TRIPLANE_SEEDS`.
-const SEEDS: u64 = 2_000;
-const CALLS: u32 = 130;
+/// Seeds that are run each time, and in the long form of the tests; as many as `TRIPLANE_SEEDS` says when that is set.
+pub(crate) const SEEDS: u64 = 2_000;
+const SEEDS_SOAK: u64 = 100_000;
+pub(crate) const CALLS: u32 = 130;
 /// Runs that may be spent on making a script smaller.
-const MINIMISE_RUNS: u32 = 2_000;
+pub(crate) const MINIMISE_RUNS: u32 = 2_000;
+
+fn seeds() -> u64 {
+    let said = std::env::var("TRIPLANE_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let is_soak = std::env::var_os("TRIPLANE_SOAK").is_some();
+    said.unwrap_or(if is_soak { SEEDS_SOAK } else { SEEDS })
+}
+
+/// 100 calls of 10 ms at once.
+pub(crate) fn burst() -> Config {
+    Config { pause_ms_max: 0, ..Config::calm(vec![action(10)], 100) }
+}
 
 fn action(service_ms: u64) -> ActionConfig {
     ActionConfig { memory_mb: 128, concurrency: 1, instances: None, service_ms: (service_ms, service_ms) }
@@ -51,7 +63,7 @@ fn all_weathers(seeds: u64) -> Vec<Report> {
 
 #[test]
 fn the_invariants_hold_whatever_goes_wrong() {
-    let seeds = std::env::var("TRIPLANE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
+    let seeds = seeds();
     let reports = all_weathers(seeds);
     let events: u64 = reports.iter().map(|report| report.events).sum();
     let done: u64 = reports.iter().map(|report| report.calls.done).sum();
@@ -85,8 +97,7 @@ fn equal_seeds_make_equal_runs_and_others_do_not() {
 
 #[test]
 fn a_burst_of_short_calls_starts_few_containers() {
-    let config = Config { pause_ms_max: 0, ..Config::calm(vec![action(10)], 100) };
-    let report = check(1, &config);
+    let report = check(1, &burst());
     assert_eq!(report.calls.done, 100);
     assert!(report.starts <= 15, "COLD-1: {} containers", report.starts);
 }

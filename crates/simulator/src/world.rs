@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId};
+use triplane_core::placement::Offer;
 use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot, Table};
 
 use crate::chaos::{Chaos, Fault};
-use crate::config::Config;
+use crate::config::{Config, IDLE_MS_MAX, last_policy};
 use crate::driver::{Container, Driver, Node, Reply, Run};
 use crate::event::{Agenda, CallId, Event, Life};
 use crate::leaders::Leaders;
@@ -136,7 +137,7 @@ impl World {
             return false;
         }
         let settings = &self.config.settings;
-        let waits_ms = self.config.wait_ms_max + settings.idle_ms_max + settings.demand_ms_max;
+        let waits_ms = self.config.wait_ms_max + IDLE_MS_MAX + settings.demand_ms_max;
         if self.now_ms > self.last_arrival_ms + waits_ms + QUIET_MS_MAX {
             let (calls, pooled) = (self.calls.len(), self.pool.containers().count());
             let real = self.driver.containers.len();
@@ -246,6 +247,7 @@ impl World {
                     self.send(Event::Close { epoch, container, idle_ms });
                 }
                 Action::Stop(container) => self.send(Event::Stop(epoch, container)),
+                Action::Stems(_) => {}
                 Action::Tell(router, message) => self.tell(router, message),
             }
         }
@@ -256,6 +258,7 @@ impl World {
             Action::Start { container, node, .. } => container.number << 8 | u64::from(node.0) << 2,
             Action::Close { container, idle_ms } => container.number << 8 ^ idle_ms << 2 | 1,
             Action::Stop(container) => container.number << 8 | 2,
+            Action::Stems(stems) => stems.iter().map(|stems| u64::from(stems.count) << 2).sum(),
             Action::Tell(router, message) => message.sequence.0 << 8 | u64::from(router.0) << 2 | 3,
         };
         self.report.digest = (self.report.digest ^ word ^ self.now_ms << 32).wrapping_mul(0x0100_0000_01b3);
@@ -288,6 +291,10 @@ impl World {
             Applied::Next(next) => {
                 if next.version() <= router.table.version() {
                     return self.break_off(format!("ROUTE-1: router {} went back", id.0));
+                }
+                let takes_away = matches!(message.delta, Delta::Snapshot(_) | Delta::Removed(_));
+                if !takes_away && next.containers().len() < router.table.containers().len() {
+                    return self.break_off(format!("ROUTE-2: router {} forgot what it owns", id.0));
                 }
                 router.table = next;
                 self.take_in(id, &message.delta);
@@ -331,9 +338,12 @@ impl World {
         self.last_arrival_ms = self.now_ms;
         self.report.calls.arrived += 1;
         let id = self.report.calls.arrived;
-        if !self.is_quiet() {
-            let pause_ms = self.rng.between(0, self.config.pause_ms_max);
-            self.agenda.plan(self.now_ms + pause_ms, Event::Arrival);
+        match self.is_quiet() {
+            true => self.calm_down(),
+            false => {
+                let pause_ms = self.rng.between(0, self.config.pause_ms_max);
+                self.agenda.plan(self.now_ms + pause_ms, Event::Arrival);
+            }
         }
         let spec = Arc::clone(&self.specs[index]);
         let (from_ms, to_ms) = self.config.actions[index].service_ms;
@@ -346,6 +356,12 @@ impl World {
             router.line(&spec).waiting.push_back(id);
         }
         self.serve(router, &key);
+    }
+
+    /// From now on all that idles goes soon, whoever leads.
+    fn calm_down(&mut self) {
+        self.config.settings.policy = last_policy();
+        self.step_pool(PoolEvent::PolicySwitched(last_policy()));
     }
 
     fn serve_all(&mut self, id: RouterId) {
@@ -364,9 +380,8 @@ impl World {
             }
             self.agenda.plan(now_ms + self.rng.between(0, 1), Event::AtProxy(call));
         }
-        if let Some(up) = router.demand(key, now_ms) {
-            self.say(id, up);
-        }
+        let (rescue, demand) = (router.rescue(key), router.demand(key, now_ms));
+        rescue.into_iter().chain(demand).for_each(|up| self.say(id, up));
     }
 
     fn router_tick(&mut self, id: RouterId) {
@@ -545,7 +560,8 @@ impl World {
 
     pub(crate) fn node_joins(&mut self, id: NodeId) {
         if let Some(memory_mb) = self.driver.nodes.get(&id).map(|node| node.memory_mb) {
-            self.step_pool(PoolEvent::NodeJoined { node: id, memory_mb });
+            let offer = Offer::of_memory(memory_mb);
+            self.step_pool(PoolEvent::NodeJoined { node: id, offer });
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use triplane_control::driver::Driver;
+use triplane_control::driver::{Driver, NodeOffer};
 use triplane_control::{Control, Handle};
 use triplane_core::id::{Epoch, RouterId};
 use triplane_management::{Audit, Management};
@@ -31,7 +31,9 @@ use crate::contact::Contact;
 use crate::crowd::Crowd;
 use crate::docker::{self, Share};
 use crate::fleet::Fleet;
-use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, SpoolPort, UploadPort};
+use crate::ports::{
+    CodePort, DispatchPort, ManagementPort, PoolPort, PropagationPort, SpoolPort, UploadPort,
+};
 use crate::queue::{QueuePort, SharedQueue};
 use crate::records::RecordPort;
 use crate::recover::Recoverer;
@@ -253,7 +255,7 @@ async fn start_fleet(
     stores: &Stores,
     proxies: &Arc<Shared>,
 ) -> anyhow::Result<Arc<Fleet>> {
-    let memory_mb = node.nodes().iter().map(|offer| offer.memory_mb).sum();
+    let memory_mb = node.nodes().iter().map(NodeOffer::memory_mb).sum();
     let engine = docker::start(config, share, memory_mb, listen, stores, proxies).await?;
     Ok(Fleet::new(node.clone(), engine))
 }
@@ -303,6 +305,7 @@ fn start_management(
         activations: joined.stores.activations.clone(),
         calls: joined.stores.calls.clone(),
         dispatch: joined.dispatch.clone(),
+        pool: Arc::new(PoolPort(control.clone())),
         propagation: Arc::new(PropagationPort(control.clone())),
         records: Arc::new(SpoolPort(joined.spool.clone())),
         audit,

@@ -279,6 +279,20 @@ impl Collector {
         self.enter(container, State::Idle, now_ms);
     }
 
+    /// A container that was due stays though no call came: there are to be some of its action. It is judged anew.
+    pub fn kept(&mut self, now_ms: u64, container: ContainerId) {
+        let Some(held) = self.containers.get(&container).filter(|held| held.state == State::Leaving) else {
+            return;
+        };
+        let (action, since_ms) = (held.action, held.counts_from_ms.unwrap_or(held.since_ms));
+        self.actions.get(action).take_back(since_ms);
+        self.enter(container, State::Idle, now_ms);
+        if let Some(held) = self.containers.get_mut(&container) {
+            // the gap to its next use is still that since its last one
+            held.counts_from_ms = Some(since_ms);
+        }
+    }
+
     /// Nothing of a container is left.
     pub fn gone(&mut self, now_ms: u64, container: ContainerId) {
         self.left(now_ms, container);

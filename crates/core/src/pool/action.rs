@@ -10,6 +10,8 @@ use std::sync::Arc;
 use triplane_model::FullName;
 
 use super::demand::Demand;
+use super::message::ContainerSpec;
+use super::rescue::Rescues;
 use crate::id::ActionKey;
 
 /// Hashes without random keys; nothing depends on the order of the map.
@@ -42,12 +44,17 @@ pub(super) struct Actions {
     demanded: BTreeSet<ActionNumber>,
     /// Those that are made of something that was written anew or deleted.
     old: BTreeSet<ActionNumber>,
+    /// Those of which some containers stay, whatever happens.
+    kept: BTreeSet<ActionNumber>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    key: Arc<ActionKey>,
+    spec: Arc<ContainerSpec>,
+    /// Containers that there are to be at least.
+    instances_min: u64,
     demand: Option<Demand>,
+    rescues: Rescues,
 }
 
 impl Actions {
@@ -57,7 +64,8 @@ impl Actions {
     }
 
     /// The number of an action, which is known from now on. Says too whether it was not before.
-    pub(super) fn intern(&mut self, key: &Arc<ActionKey>) -> (ActionNumber, bool) {
+    pub(super) fn intern(&mut self, spec: &Arc<ContainerSpec>) -> (ActionNumber, bool) {
+        let key = &spec.key;
         if let Some(number) = self.number(key) {
             return (number, false);
         }
@@ -65,8 +73,13 @@ impl Actions {
             self.entries.push(None);
             ActionNumber(u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX))
         });
+        let instances_min = spec.instances_min();
+        if instances_min > 0 {
+            self.kept.insert(number);
+        }
         if let Some(place) = self.entries.get_mut(number.place()) {
-            *place = Some(Entry { key: Arc::clone(key), demand: None });
+            let (spec, rescues) = (Arc::clone(spec), Rescues::default());
+            *place = Some(Entry { spec, instances_min, demand: None, rescues });
         }
         self.numbers.insert(Arc::clone(key), number);
         for entity in key.entities() {
@@ -80,12 +93,14 @@ impl Actions {
         let Some(entry) = self.entries.get_mut(number.place()).and_then(Option::take) else {
             return Vec::new();
         };
-        self.numbers.remove(&entry.key);
+        let key = &entry.spec.key;
+        self.numbers.remove(key);
+        self.kept.remove(&number);
         self.old.remove(&number);
         self.demanded.remove(&number);
         self.free.push(number);
         let mut unnamed = Vec::new();
-        for entity in entry.key.entities() {
+        for entity in key.entities() {
             let Some(numbers) = self.of_entity.get_mut(&entity) else { continue };
             numbers.remove(&number);
             if numbers.is_empty() {
@@ -98,7 +113,7 @@ impl Actions {
 
     /// Whose calls it is.
     pub(super) fn key(&self, number: ActionNumber) -> Option<&Arc<ActionKey>> {
-        Some(&self.entry(number)?.key)
+        Some(&self.entry(number)?.spec.key)
     }
 
     /// The actions that are made of an entity.
@@ -127,6 +142,21 @@ impl Actions {
     /// Those that are old.
     pub(super) fn old(&self) -> impl Iterator<Item = ActionNumber> + use<'_> {
         self.old.iter().copied()
+    }
+
+    /// Containers that there are to be of it at least.
+    pub(super) fn instances_min(&self, number: ActionNumber) -> u64 {
+        self.entry(number).map_or(0, |entry| entry.instances_min)
+    }
+
+    /// Those of which some containers stay, whatever happens.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (ActionNumber, Arc<ContainerSpec>)> + use<'_> {
+        self.kept.iter().filter_map(|&number| Some((number, Arc::clone(&self.entry(number)?.spec))))
+    }
+
+    /// A call needed a container that was on its way out; says how long it is until the next one, as far as can be told.
+    pub(super) fn rescued(&mut self, number: ActionNumber, now_ms: u64) -> Option<u64> {
+        self.entries.get_mut(number.place())?.as_mut()?.rescues.observe(now_ms)
     }
 
     /// What waits for containers of it.

@@ -6,8 +6,11 @@ use triplane_model::{Collection, FullName, Revision};
 
 use super::Pool;
 use super::action::ActionNumber;
-use super::message::Delta;
-use crate::id::ActionKey;
+use super::message::{ContainerSpec, Delta};
+use super::reason::Cause;
+
+/// Entities that nothing runs of and whose revisions are remembered, the latest.
+const UNNAMED_MAX: usize = 16_384;
 
 impl Pool {
     /// An entity was written or deleted: all routers are told, and containers of what was made of it before are marked. Calls that
@@ -27,7 +30,7 @@ impl Pool {
         self.revisions
             .insert(name.clone(), revision.map(|revision| known.map_or(revision, |it| it.max(revision))));
         if !self.actions.names(&name) {
-            self.unnamed.insert(name);
+            self.unnamed.push_back(name);
             return;
         }
         let made_of_it: Vec<_> = self.actions.of_entity(&name).collect();
@@ -39,7 +42,7 @@ impl Pool {
             }
         }
         old.sort_unstable();
-        old.into_iter().for_each(|id| self.mark(id));
+        old.into_iter().for_each(|id| self.mark(id, Some(Cause::Changed)));
     }
 
     /// Notes whether a newer revision of what an action is made of is known, or something of that is deleted.
@@ -54,8 +57,8 @@ impl Pool {
     }
 
     /// The number of an action, which is known from now on.
-    pub(super) fn intern(&mut self, key: &Arc<ActionKey>) -> ActionNumber {
-        let (action, is_new) = self.actions.intern(key);
+    pub(super) fn intern(&mut self, spec: &Arc<ContainerSpec>) -> ActionNumber {
+        let (action, is_new) = self.actions.intern(spec);
         if is_new {
             self.know_age(action);
         }
@@ -64,16 +67,19 @@ impl Pool {
 
     /// Forgets an action that there are neither containers of nor demands for.
     pub(super) fn forget_unreferenced(&mut self, action: ActionNumber) {
-        if self.containers.index().all(action) == 0 && !self.actions.is_demanded(action) {
+        let is_kept = self.actions.instances_min(action) > 0 && !self.actions.is_old(action);
+        if self.containers.index().all(action) == 0 && !self.actions.is_demanded(action) && !is_kept {
             self.looks.forget(action);
             let unnamed = self.actions.forget(action);
             self.unnamed.extend(unnamed.into_iter().filter(|entity| self.revisions.contains_key(entity)));
         }
     }
 
-    /// Keeps the revisions only of what there are containers or demands of: that bounds them.
+    /// Keeps the revisions of what there are containers or demands of, and a number of the others: what the collector
+    /// remembers may be of an older one.
     pub(super) fn forget_old_revisions(&mut self) {
-        for entity in std::mem::take(&mut self.unnamed) {
+        while self.unnamed.len() > UNNAMED_MAX {
+            let Some(entity) = self.unnamed.pop_front() else { return };
             if !self.actions.names(&entity) {
                 self.revisions.remove(&entity);
             }

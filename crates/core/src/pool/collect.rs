@@ -8,12 +8,19 @@
 use super::Pool;
 use super::container::Phase;
 use super::message::{Action, Delta};
+use super::mutant::{Mutant, is_planted};
+use super::reason::Cause;
 use super::takeover::is_unclaimed;
+use crate::collector::Due;
 use crate::id::{ContainerId, RouterId};
 
+/// Containers that are marked in one step; the others in the next.
+const COLLECTED_AT_ONCE_MAX: usize = 1_024;
+
 impl Pool {
-    /// Marks a container that is in service; its owner stops choosing it and answers.
-    pub(super) fn mark(&mut self, id: ContainerId) {
+    /// Marks a container that is in service; its owner stops choosing it and answers. Without a cause it does not leave, but
+    /// goes to another router.
+    pub(super) fn mark(&mut self, id: ContainerId, cause: Option<Cause>) {
         let marked_ms = self.now_ms;
         let Some(container) = self.containers.get(id).filter(|it| it.is_in_service()) else { return };
         let told = container.owner.and_then(|owner| self.number(owner, Delta::Marked(id)));
@@ -21,6 +28,7 @@ impl Pool {
             Some(told) => self.alter(id, |container| container.phase = Phase::Marked { marked_ms, told }),
             None => self.ask_close(id, marked_ms),
         }
+        self.alter(id, |container| container.cause = cause);
     }
 
     /// Withdraws a mark, unless the proxy was asked to close and may be closed by now.
@@ -31,6 +39,7 @@ impl Pool {
         self.alter(id, |container| {
             container.phase = Phase::Ready;
             container.used_ms = now_ms;
+            container.cause = None;
         });
         self.totals.unmarked += 1;
         let Some(owner) = owner else { return };
@@ -55,14 +64,6 @@ impl Pool {
         }
     }
 
-    /// A router needs a marked container. One whose proxy is closing already is left to the demand: the answer brings it
-    /// back, or another one is started.
-    pub(super) fn rescue(&mut self, router: RouterId, id: ContainerId) {
-        if self.containers.get(id).is_some_and(|container| container.owner == Some(router)) {
-            self.unmark(id);
-        }
-    }
-
     /// The proxy said to the owner that it is not what the owner thinks. What lives there must go, but not before its
     /// proxy agrees that nothing is in flight.
     pub(super) fn disowned(&mut self, router: RouterId, id: ContainerId) {
@@ -70,7 +71,7 @@ impl Pool {
         if container.owner == Some(router) && container.is_leased() {
             self.tell(router, Delta::Removed(id));
             self.condemn(id);
-            self.orphan(id);
+            self.orphan(id, Cause::Disowned);
         }
     }
 
@@ -80,9 +81,12 @@ impl Pool {
     }
 
     /// A container has lost its owner: another router that waits for it gets it, else it is collected.
-    pub(super) fn orphan(&mut self, id: ContainerId) {
+    pub(super) fn orphan(&mut self, id: ContainerId, cause: Cause) {
         let now_ms = self.now_ms;
-        self.alter(id, |container| container.owner = None);
+        self.alter(id, |container| {
+            container.owner = None;
+            container.cause.get_or_insert(cause);
+        });
         let Some(container) = self.containers.get(id) else { return };
         let marked_ms = match container.phase {
             Phase::Ready => now_ms,
@@ -114,10 +118,10 @@ impl Pool {
         let Some(container) = self.containers.get(id).filter(|container| container.is_leased()) else {
             return;
         };
-        if closed {
+        if closed || is_planted(Mutant::StoppedInUse) {
             self.totals.collected += 1;
             self.tell_owner(id, Delta::Removed(id));
-            self.stop(id);
+            self.stop(id, None);
         } else if let Phase::Closing { .. } = container.phase {
             self.close_refused(id);
         }
@@ -138,25 +142,27 @@ impl Pool {
         }
     }
 
-    /// Removes a container; it is charged until it is gone.
-    pub(super) fn stop(&mut self, id: ContainerId) {
+    /// Removes a container; it is charged until it is gone. The cause is that which is known already, if there is one.
+    pub(super) fn stop(&mut self, id: ContainerId, cause: Option<Cause>) {
         let now_ms = self.now_ms;
         self.alter(id, |container| {
             container.phase = Phase::Stopping { asked_ms: now_ms };
             container.owner = None;
+            container.cause = container.cause.or(cause);
         });
         self.out.push(Action::Stop(id));
     }
 
-    /// Nothing of a container is left.
-    pub(super) fn gone(&mut self, id: ContainerId) {
+    /// Nothing of a container is left. The cause is that which is known already, if there is one.
+    pub(super) fn gone(&mut self, id: ContainerId, cause: Cause) {
         let Some(container) = self.containers.get(id) else { return };
         if container.is_leased() {
             self.tell_owner(id, Delta::Removed(id));
         }
-        if let Some(container) = self.remove(id) {
-            self.look_at(container.action);
-            self.forget_unreferenced(container.action);
+        self.alter(id, |container| container.cause = container.cause.or(Some(cause)));
+        if let Some(action) = self.remove(id) {
+            self.look_at(action);
+            self.forget_unreferenced(action);
         }
     }
 
@@ -168,33 +174,43 @@ impl Pool {
             let Some(container) = self.containers.get(id) else { continue };
             match container.phase {
                 Phase::Starting { .. } => self.start_overdue(id),
+                Phase::Closing { refused: false, .. } if is_planted(Mutant::AskedOnce) => {}
                 Phase::Marked { .. } if is_unclaimed(container) => self.orphan(id),
                 Phase::Marked { marked_ms, .. } | Phase::Closing { marked_ms, .. } => {
                     self.ask_close(id, marked_ms);
                 }
-                Phase::Stopping { .. } => self.stop(id),
+                Phase::Stopping { .. } => self.stop(id, None),
                 Phase::Ready => {}
             }
         }
     }
 
-    /// Marks what is idle for too long, or serves a revision that nobody calls any more.
+    /// Marks what the collector lets go.
+    pub(super) fn collect(&mut self) {
+        for Due { container, reason } in self.collector.due(self.now_ms, COLLECTED_AT_ONCE_MAX) {
+            let Some(action) = self.containers.get(container).map(|container| container.action) else {
+                continue;
+            };
+            match self.actions.is_demanded(action) {
+                true => self.collector.returned(self.now_ms, container),
+                false if self.is_kept(action, container) => self.collector.kept(self.now_ms, container),
+                false => self.mark(container, Some(Cause::Collected(reason))),
+            }
+        }
+    }
+
+    /// Marks what serves a revision that nobody calls any more, and looks after what is to be there without a call.
     pub(super) fn sweep(&mut self) {
         if self.now_ms < self.sweep_due_ms {
             return;
         }
         self.sweep_due_ms = self.now_ms + self.settings.sweep_ms;
-        let mut due: Vec<_> = self.idle_too_long().chain(self.old_ones()).collect();
+        let mut due: Vec<_> = self.old_ones().collect();
         due.sort_unstable();
-        due.into_iter().for_each(|id| self.mark(id));
+        due.into_iter().for_each(|id| self.mark(id, Some(Cause::Changed)));
+        self.keep_minimum();
+        self.plan_stems();
         self.forget_old_revisions();
-    }
-
-    fn idle_too_long(&self) -> impl Iterator<Item = ContainerId> + use<'_> {
-        let before_ms = self.now_ms.checked_sub(self.settings.idle_ms_max);
-        let unused =
-            before_ms.into_iter().flat_map(|before_ms| self.containers.index().unused_since(before_ms));
-        unused.filter(|&id| self.containers.get(id).is_some_and(|it| !self.actions.is_demanded(it.action)))
     }
 
     /// Those in service whose action was changed or deleted, and that nothing waits for any more.

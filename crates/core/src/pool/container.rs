@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::action::ActionNumber;
 use super::message::{ContainerSpec, Endpoint, Lease};
+use super::reason::{Ahead, Cause};
 use super::settings::Settings;
 use super::view::{ContainerView, State};
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId, Sequence};
+use crate::placement::{Charge, Resource};
 
 /// A container.
 #[derive(Debug)]
@@ -15,8 +17,8 @@ pub(super) struct Container {
     pub(super) spec: Arc<ContainerSpec>,
     /// The number of its action inside the machine.
     pub(super) action: ActionNumber,
-    pub(super) node: NodeId,
-    pub(super) memory_mb: u64,
+    /// What it holds of its node.
+    pub(super) charge: Charge,
     /// Who owns it (POOL-4), or will when it is ready. Nobody after its router was lost, or after it was disowned.
     pub(super) owner: Option<RouterId>,
     /// Where it is, from when it is ready.
@@ -28,8 +30,12 @@ pub(super) struct Container {
     pub(super) in_service_ms: u64,
     /// Calls in flight at the last report.
     pub(super) in_flight: u32,
-    /// Never back into service: its revision is old, its owner disowned it, or it yields to another action.
+    /// Never back into service: its owner disowned it, it yields to another action, or its node is drained.
     pub(super) condemned: bool,
+    /// Why it was started, if no call asked for it.
+    pub(super) ahead: Option<Ahead>,
+    /// Why it leaves, once it does.
+    pub(super) cause: Option<Cause>,
 }
 
 /// Where a container is in its life.
@@ -99,6 +105,16 @@ impl Container {
         &self.spec.key
     }
 
+    /// Where it is.
+    pub(super) fn node(&self) -> NodeId {
+        self.charge.node()
+    }
+
+    /// The memory that it is charged, MB.
+    pub(super) fn memory_mb(&self) -> u64 {
+        self.charge.asked().resources.get(Resource::Memory)
+    }
+
     /// What of it is indexed, as of now.
     pub(super) fn facets(&self, settings: &Settings) -> Facets {
         Facets {
@@ -151,11 +167,14 @@ impl Container {
         ContainerView {
             container: self.id,
             key: Arc::clone(self.key()),
-            node: self.node,
+            node: self.node(),
             owner: self.owner,
-            memory_mb: self.memory_mb,
+            memory_mb: self.memory_mb(),
             state: self.state(),
             used_ms: self.used_ms,
+            in_flight: self.in_flight,
+            ahead: self.ahead,
+            cause: self.cause,
         }
     }
 

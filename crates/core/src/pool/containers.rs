@@ -1,10 +1,13 @@
 //! The containers that the machine knows. Whoever changes one goes through here, so that the index stays true.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Pool;
+use super::action::ActionNumber;
 use super::container::{Container, Facets};
 use super::index::{Fixed, Index};
+use super::reason::{Cause, Departure};
 use super::view::State;
 use crate::id::ContainerId;
 
@@ -66,26 +69,46 @@ impl Pool {
             return;
         }
         self.containers.index.change(Fixed::of(container), Some(&before), Some(&after));
-        if before.is_leaving != after.is_leaving {
-            self.nodes.leaves(container.node, container.memory_mb, after.is_leaving);
+        match (before.is_leaving, after.is_leaving) {
+            (false, true) => self.nodes.leaves(&mut container.charge),
+            (true, false) => self.nodes.stays(&mut container.charge),
+            _ => {}
         }
+        let action = container.action;
         if before.state == State::Starting {
             // one more may start
             self.looks.room_grew();
         }
-        let action = container.action;
+        self.tell_collector(id, before.state, after.state);
         self.look_at(action);
     }
 
-    /// Takes a container out; what it was charged is free.
-    pub(super) fn remove(&mut self, id: ContainerId) -> Option<Container> {
+    fn tell_collector(&mut self, id: ContainerId, before: State, after: State) {
+        let now_ms = self.now_ms;
+        match (before, after) {
+            (State::Starting, State::Ready) => self.collector.ready(now_ms, id),
+            (State::Marked | State::Closing, State::Ready) => self.collector.returned(now_ms, id),
+            (State::Starting | State::Ready, State::Marked | State::Closing | State::Stopping) => {
+                self.collector.left(now_ms, id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing of a container is left: what it was charged is free. Says of which action it was.
+    pub(super) fn remove(&mut self, id: ContainerId) -> Option<ActionNumber> {
         let Indexed { container, facets } = self.containers.by_id.remove(&id)?;
         self.containers.index.change(Fixed::of(&container), Some(&facets), None);
-        if facets.is_leaving {
-            self.nodes.leaves(container.node, container.memory_mb, false);
-        }
-        self.nodes.release(container.node, container.memory_mb);
+        self.departures.push(Departure {
+            container: id,
+            key: Arc::clone(container.key()),
+            node: container.node(),
+            at_ms: self.now_ms,
+            cause: container.cause.unwrap_or(Cause::Exited),
+        });
+        self.nodes.release(container.charge);
+        self.collector.gone(self.now_ms, id);
         self.looks.room_grew();
-        Some(container)
+        Some(container.action)
     }
 }

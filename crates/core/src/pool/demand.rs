@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::message::{ContainerSpec, Demand as Said};
 use super::sizing::{ALLOWANCE_FIRST, Load};
 use super::view::{DemandView, WaitsFor};
-use crate::id::{ActionKey, NodeId, RouterId, Sequence};
+use crate::id::{ActionKey, RouterId, Sequence};
+use crate::placement::{Hold, Request};
 
 /// A line that was not empty for so many cold starts is no burst, however fast it moves.
 const PATIENCE_COLD_STARTS: u64 = 10;
@@ -26,8 +27,10 @@ pub(super) struct Demand {
     pub(super) hold_until_ms: u64,
     /// The order in which demands came.
     pub(super) came: u64,
-    /// The nodes on which room for a container of it is held, one for each.
-    pub(super) promises: Vec<NodeId>,
+    /// What its containers ask of a node.
+    pub(super) request: Arc<Request>,
+    /// The room that is held for containers of it.
+    pub(super) promises: Vec<Hold>,
     /// Why it does not get what it lacks.
     pub(super) waits_for: Option<WaitsFor>,
     asks: BTreeMap<RouterId, Ask>,
@@ -61,6 +64,7 @@ impl Demand {
     /// A demand of nobody yet.
     pub(super) fn new(spec: Arc<ContainerSpec>, came: u64, now_ms: u64) -> Self {
         Self {
+            request: Arc::new(spec.request()),
             spec,
             came,
             promises: Vec::new(),
@@ -187,16 +191,6 @@ impl Demand {
     /// Calls that a container runs at once.
     pub(super) fn concurrency(&self) -> u64 {
         self.spec.action.limits.concurrency.max(1)
-    }
-
-    /// The kind of its action.
-    pub(super) fn kind(&self) -> &str {
-        &self.spec.action.exec.kind
-    }
-
-    /// What a container is charged, MB.
-    pub(super) fn memory_mb(&self) -> u64 {
-        self.spec.action.limits.memory_mb
     }
 
     /// What people see of it.

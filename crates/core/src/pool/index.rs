@@ -22,8 +22,8 @@ pub(super) struct Fixed {
 
 impl Fixed {
     pub(super) fn of(container: &Container) -> Self {
-        let Container { id, action, node, memory_mb, .. } = *container;
-        Self { id, action, node, memory_mb }
+        let Container { id, action, .. } = *container;
+        Self { id, action, node: container.node(), memory_mb: container.memory_mb() }
     }
 }
 
@@ -132,6 +132,11 @@ impl Index {
     ) -> impl Iterator<Item = (Option<RouterId>, Counts)> + use<'_> {
         let tally = self.tallies.get(&action);
         tally.into_iter().flat_map(|tally| tally.owners.iter().map(|(&owner, &counts)| (owner, counts)))
+    }
+
+    /// Containers of an action that are starting or in service.
+    pub(super) fn serving(&self, action: ActionNumber) -> u64 {
+        self.owners(action).map(|(_, counts)| counts.starting + counts.ready).sum()
     }
 
     /// Containers of an action that are starting for a router.

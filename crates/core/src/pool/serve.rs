@@ -3,17 +3,21 @@
 //! A step looks only at demands of which something changed. Those that lack something are looked at again when room may
 //! have come free, and all when time has passed: then calls wait longer, and containers have fallen idle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use triplane_model::EntityName;
 
 use super::Pool;
 use super::action::ActionNumber;
 use super::container::{Container, Phase};
 use super::demand::Demand;
-use super::message::{Action, Delta, Demand as Said, Refusal, RefusalReason};
-use super::nodes::{Idle, Place};
+use super::message::{Delta, Demand as Said, Refusal, RefusalReason};
+use super::mutant::{Mutant, is_planted};
+use super::starts::Start;
 use super::view::WaitsFor;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
+use crate::placement::{Artifact, Asked, Constraints, Request};
 
 /// A router says within that time how many calls wait after it got a container.
 const GRANT_MS_MIN: u64 = 100;
@@ -49,11 +53,31 @@ impl Looks {
 /// One look at some demands, the first in turn first.
 #[derive(Debug, Default)]
 struct Pass {
-    /// What did not fit on the nodes that take it, whatever idle goes, by the node that its kind is pinned to: what is not
-    /// smaller will not either.
-    no_room_mb: BTreeMap<Option<NodeId>, u64>,
+    /// What did not fit, whatever idle goes: the same will not fit either for who comes later.
+    no_room: BTreeSet<Wish>,
     /// The same where busy ones would have gone as well.
-    no_turn_mb: BTreeMap<Option<NodeId>, u64>,
+    no_turn: BTreeSet<Wish>,
+}
+
+/// What decides whether a container fits. One that is particular about its nodes is like no other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wish {
+    asked: Asked,
+    kind: Box<str>,
+    namespace: EntityName,
+    particular: Option<Artifact>,
+}
+
+impl Wish {
+    fn of(request: &Request) -> Self {
+        let is_particular = request.constraints != Constraints::default();
+        Self {
+            asked: request.asked.clone(),
+            kind: request.kind.clone(),
+            namespace: request.namespace.clone(),
+            particular: is_particular.then_some(request.code),
+        }
+    }
 }
 
 /// What there is of an action revision.
@@ -107,7 +131,8 @@ impl Pool {
             self.tell_refusal(router, key, RefusalReason::TooManyStarts, retry_after_ms);
             return None;
         }
-        let action = self.intern(key);
+        let action = self.intern(&said.spec);
+        self.askers.note(key, router);
         self.last_demand += 1;
         let demand = Demand::new(Arc::clone(&said.spec), self.last_demand, self.now_ms);
         self.actions.set_demand(action, demand);
@@ -173,8 +198,8 @@ impl Pool {
     /// Takes back the promises of room to a demand.
     fn let_go(&mut self, action: ActionNumber) {
         let Some(demand) = self.actions.demand_mut(action) else { return };
-        let (promises, memory_mb) = (std::mem::take(&mut demand.promises), demand.memory_mb());
-        promises.into_iter().for_each(|node| self.nodes.let_go(node, memory_mb));
+        let promises = std::mem::take(&mut demand.promises);
+        promises.into_iter().for_each(|hold| self.nodes.release_hold(hold));
     }
 
     /// Refuses the demands that have waited too long for room, and forgets those that are not said again.
@@ -263,7 +288,8 @@ impl Pool {
             let Some(Container { phase, owner, .. }) = self.containers.get(id) else { continue };
             let owner_waits = self.waits(action, *owner);
             match phase {
-                Phase::Ready => self.mark(id),
+                Phase::Ready if is_planted(Mutant::MovedWithoutMark) => drop(self.adopt(id)),
+                Phase::Ready => self.mark(id, None),
                 _ if owner_waits => self.unmark(id),
                 // It moves when its owner lets go of it.
                 Phase::Marked { .. } => {}
@@ -297,9 +323,8 @@ impl Pool {
     /// Starts a container if there is room, else makes room.
     fn start_one(&mut self, action: ActionNumber, pass: &mut Pass) -> Got {
         let Some(demand) = self.actions.demand(action) else { return Got::Nothing };
-        let (memory_mb, spec) = (demand.memory_mb(), Arc::clone(&demand.spec));
-        let takes = |node| self.settings.takes(node, &spec.action.exec.kind);
-        if self.nodes.are_too_small_for(memory_mb, takes) {
+        let request = Arc::clone(&demand.request);
+        if !self.nodes.could_ever_take(&request) {
             self.refuse(action, RefusalReason::PoolFull);
             return Got::Nothing;
         }
@@ -307,75 +332,46 @@ impl Pool {
             self.block(action, WaitsFor::Starts);
             return Got::Nothing;
         }
-        let pinned = self.settings.pinned.get(&*spec.action.exec.kind).copied();
-        let place = match pass.no_room_mb.get(&pinned).is_some_and(|&none_mb| none_mb <= memory_mb) {
-            true => Place::None,
-            false => self.nodes.find(memory_mb, takes, self.idle()),
-        };
-        match place {
-            Place::On(node) => {
-                self.start(action, node, memory_mb);
-                Got::Container
-            }
-            Place::Soon(node, victims) => {
-                self.promise(action, node, memory_mb);
-                for victim in victims {
-                    self.totals.evicted += 1;
-                    self.mark(victim);
-                }
-                Got::Promise
-            }
-            Place::None => {
-                pass.no_room_mb.insert(pinned, memory_mb);
-                self.block(action, WaitsFor::Room);
-                let none_mb = pass.no_turn_mb.get(&pinned).copied();
-                if none_mb.is_none_or(|none_mb| memory_mb < none_mb) && self.may_take_turn(action) {
-                    if self.take_turn(action) {
-                        return Got::Promise;
-                    }
-                    pass.no_turn_mb.insert(pinned, memory_mb);
-                }
-                Got::Nothing
-            }
+        let hopeless = pass.no_room.contains(&Wish::of(&request));
+        let node = if hopeless { None } else { self.nodes.choose(&request) };
+        match node {
+            Some(node) if self.start_for(action, node, &request) => Got::Container,
+            _ if self.is_promised(action, &request, pass) => Got::Promise,
+            _ => Got::Nothing,
         }
     }
 
-    /// Holds room on a node for a demand, which waits until it is free.
-    pub(super) fn promise(&mut self, action: ActionNumber, node: NodeId, memory_mb: u64) {
-        self.block(action, WaitsFor::Evictions);
-        if let Some(demand) = self.actions.demand_mut(action) {
-            demand.promises.push(node);
-            self.nodes.hold(node, memory_mb);
+    /// Makes room for a container that fits nowhere now; says whether any is on its way.
+    fn is_promised(&mut self, action: ActionNumber, request: &Request, pass: &mut Pass) -> bool {
+        let wish = Wish::of(request);
+        if !pass.no_room.contains(&wish) {
+            if self.make_room(action, request) {
+                return true;
+            }
+            pass.no_room.insert(wish.clone());
         }
+        self.block(action, WaitsFor::Room);
+        if pass.no_turn.contains(&wish) || !self.may_take_turn(action) {
+            return false;
+        }
+        let takes_turn = self.take_turn(action, request);
+        if !takes_turn {
+            pass.no_turn.insert(wish);
+        }
+        takes_turn
     }
 
-    fn start(&mut self, action: ActionNumber, node: NodeId, memory_mb: u64) {
+    /// Starts a container that a demand lacks; says whether it fits.
+    fn start_for(&mut self, action: ActionNumber, node: NodeId, request: &Request) -> bool {
         let owner = self.neediest(action);
-        let Some(demand) = self.actions.demand_mut(action) else { return };
+        let Some(demand) = self.actions.demand_mut(action) else { return false };
         demand.blocked_ms = None;
         let spec = Arc::clone(&demand.spec);
-        self.last_container += 1;
-        let id = ContainerId { epoch: self.epoch, number: self.last_container };
-        self.nodes.charge(node, memory_mb);
-        self.insert(Container {
-            id,
-            spec: Arc::clone(&spec),
-            action,
-            node,
-            memory_mb,
-            owner,
-            endpoint: None,
-            phase: Phase::Starting { asked_ms: self.now_ms },
-            used_ms: self.now_ms,
-            in_service_ms: self.now_ms,
-            in_flight: 0,
-            condemned: false,
-        });
-        self.out.push(Action::Start { container: id, node, spec });
+        self.start(Start { spec, action, node, owner, ahead: None }, request)
     }
 
     /// A demand that gets nothing waits; one that has nothing not for ever.
-    fn block(&mut self, action: ActionNumber, waits_for: WaitsFor) {
+    pub(super) fn block(&mut self, action: ActionNumber, waits_for: WaitsFor) {
         let census = self.census(action);
         if let Some(demand) = self.actions.demand_mut(action) {
             demand.waits_for = Some(waits_for);
@@ -404,24 +400,6 @@ impl Pool {
         self.tell(router, Delta::Refused(Refusal { key: Arc::clone(key), reason, retry_after_ms }));
     }
 
-    /// Those that may go at once when room is needed, the least recently used first: nobody uses them, nobody waits for
-    /// their action.
-    pub(super) fn idle(&self) -> impl Iterator<Item = Idle> + use<'_> {
-        let unused_ms = self.now_ms.checked_sub(self.settings.evict_idle_ms);
-        let unused =
-            unused_ms.into_iter().flat_map(|unused_ms| self.containers.index().unused_since(unused_ms));
-        let unused = unused.filter_map(|id| self.containers.get(id));
-        unused.filter(|container| self.is_idle(container)).map(Idle::of)
-    }
-
-    /// Whether it may go at once when room is needed.
-    pub(super) fn is_idle(&self, container: &Container) -> bool {
-        container.phase == Phase::Ready
-            && container.in_flight == 0
-            && self.now_ms >= container.used_ms + self.settings.evict_idle_ms
-            && !self.actions.is_demanded(container.action)
-    }
-
     /// What there is of an action.
     pub(super) fn census(&self, action: ActionNumber) -> Census {
         let index = self.containers.index();
@@ -433,7 +411,7 @@ impl Pool {
         census
     }
 
-    fn starting(&self) -> u64 {
+    pub(super) fn starting(&self) -> u64 {
         u64::from(self.containers.index().states().starting)
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Pool;
 use super::container::Phase;
 use super::message::{Action, Delta, Numbered, Snapshot};
+use super::reason::Cause;
 use crate::id::{ContainerId, RouterId, Sequence};
 
 /// The connected routers.
@@ -146,6 +147,6 @@ impl Pool {
             self.settle(action);
         }
         let owned: Vec<_> = self.containers.index().of_owner(router).collect();
-        owned.into_iter().for_each(|id| self.orphan(id));
+        owned.into_iter().for_each(|id| self.orphan(id, Cause::Orphaned));
     }
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::reason::{Ahead, Cause, Departure};
+use super::settings::Policy;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
+use crate::placement::{Node, Resource, Resources};
 
 /// The counts of the pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,23 @@ pub struct Summary {
     pub waiting: u64,
     /// What has happened since the leader took over; only grows.
     pub totals: Totals,
+}
+
+/// All that people may want to know of the pool at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// The time of the machine's clock, milliseconds: the other times are before it.
+    pub now_ms: u64,
+    /// The counts.
+    pub summary: Summary,
+    /// What is decided by.
+    pub policy: Policy,
+    /// The containers in the order of ids, at most as many as were asked for.
+    pub containers: Vec<ContainerView>,
+    /// The demands that wait, the first in turn first, at most as many.
+    pub demands: Vec<DemandView>,
+    /// The containers that left, the latest first, at most as many.
+    pub departures: Vec<Departure>,
 }
 
 /// Containers by state.
@@ -72,14 +92,45 @@ pub struct Totals {
 }
 
 /// One node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSummary {
     /// Which.
     pub node: NodeId,
-    /// What it offers, MB.
-    pub memory_mb: u64,
-    /// What is charged to containers, MB.
-    pub charged_mb: u64,
+    /// What it offers.
+    pub offered: Resources,
+    /// What is charged to containers.
+    pub charged: Resources,
+    /// The part of that which is coming free.
+    pub leaving: Resources,
+    /// Containers on it.
+    pub containers: u32,
+    /// Whether it takes no more containers.
+    pub is_draining: bool,
+}
+
+impl NodeSummary {
+    pub(super) fn of(node: &Node) -> Self {
+        Self {
+            node: node.id(),
+            offered: node.offer().capacity.resources.clone(),
+            charged: node.charged().clone(),
+            leaving: node.leaving().clone(),
+            containers: node.containers(),
+            is_draining: node.is_draining(),
+        }
+    }
+
+    /// The memory that it offers, MB.
+    #[must_use]
+    pub fn memory_mb(&self) -> u64 {
+        self.offered.get(Resource::Memory)
+    }
+
+    /// The memory that is charged to containers, MB.
+    #[must_use]
+    pub fn charged_mb(&self) -> u64 {
+        self.charged.get(Resource::Memory)
+    }
 }
 
 /// One container.
@@ -99,6 +150,12 @@ pub struct ContainerView {
     pub state: State,
     /// When it was last used or became ready, milliseconds of the machine's clock.
     pub used_ms: u64,
+    /// Calls in flight at the last report.
+    pub in_flight: u32,
+    /// Why it was started, if no call asked for it.
+    pub ahead: Option<Ahead>,
+    /// Why it leaves, if it does.
+    pub cause: Option<Cause>,
 }
 
 /// A demand that waits.
@@ -157,4 +214,16 @@ pub enum State {
     Closing,
     /// Being removed.
     Stopping,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Marked => "marked",
+            Self::Closing => "closing",
+            Self::Stopping => "stopping",
+        })
+    }
 }
