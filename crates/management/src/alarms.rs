@@ -18,6 +18,9 @@ use crate::reach::unless_other;
 const FEED: &str = "feed";
 /// The field that pauses and continues.
 const ACTIVE: &str = "active";
+/// What is said of an alarm that is to go on though there is nothing that it would go on to.
+const NEVER_AGAIN: &str =
+    "the alarm is not due any more; give it another date, or other bounds, and it goes on";
 
 impl From<WrongRequest> for Failure {
     fn from(WrongRequest(text): WrongRequest) -> Self {
@@ -62,6 +65,9 @@ pub(crate) async fn update(scope: Scope, names: Names, State(app): State<App>, r
     let changed = match parameters.get(ACTIVE) {
         Some(Value::Bool(active)) => {
             let alarm = kept.alarm.set_active(*active, None, now_ms());
+            if *active && alarm.next_ms.is_none() {
+                return Err(ApiError::new(400, NEVER_AGAIN).into());
+            }
             KeptAlarm { alarm, ..kept }
         }
         Some(_) => return Err(ApiError::new(400, "active must be true or false").into()),

@@ -4,7 +4,7 @@ use base64::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::entity::{Collection, Entity};
+use crate::entity::{Collection, entity};
 use crate::error::ApiError;
 use crate::fields::{Fields, check_size};
 use crate::id::{CodeHash, Revision, Version};
@@ -285,25 +285,7 @@ impl ExecPut {
     }
 }
 
-impl Entity for Action {
-    const COLLECTION: Collection = Collection::Actions;
-
-    fn name(&self) -> &FullName {
-        &self.name
-    }
-
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn with_revision(self, revision: Revision) -> Self {
-        Self { revision, ..self }
-    }
-
-    fn updated_ms(&self) -> u64 {
-        self.updated_ms
-    }
-}
+entity!(Action, Collection::Actions);
 
 impl Exec {
     /// Whether it is a sequence.

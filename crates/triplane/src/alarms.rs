@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::{info, warn};
-use triplane_core::alarm::{Alarm, DeleteAfterFire, Due, fire_id};
+use triplane_core::alarm::{Alarm, CATCH_UP_MS, DeleteAfterFire, Due, fire_id};
 use triplane_core::asynchronous::{Destination, Policy};
 use triplane_management::{Dispatch, Flush, Management};
 use triplane_model::{ActivationId, FullName, RuleStatus, TransactionId, Trigger};
@@ -144,7 +144,7 @@ impl AlarmClock {
             if unsure && self.is_known(&trigger.name, id).await? {
                 continue;
             }
-            self.calls.accept(call(&trigger.name, id, alarm, *due_ms)).await?;
+            self.calls.accept(call(&trigger.name, id, alarm)).await?;
         }
         self.dispatch.changed();
         Ok(())
@@ -177,8 +177,9 @@ impl AlarmClock {
     }
 }
 
-/// The call that fires a trigger.
-fn call(trigger: &FullName, id: ActivationId, alarm: &Alarm, due_ms: u64) -> NewCall {
+/// The call that fires a trigger. It waits as long for its owner's limit of fires as due times are caught up, and leaves a row, by which
+/// it is known when its record is not stored.
+fn call(trigger: &FullName, id: ActivationId, alarm: &Alarm) -> NewCall {
     NewCall {
         id,
         namespace: trigger.namespace.clone(),
@@ -186,8 +187,9 @@ fn call(trigger: &FullName, id: ActivationId, alarm: &Alarm, due_ms: u64) -> New
         payload: alarm.payload.get().as_bytes().to_vec(),
         transaction_id: TransactionId::from_random(rand::random()).as_str().to_owned(),
         traceparent: None,
-        accepted_ms: due_ms,
-        policy: Policy::default(),
+        // Not when it was due: one that fires once may be due since long ago.
+        accepted_ms: now_ms(),
+        policy: Policy { age_ms_max: CATCH_UP_MS, ..Policy::default() },
         partition: None,
         idempotency: None,
         cause: None,

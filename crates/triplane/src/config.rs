@@ -1,5 +1,6 @@
 //! Configuration: defaults, a TOML file, the environment (`TRIPLANE__SECTION__KEY`), flags; later ones win.
 
+mod activations;
 mod operator;
 
 use std::collections::BTreeMap;
@@ -16,8 +17,9 @@ use triplane_core::placement::StrategyName;
 use triplane_management::AdminToken;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::SKELETON;
-use triplane_model::{EntityName, NamespaceLimits, StoreLevel, StoreLevels, SystemLimits};
+use triplane_model::{EntityName, NamespaceLimits, SystemLimits};
 
+pub(crate) use self::activations::ActivationsConfig;
 pub(crate) use self::operator::{AdminConfig, AuditConfig, ParameterStorageConfig};
 use crate::cli::ServeOptions;
 
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) allow_well_known_credentials: bool,
     /// How long requests in flight may take at shutdown, in seconds.
     pub(crate) drain_seconds: u64,
+    /// Packages that others share can be used, but not read, nor the actions in them.
+    pub(crate) shared_packages_execute_only: bool,
     pub(crate) log: LogConfig,
     pub(crate) limits: SystemLimits,
     /// What a namespace may do for which nothing is set.
@@ -100,33 +104,6 @@ pub(crate) struct PoolConfig {
     pub(crate) stems_mb: u64,
     /// How long a call waits for room in a full pool, in seconds.
     pub(crate) wait_seconds: u64,
-}
-
-/// How long activations are kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ActivationsConfig {
-    /// The age at which they are removed, in hours.
-    pub(crate) retention_hours: u64,
-    /// How many bytes of records and logs a namespace may keep; the oldest go first.
-    pub(crate) namespace_bytes_max: u64,
-    /// Which records of calls that a client waits for are stored.
-    pub(crate) store_blocking_result_level: StoreLevel,
-    /// Which records of all others.
-    pub(crate) store_non_blocking_result_level: StoreLevel,
-    /// OpenWhisk's older name of `store_blocking_result_level = "STORE_FAILURES"`.
-    pub(crate) disable_store_result: bool,
-}
-
-impl ActivationsConfig {
-    /// Which calls leave a record.
-    pub(crate) fn levels(&self) -> StoreLevels {
-        let blocking = match (self.store_blocking_result_level, self.disable_store_result) {
-            (StoreLevel::Always, true) => StoreLevel::Failures,
-            (level, _) => level,
-        };
-        StoreLevels { blocking, non_blocking: self.store_non_blocking_result_level }
-    }
 }
 
 /// How requests are told apart.
@@ -422,6 +399,7 @@ impl Default for Config {
             api_host: None,
             allow_well_known_credentials: false,
             drain_seconds: 10,
+            shared_packages_execute_only: false,
             log: LogConfig::default(),
             limits: SystemLimits { concurrency_max: 500, ..SystemLimits::default() },
             namespace: NamespaceLimits::default(),
@@ -483,18 +461,6 @@ impl Default for NetworkConfig {
 impl Default for QueueConfig {
     fn default() -> Self {
         Self { calls_max: 2_000_000, namespace_calls_max: 1_000_000, bytes_max: 4 << 30 }
-    }
-}
-
-impl Default for ActivationsConfig {
-    fn default() -> Self {
-        Self {
-            retention_hours: 7 * 24,
-            namespace_bytes_max: 1 << 30,
-            store_blocking_result_level: StoreLevel::Always,
-            store_non_blocking_result_level: StoreLevel::Always,
-            disable_store_result: false,
-        }
     }
 }
 

@@ -7,32 +7,20 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
 use serde_json::Value;
 use triplane_model::action::Exec;
-use triplane_model::{
-    Action, ActionLimits, EntityName, FullName, Package, Parameters, Revision, SystemLimits, Version,
-};
+use triplane_model::{Action, ActionLimits, EntityName, FullName, Package, Revision, SystemLimits};
 use triplane_store::{Entities, Expected};
 
+use super::common::{self, Common};
 use super::{Failure, Fate, Rules, Taken, differs, refused};
 use crate::actions::lock;
 use crate::code;
 
-/// An action as OpenWhisk keeps it.
+/// What an action has that others have not, as OpenWhisk keeps it.
 #[derive(Deserialize)]
 struct Document {
-    namespace: String,
-    name: String,
-    version: String,
-    #[serde(default)]
-    publish: bool,
-    #[serde(default)]
-    annotations: Parameters,
-    #[serde(default)]
-    parameters: Parameters,
     #[serde(default)]
     limits: Limits,
     exec: ExecDocument,
-    #[serde(default)]
-    updated: u64,
     #[serde(rename = "_attachments", default)]
     attachments: HashMap<String, Attachment>,
 }
@@ -109,9 +97,8 @@ fn is_same(known: &Action, new: &Action) -> bool {
 }
 
 fn read(document: &[u8], rules: Rules<'_>) -> Result<(Action, String), Failure> {
-    let document: Document = serde_json::from_slice(document).map_err(refused)?;
-    let name = full_name(&document.namespace, &document.name)?;
-    let version: Version = document.version.parse().map_err(|_| refused("its version is none"))?;
+    let Common { name, version, publish, annotations, parameters, updated_ms } = Common::read(document)?;
+    let document: Document = common::read(document)?;
     let kind = document.exec.kind.clone();
     let code = code_of(&document)?;
     let exec = Exec {
@@ -125,12 +112,10 @@ fn read(document: &[u8], rules: Rules<'_>) -> Result<(Action, String), Failure> 
     };
     // Those of a sequence are the names of its components, which are no secret.
     let parameters = match exec.components.is_empty() {
-        true => lock(rules.keys, document.parameters).map_err(|error| refused(error.message))?,
-        false => document.parameters,
+        true => lock(rules.keys, parameters).map_err(|error| refused(error.message))?,
+        false => parameters,
     };
     let limits = limits(&document.limits);
-    let (annotations, publish) = (document.annotations, document.publish);
-    let updated_ms = document.updated;
     let revision = Revision(0);
     let action =
         Action { name, revision, version, publish, annotations, parameters, limits, exec, updated_ms };
@@ -143,17 +128,6 @@ fn components(given: Vec<Value>) -> Result<Vec<FullName>, Failure> {
     let nobody = EntityName::namespace("_").map_err(|error| refused(error.message))?;
     let read = |name: &Value| FullName::of_json(name, &nobody).map_err(|error| refused(error.message));
     given.iter().map(read).collect()
-}
-
-/// `ns` or `ns/pkg`, and the name in it.
-fn full_name(path: &str, name: &str) -> Result<FullName, Failure> {
-    let named = |text: &str| EntityName::entity(text).map_err(|error| refused(error.message));
-    let (namespace, package) = match path.split_once('/') {
-        None => (path, None),
-        Some((namespace, package)) => (namespace, Some(named(package)?)),
-    };
-    let namespace = EntityName::namespace(namespace).map_err(|error| refused(error.message))?;
-    Ok(FullName { namespace, package, name: named(name)? })
 }
 
 fn limits(given: &Limits) -> ActionLimits {

@@ -2,6 +2,7 @@
 //! code, packages, triggers and rules. Doing so twice changes nothing. Whoever calls this on a running platform publishes the changes.
 
 mod action;
+mod common;
 mod entity;
 mod subject;
 

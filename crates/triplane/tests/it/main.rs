@@ -36,6 +36,7 @@ mod platform;
 mod pool;
 mod store_levels;
 mod synced;
+mod tls_door;
 mod web;
 mod weights;
 mod wsk;
