@@ -130,7 +130,7 @@ impl LimitsPatch {
         };
         let read = |name: &str, label: &str| match fields.get(name) {
             None | Some(serde_json::Value::Null) => Ok(None),
-            Some(value) => value.as_i64().map(Some).ok_or_else(|| {
+            Some(value) => whole(value).map(Some).ok_or_else(|| {
                 ApiError::malformed_content(format_args!("{label} limit must be whole number"))
             }),
         };
@@ -193,6 +193,12 @@ impl LimitsPatch {
     }
 }
 
+/// A whole number, however it is written: some clients have no integers, and write `60000.0`.
+fn whole(value: &serde_json::Value) -> Option<i64> {
+    let written_out = |number: f64| (number.fract() == 0.0).then(|| format!("{number:.0}"));
+    value.as_i64().or_else(|| value.as_f64().and_then(written_out)?.parse().ok())
+}
+
 /// Holds a value against a range; `text` makes the message from the value, the wording and the bound.
 fn in_range(
     value: Option<i64>,
@@ -237,6 +243,19 @@ mod tests {
         }
         assert_eq!(
             refused(r#"{"timeout":1.5}"#),
+            "The request content was malformed:\ntime limit must be whole number"
+        );
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction_or_an_exponent() {
+        let read = |json: &str| {
+            LimitsPatch::parse(&serde_json::from_str(json).unwrap(), &SystemLimits::default())
+        };
+        assert_eq!(read(r#"{"timeout":60000.0,"logs":-0.0}"#), read(r#"{"timeout":60000,"logs":0}"#));
+        assert_eq!(read(r#"{"timeout":1e3}"#), read(r#"{"timeout":1000}"#));
+        assert_eq!(
+            refused(r#"{"timeout":1e300}"#),
             "The request content was malformed:\ntime limit must be whole number"
         );
     }
