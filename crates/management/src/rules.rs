@@ -16,8 +16,9 @@ use crate::lists;
 use crate::query::Query;
 use crate::reach::{self, unless_other};
 
-/// How often a write is tried anew when a trigger changed in between: rules of one trigger are often made at the same time.
-const TRIES_MAX: usize = 8;
+/// How often a write is tried anew when a trigger changed in between: clients make the rules of one trigger at the same time, as
+/// many as they have, and of those that meet one gets through.
+const TRIES_MAX: usize = 100;
 
 /// `GET /namespaces/{ns}/rules`: without their status, which is in their triggers.
 pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> Answer {
