@@ -373,6 +373,17 @@ async fn requests_and_answers_are_shown_without_the_key() {
     assert!(!shown.err.contains(GUEST) && !shown.err.contains("Basic"), "{}", shown.err);
 }
 
+#[tokio::test]
+async fn flags_of_all_commands_may_stand_before_the_verb() {
+    let (platform, _) = guest().await;
+    let stranger = User::of("http://127.0.0.1:1");
+    let host = platform.server.guest.base();
+    stranger
+        .run(&["-i", "--apihost", host, "--auth", GUEST, "--json", "action", "list"])
+        .await
+        .prints("[]\n");
+}
+
 /// A door with TLS before a platform, with a certificate that nobody knows. It is closed with the test's runtime.
 async fn secured(platform: &Platform, directory: &Path) -> (String, PathBuf) {
     use std::sync::Arc;
