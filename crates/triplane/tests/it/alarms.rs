@@ -83,7 +83,7 @@ async fn a_feed_is_read_changed_paused_continued_and_deleted() {
     let yearly = json!({"cron": "0 0 1 1 *", "timezone": "Asia/Tokyo"});
     assert_eq!(feed(&guest, "alarm", "CREATE", yearly.clone()).await, json!({"status": "success"}));
     let again = feed(&guest, "alarm", "CREATE", yearly).await;
-    assert_eq!(again, json!({"error": "Concurrent modification to resource detected."}));
+    assert_eq!(again, json!({"error": "resource already exists"}));
 
     let read = feed(&guest, "alarm", "READ", json!({})).await;
     assert_eq!(at(&read, "config.cron"), &json!("0 0 1 1 *"));
