@@ -16,8 +16,8 @@ use triplane_core::limits::InFlightGuard;
 use triplane_model::activation::{ActivationEntry, Response as Answer};
 use triplane_model::trigger::Link;
 use triplane_model::{
-    ActivationId, ActivationRecord, ApiError, Collection, EntityName, FullName, Merge, Merged, Parameters, RuleStatus,
-    Status, TransactionId,
+    ActivationId, ActivationRecord, ApiError, Collection, EntityName, FullName, Merge, Merged, Parameters,
+    RuleStatus, Status, TransactionId,
 };
 use triplane_net::{Body, BodyError};
 

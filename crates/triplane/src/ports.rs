@@ -10,7 +10,9 @@ use triplane_core::pool::message::Event;
 use triplane_management::{Dispatch, Flush, Management, Propagation};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{ActivationId, CodeHash, Collection, Credential, EntityName, FullName, Identity, Trigger};
+use triplane_model::{
+    ActivationId, CodeHash, Collection, Credential, EntityName, FullName, Identity, Trigger,
+};
 use triplane_net::Body;
 use triplane_node::CodeSource;
 use triplane_proxy::spool::{Spool, Uploader};

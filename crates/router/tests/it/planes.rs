@@ -11,8 +11,8 @@ use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
 use triplane_model::{
-    Action, ActivationId, Collection, Credential, EntityName, FullName, Identity, Package, Status, TransactionId,
-    Trigger,
+    Action, ActivationId, Collection, Credential, EntityName, FullName, Identity, Package, Status,
+    TransactionId, Trigger,
 };
 use triplane_net::Body;
 use triplane_router::ports::{

@@ -92,7 +92,11 @@ async fn the_name_of_another_kind_of_entity_is_409() {
     for path in ["_/actions/t", "_/actions/a/b", "_/triggers/a"] {
         assert_eq!(refused(&world, path, "").await, other, "{path}");
     }
-    assert_eq!(refused(&world, "_/actions/t", "[").await.0, 400, "a payload that cannot be read is told before");
+    assert_eq!(
+        refused(&world, "_/actions/t", "[").await.0,
+        400,
+        "a payload that cannot be read is told before"
+    );
     world.knowledge.is_away.store(true, Ordering::SeqCst);
     assert_eq!(refused(&world, "_/actions/t", "").await.0, 404, "what was known before");
 }
