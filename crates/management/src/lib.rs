@@ -41,6 +41,7 @@ mod sign;
 pub mod subjects;
 mod table;
 mod triggers;
+mod turns;
 
 use std::future::Future;
 use std::sync::Arc;
