@@ -140,6 +140,16 @@ async fn an_alarm_whose_fires_find_no_room_does_not_hold_up_those_of_others() {
 }
 
 #[tokio::test]
+async fn the_packages_of_the_system_are_there_once_the_host_has_the_language_of_their_actions() {
+    let mut platform = Platform::with_environment(&[("TRIPLANE__NODE__NODEJS", "/nonexistent")]).await;
+    let echo = "/api/v1/namespaces/whisk.system/actions/utils/echo?code=false";
+    let _ = platform.guest().0.get(echo).await.expect(404);
+    platform.server.settings.environment.retain(|(name, _)| name != "TRIPLANE__NODE__NODEJS");
+    let platform = platform.kill_and_restart().await;
+    let _ = platform.guest().0.get(echo).await.expect(200);
+}
+
+#[tokio::test]
 async fn the_packages_of_the_system_are_there_and_their_actions_run() {
     let platform = Platform::start().await;
     let guest = platform.guest();
