@@ -5,7 +5,7 @@ use axum::extract::{Request as Asked, State};
 use serde_json::{Map, Value, json};
 use triplane_core::alarm::{Feed, Request, WrongRequest};
 use triplane_model::{ApiError, FullName, Trigger};
-use triplane_store::{AlarmOf, Expected, KeptAlarm};
+use triplane_store::{AlarmOf, Expected, KeptAlarm, StoreError};
 
 use crate::answer::{self, Answer, Failure};
 use crate::app::{App, now_ms};
@@ -102,7 +102,11 @@ async fn parameters(app: &App, request: Asked) -> Result<Map<String, Value>, Fai
 
 async fn put(app: &App, trigger: FullName, kept: KeptAlarm, expected: Expected) -> Answer {
     let alarms = &app.ports.alarms;
-    let revision = alarms.put_alarm(trigger.clone(), kept.clone(), expected).await?;
+    let written = alarms.put_alarm(trigger.clone(), kept.clone(), expected).await;
+    let revision = written.map_err(|error| match (error, expected) {
+        (StoreError::Conflict, Expected::Absent) => ApiError::exists().into(),
+        (error, _) => Failure::from(error),
+    })?;
     app.ports.alarm_clock.notify_one();
     Ok(answer::json(&shown(&AlarmOf { trigger, revision, kept })))
 }

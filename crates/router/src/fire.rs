@@ -16,8 +16,8 @@ use triplane_core::limits::InFlightGuard;
 use triplane_model::activation::{ActivationEntry, Response as Answer};
 use triplane_model::trigger::Link;
 use triplane_model::{
-    ActivationId, ActivationRecord, ApiError, EntityName, FullName, Merge, Merged, Parameters, RuleStatus,
-    Status, TransactionId,
+    ActivationId, ActivationRecord, ApiError, Collection, EntityName, FullName, Merge, Merged, Parameters,
+    RuleStatus, Status, TransactionId,
 };
 use triplane_net::{Body, BodyError};
 
@@ -103,9 +103,10 @@ impl Router {
         let payload = payload::read(&parts.headers, body, bytes_max, time_max).await?;
         let arguments = with_headers(&parts.headers, &payload)?;
         let found = self.triggers.get(&name).await;
-        let trigger = found
-            .map_err(|_| ApiError::unavailable().retry_after_ms(RETRY_AFTER_MS))?
-            .ok_or_else(ApiError::not_found)?;
+        let Some(trigger) = found.map_err(|_| ApiError::unavailable().retry_after_ms(RETRY_AFTER_MS))? else {
+            let (missing, caller) = (ApiError::not_found(), &caller.identity);
+            return Err(self.actions.refusal(missing, caller, Collection::Triggers, name).await);
+        };
         if !trigger.has_active_rule() {
             return Ok(reply::nothing());
         }

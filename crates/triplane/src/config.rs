@@ -2,6 +2,7 @@
 
 mod activations;
 mod operator;
+mod web;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use triplane_model::{EntityName, NamespaceLimits, SystemLimits};
 
 pub(crate) use self::activations::ActivationsConfig;
 pub(crate) use self::operator::{AdminConfig, AuditConfig, ParameterStorageConfig};
+use self::web::WebConfig;
 use crate::cli::ServeOptions;
 
 /// What the environment variables start with that set a key of the configuration.
@@ -367,29 +369,6 @@ pub(crate) struct NetworkConfig {
     pub(crate) namespaces: BTreeMap<String, Egress>,
 }
 
-/// How web actions are reached.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct WebConfig {
-    /// Host names of this platform: with `HOST` in it, `NS.HOST` leads to the web actions of the namespace NS.
-    pub(crate) vanity_hosts: Vec<String>,
-}
-
-impl WebConfig {
-    /// Names without scheme, port or final dot, as they stand in the header `Host`.
-    fn check(&self) -> anyhow::Result<()> {
-        let is_label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
-        match self.vanity_hosts.iter().find(|host| !host.split('.').all(is_label)) {
-            Some(host) => {
-                anyhow::bail!("web.vanity_hosts has '{host}', which is no host name: give the name alone")
-            }
-            None => Ok(()),
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -473,6 +452,7 @@ impl Config {
              a loopback address, or say --allow-well-known-credentials",
             self.listen
         );
+        self.limits.check()?;
         self.docker.rules()?;
         self.parameter_storage.keys()?;
         self.admin.check()?;
@@ -583,6 +563,13 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         let refused = merged("lisen = 1", &[], &ServeOptions::default()).unwrap_err();
         assert!(format!("{refused:#}").contains("lisen"), "{refused:#}");
+    }
+
+    #[test]
+    fn limits_that_no_action_could_have_are_refused() {
+        let environment = [("TRIPLANE__LIMITS__MEMORY_MB_MIN", "512")];
+        let refused = merged("", &environment, &ServeOptions::default()).unwrap_err();
+        assert!(format!("{refused:#}").starts_with("limits.memory_mb_default is 256"), "{refused:#}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
 use serde_json::Value;
 use triplane_model::action::Exec;
+use triplane_model::limits::LimitsPatch;
 use triplane_model::{Action, ActionLimits, EntityName, FullName, Package, Revision, SystemLimits};
 use triplane_store::{Entities, Expected};
 
@@ -19,20 +20,10 @@ use crate::code;
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
-    limits: Limits,
+    limits: Value,
     exec: ExecDocument,
     #[serde(rename = "_attachments", default)]
     attachments: HashMap<String, Attachment>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Limits {
-    timeout: Option<u64>,
-    memory: Option<u64>,
-    logs: Option<u64>,
-    concurrency: Option<u64>,
-    instances: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +106,7 @@ fn read(document: &[u8], rules: Rules<'_>) -> Result<(Action, String), Failure> 
         true => lock(rules.keys, parameters).map_err(|error| refused(error.message))?,
         false => parameters,
     };
-    let limits = limits(&document.limits);
+    let limits = limits(&document.limits, rules.limits)?;
     let revision = Revision(0);
     let action =
         Action { name, revision, version, publish, annotations, parameters, limits, exec, updated_ms };
@@ -130,15 +121,16 @@ fn components(given: Vec<Value>) -> Result<Vec<FullName>, Failure> {
     given.iter().map(read).collect()
 }
 
-fn limits(given: &Limits) -> ActionLimits {
-    let system = SystemLimits::default();
-    ActionLimits {
-        timeout_ms: given.timeout.unwrap_or(system.timeout_ms_default),
-        memory_mb: given.memory.unwrap_or(system.memory_mb_default),
-        logs_mb: given.logs.unwrap_or(system.logs_mb_default),
-        concurrency: given.concurrency.unwrap_or(system.concurrency_default),
-        instances: given.instances,
-    }
+/// Limits are held against the system's as those of any action that is written: what is beyond them could not run here.
+fn limits(given: &Value, system: &SystemLimits) -> Result<ActionLimits, Failure> {
+    let patch = match given {
+        Value::Null => LimitsPatch::default(),
+        given => LimitsPatch::parse(given, system).map_err(|error| {
+            let why = error.message.lines().last().unwrap_or_default();
+            refused(format_args!("its limits: {}", why.trim_start_matches("requirement failed: ")))
+        })?,
+    };
+    Ok(patch.or_defaults(system))
 }
 
 /// The code as a client would send it: text, or the base64 of bytes.
@@ -185,7 +177,8 @@ mod tests {
                 "exec":{{"kind":"nodejs:20","code":{code},"binary":false}},"limits":{{"timeout":1000}},
                 "_attachments":{attachments},"updated":5}}"#
         );
-        let rules = Rules { keys: &ParameterKeys::default(), overwrite: false };
+        let (keys, limits) = (&ParameterKeys::default(), &SystemLimits::default());
+        let rules = Rules { keys, limits, overwrite: false };
         read(document.as_bytes(), rules).map_err(|failure| match failure {
             Failure::Refused(why) => why,
             Failure::Store(error) => panic!("{error}"),

@@ -9,7 +9,7 @@ mod subject;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
-use triplane_model::{EntityName, LimitsDocument, ParameterKeys};
+use triplane_model::{EntityName, LimitsDocument, ParameterKeys, SystemLimits};
 use triplane_store::{Change, Entities, StoreError};
 
 /// How documents are taken in.
@@ -17,6 +17,8 @@ use triplane_store::{Change, Entities, StoreError};
 pub struct Rules<'a> {
     /// What parameters are locked with, and those that are locked already opened.
     pub keys: &'a ParameterKeys,
+    /// What actions may ask for.
+    pub limits: &'a SystemLimits,
     /// Whether what is there already, and differs, is replaced.
     pub overwrite: bool,
 }

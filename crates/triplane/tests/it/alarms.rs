@@ -83,7 +83,7 @@ async fn a_feed_is_read_changed_paused_continued_and_deleted() {
     let yearly = json!({"cron": "0 0 1 1 *", "timezone": "Asia/Tokyo"});
     assert_eq!(feed(&guest, "alarm", "CREATE", yearly.clone()).await, json!({"status": "success"}));
     let again = feed(&guest, "alarm", "CREATE", yearly).await;
-    assert_eq!(again, json!({"error": "Concurrent modification to resource detected."}));
+    assert_eq!(again, json!({"error": "resource already exists"}));
 
     let read = feed(&guest, "alarm", "READ", json!({})).await;
     assert_eq!(at(&read, "config.cron"), &json!("0 0 1 1 *"));
@@ -175,6 +175,16 @@ fn subject(data: &std::path::Path, verb: &str) {
     let mut triplane = std::process::Command::new(env!("CARGO_BIN_EXE_triplane"));
     let told = triplane.args(["admin", "user", verb, "guest"]).env("TRIPLANE_DATA", data).output().unwrap();
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+}
+
+#[tokio::test]
+async fn the_packages_of_the_system_are_there_once_the_host_has_the_language_of_their_actions() {
+    let mut platform = Platform::with_environment(&[("TRIPLANE__NODE__NODEJS", "/nonexistent")]).await;
+    let echo = "/api/v1/namespaces/whisk.system/actions/utils/echo?code=false";
+    let _ = platform.guest().0.get(echo).await.expect(404);
+    platform.server.settings.environment.retain(|(name, _)| name != "TRIPLANE__NODE__NODEJS");
+    let platform = platform.kill_and_restart().await;
+    let _ = platform.guest().0.get(echo).await.expect(200);
 }
 
 #[tokio::test]

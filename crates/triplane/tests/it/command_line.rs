@@ -375,6 +375,17 @@ async fn requests_and_answers_are_shown_without_the_key() {
 }
 
 #[tokio::test]
+async fn flags_of_all_commands_may_stand_before_the_verb() {
+    let (platform, _) = guest().await;
+    let stranger = User::of("http://127.0.0.1:1");
+    let host = platform.server.guest.base();
+    stranger
+        .run(&["-i", "--apihost", host, "--auth", GUEST, "--json", "action", "list"])
+        .await
+        .prints("[]\n");
+}
+
+#[tokio::test]
 async fn a_platform_behind_tls_has_to_be_trusted() {
     let (platform, user) = guest().await;
     let (host, authority) = secured(platform.server.guest.base(), user.home.path()).await;
