@@ -11,6 +11,7 @@ mod config;
 mod driver;
 mod event;
 mod faults;
+pub mod replay;
 mod report;
 mod rng;
 mod router;
