@@ -91,7 +91,8 @@ fn the_map_shows_what_containers_do() {
 }
 
 fn generated(seed: u64, config: &Config) -> Outcome {
-    let profile = Profile { actions: 20, length_ms: 900_000, calls_per_day_max: 20_000.0, ..Profile::default() };
+    let profile =
+        Profile { actions: 20, length_ms: 900_000, calls_per_day_max: 20_000.0, ..Profile::default() };
     replay(&mut Generator::new(seed, &profile), config).unwrap()
 }
 

@@ -4,19 +4,13 @@
 const BITS: u32 = 11;
 
 /// The counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waits {
     counts: Vec<u64>,
     calls: u64,
     waited: u64,
     total_ms: u64,
     max_ms: u64,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self { counts: Vec::new(), calls: 0, waited: 0, total_ms: 0, max_ms: 0 }
-    }
 }
 
 impl Waits {
