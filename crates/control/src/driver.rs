@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
+use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, NodeId};
+use triplane_core::placement::{Offer, Resource};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 
 /// Starts and stops containers on the nodes that it knows.
@@ -28,6 +30,10 @@ pub trait Driver: Send + Sync + Debug + 'static {
     /// Kills a container and waits until nothing of it is left. Stopping twice, or one that is gone, is harmless.
     fn stop(&self, container: ContainerId) -> BoxFuture<'static, ()>;
 
+    /// So many containers shall wait without an action, by kind and memory, over all nodes; of all others none. Advice: a
+    /// driver that has none ahead of their actions leaves it.
+    fn stems(&self, _stems: &[Stems]) {}
+
     /// The containers that are running, for a new leader.
     fn list(&self) -> BoxFuture<'static, Vec<ContainerId>>;
 
@@ -36,12 +42,20 @@ pub trait Driver: Send + Sync + Debug + 'static {
 }
 
 /// A node and what it offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOffer {
     /// Which.
     pub node: NodeId,
-    /// Memory for containers, in MB.
-    pub memory_mb: u64,
+    /// What it has and what it is like.
+    pub offer: Offer,
+}
+
+impl NodeOffer {
+    /// Memory for containers, MB.
+    #[must_use]
+    pub fn memory_mb(&self) -> u64 {
+        self.offer.capacity.resources.get(Resource::Memory)
+    }
 }
 
 /// Why a container could not be started.

@@ -5,7 +5,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use triplane_core::pool::Summary;
+use triplane_core::pool::{NodeSummary, Summary};
 
 use crate::Handle;
 
@@ -64,8 +64,8 @@ fn encode_states(page: &mut DescriptorEncoder<'_>, summary: &Summary) -> Result<
 }
 
 fn encode_nodes(page: &mut DescriptorEncoder<'_>, summary: &Summary) -> Result<(), std::fmt::Error> {
-    let offered = summary.nodes.iter().map(|node| node.memory_mb).sum();
-    let charged = summary.nodes.iter().map(|node| node.charged_mb).sum();
+    let offered = summary.nodes.iter().map(NodeSummary::memory_mb).sum();
+    let charged = summary.nodes.iter().map(NodeSummary::charged_mb).sum();
     gauge(
         page,
         "triplane_control_memory_offered_megabytes",

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
-use triplane_core::id::{ContainerId, Epoch, RouterId, Sequence};
+use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId, Sequence};
 use triplane_core::pool::message::{Action, Event, Numbered, Up};
-use triplane_core::pool::{Pool, Settings as PoolSettings, Summary};
+use triplane_core::pool::{Inspection, Policy, Pool, Settings as PoolSettings, Summary};
 
 use crate::barrier::Barriers;
 use crate::driver::Driver;
@@ -68,6 +68,8 @@ pub struct Stream {
 enum Request {
     Event(Event),
     Connect(RouterId, mpsc::Sender<Numbered>),
+    /// What the pool is like, with so many lines of each list, and who wants to know.
+    Inspect(usize, oneshot::Sender<Inspection>),
     /// A change, and who waits for its application.
     Publish(Event, oneshot::Sender<()>),
     Stop,
@@ -126,6 +128,26 @@ impl Handle {
         matches!(tokio::time::timeout(self.propagation, applied).await, Ok(Ok(())))
     }
 
+    /// What the pool is like now, with so many lines of each list; nothing when the control plane is gone.
+    pub async fn inspect(&self, lines_max: usize) -> Option<Inspection> {
+        let (answer, inspection) = oneshot::channel();
+        self.requests.send(Request::Inspect(lines_max, answer)).await.ok()?;
+        inspection.await.ok()
+    }
+
+    /// Lets a node take no more containers and be rid of those that it has, or take containers again. Says whether there is
+    /// such a node.
+    pub async fn drain(&self, node: NodeId, is_draining: bool) -> bool {
+        let is_known = self.summary().nodes.iter().any(|known| known.node == node);
+        let event = Event::NodeDrained { node, is_draining };
+        is_known && self.requests.send(Request::Event(event)).await.is_ok()
+    }
+
+    /// Decides by another policy from now on; says whether the control plane is there to do so.
+    pub async fn switch(&self, policy: Policy) -> bool {
+        self.requests.send(Request::Event(Event::PolicySwitched(policy))).await.is_ok()
+    }
+
     /// Whether the machine runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -153,7 +175,7 @@ struct Shell {
 impl Shell {
     async fn run(mut self, mut inbox: mpsc::Receiver<Request>, tick: Duration) {
         for offer in self.driver.nodes() {
-            self.step(Event::NodeJoined { node: offer.node, memory_mb: offer.memory_mb });
+            self.step(Event::NodeJoined { node: offer.node, offer: offer.offer });
         }
         let mut timer = tokio::time::interval(tick);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -186,6 +208,10 @@ impl Shell {
                 self.streams.insert(router, stream);
                 self.step(Event::RouterJoined(router));
             }
+            Request::Inspect(lines_max, answer) => {
+                // Whoever asked may have given up: that is its right.
+                let _ = answer.send(self.pool.inspect(lines_max));
+            }
             Request::Publish(change, done) => {
                 let told = self.step(change);
                 self.barriers.add(told, done);
@@ -207,6 +233,7 @@ impl Shell {
                     told.push((router, message.sequence));
                     self.tell(router, message);
                 }
+                Action::Stems(stems) => self.driver.stems(&stems),
                 Action::Start { container, node, spec } => {
                     debug!(%container, node = node.0, action = %spec.key.action, "start container");
                     let start = self.driver.start(container, node, spec);

@@ -14,6 +14,11 @@ pub struct ContainerId {
     pub number: u64,
 }
 
+impl ContainerId {
+    /// Before all others in the order of ids; none has it.
+    pub const FIRST: Self = Self { epoch: Epoch(0), number: 0 };
+}
+
 impl fmt::Display for ContainerId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}-{}", self.epoch.0, self.number)

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
+use triplane_core::placement::{Capacity, Offer, Resource, Resources};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::runtimes::Runtimes;
 use triplane_model::{ActivationId, CodeHash};
@@ -153,7 +154,7 @@ impl Node {
         let memory_mb = options.memory_mb.unwrap_or_else(memory_to_offer_mb);
         let held = Held::new(options.node, |proxy: Arc<Proxy>| async move { proxy.stop().await }.boxed());
         let inner = Inner {
-            offer: NodeOffer { node: options.node, memory_mb },
+            offer: NodeOffer { node: options.node, offer: offer(memory_mb) },
             options,
             interpreters,
             code,
@@ -212,9 +213,17 @@ impl Node {
     }
 }
 
+/// What the machine has for containers. CPU is a weight, and so advisory.
+fn offer(memory_mb: u64) -> Offer {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cpu_milli = u64::try_from(cpus).unwrap_or(1).saturating_mul(1000);
+    let resources = Resources::of_memory(memory_mb).with(Resource::Cpu, cpu_milli);
+    Offer { capacity: Capacity::new(resources), ..Offer::default() }
+}
+
 impl Driver for Node {
     fn nodes(&self) -> Vec<NodeOffer> {
-        vec![self.inner.offer]
+        vec![self.inner.offer.clone()]
     }
 
     fn start(

@@ -1,6 +1,6 @@
 //! What is simulated: the size of the world, the load, and the faults.
 
-use triplane_core::pool::Settings;
+use triplane_core::pool::{Policy, Settings};
 
 /// What is simulated. Times are milliseconds of simulated time.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Config {
     #[must_use]
     pub fn calm(actions: Vec<ActionConfig>, calls: u32) -> Self {
         Self {
-            settings: Settings { idle_ms_max: 5_000, ..Settings::default() },
+            settings: Settings { policy: Policy::idle(5_000), ..Settings::default() },
             routers: 1,
             nodes_mb: vec![1_000_000],
             actions,
@@ -116,7 +116,7 @@ impl Config {
 /// Waits that let a simulated minute contain whole lives of containers.
 fn short_times() -> Settings {
     Settings {
-        idle_ms_max: 2_000,
+        policy: Policy::idle(2_000),
         release_ms_max: 500,
         retry_ms: 300,
         sweep_ms: 200,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId};
+use triplane_core::placement::Offer;
 use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot, Table};
@@ -206,6 +207,7 @@ impl World {
                 Action::Close { container, idle_ms } => self.send(Event::Close { container, idle_ms }),
                 Action::Stop(container) => self.send(Event::Stop(container)),
                 Action::Tell(router, message) => self.tell(router, message),
+                Action::Stems(_) => {}
             }
         }
     }
@@ -216,6 +218,7 @@ impl World {
             Action::Close { container, idle_ms } => container.number << 8 ^ idle_ms << 2 | 1,
             Action::Stop(container) => container.number << 8 | 2,
             Action::Tell(router, message) => message.sequence.0 << 8 | u64::from(router.0) << 2 | 3,
+            Action::Stems(stems) => stems.iter().map(|stems| u64::from(stems.count) << 2).sum(),
         };
         self.report.digest = (self.report.digest ^ word ^ self.now_ms << 32).wrapping_mul(0x0100_0000_01b3);
     }
@@ -472,7 +475,7 @@ impl World {
     fn node_back(&mut self, id: NodeId) {
         let Some(node) = self.driver.nodes.get_mut(&id) else { return };
         node.is_up = true;
-        let memory_mb = node.memory_mb;
-        self.step_pool(PoolEvent::NodeJoined { node: id, memory_mb });
+        let offer = Offer::of_memory(node.memory_mb);
+        self.step_pool(PoolEvent::NodeJoined { node: id, offer });
     }
 }

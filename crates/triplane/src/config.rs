@@ -12,10 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use triplane_core::egress::{Egress, Network};
+use triplane_core::placement::StrategyName;
 use triplane_management::AdminToken;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::SKELETON;
-use triplane_model::{NamespaceLimits, StoreLevel, StoreLevels, SystemLimits};
+use triplane_model::{EntityName, NamespaceLimits, StoreLevel, StoreLevels, SystemLimits};
 
 pub(crate) use self::operator::{AdminConfig, AuditConfig, ParameterStorageConfig};
 use crate::cli::ServeOptions;
@@ -86,8 +87,17 @@ pub(crate) struct PoolConfig {
     /// Memory for containers in MB; what the machine has less some for the platform when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) memory_mb: Option<u64>,
-    /// How long a container may be idle before it is collected, in seconds.
+    /// How long a container may be idle before it is collected, in seconds; what `collector` says goes before.
     pub(crate) idle_seconds: u64,
+    /// Which containers are collected when; after `idle_seconds` when absent (docs/policies.md).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) collector: Option<triplane_core::collector::Policy>,
+    /// On which node a container is started (docs/policies.md).
+    pub(crate) placement: StrategyName,
+    /// The same for the containers of some namespaces.
+    pub(crate) placement_of: BTreeMap<EntityName, StrategyName>,
+    /// The memory that containers may hold that wait without an action, MB.
+    pub(crate) stems_mb: u64,
     /// How long a call waits for room in a full pool, in seconds.
     pub(crate) wait_seconds: u64,
 }
@@ -445,7 +455,15 @@ impl Default for LogConfig {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { memory_mb: None, idle_seconds: 600, wait_seconds: 30 }
+        Self {
+            memory_mb: None,
+            idle_seconds: 600,
+            collector: None,
+            placement: StrategyName::default(),
+            placement_of: BTreeMap::new(),
+            stems_mb: 0,
+            wait_seconds: 30,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_core::id::{ContainerId, NodeId};
+use triplane_core::placement::Resource;
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::ActivationId;
 use triplane_node::Node;
@@ -89,9 +90,12 @@ impl Driver for Fleet {
     /// They are on one machine: what the engine offers the node does not.
     fn nodes(&self) -> Vec<NodeOffer> {
         let engines = self.engine.as_ref().map(|engine| engine.nodes()).unwrap_or_default();
-        let taken_mb: u64 = engines.iter().map(|offer| offer.memory_mb).sum();
-        let left =
-            |offer: NodeOffer| NodeOffer { memory_mb: offer.memory_mb.saturating_sub(taken_mb), ..offer };
+        let taken_mb: u64 = engines.iter().map(NodeOffer::memory_mb).sum();
+        let left = |mut offer: NodeOffer| {
+            let left_mb = offer.memory_mb().saturating_sub(taken_mb);
+            offer.offer.capacity.resources.set(Resource::Memory, left_mb);
+            offer
+        };
         self.node.nodes().into_iter().map(left).chain(engines).collect()
     }
 

@@ -28,9 +28,8 @@ pub(crate) fn store(config: &Config) -> triplane_store::Options {
 /// The control plane.
 pub(crate) fn control(config: &Config, share: &Share) -> triplane_control::Settings {
     let pool = triplane_core::pool::Settings {
-        idle_ms_max: config.pool.idle_seconds.saturating_mul(1000),
+        policy: policy(config, share),
         room_ms_max: config.pool.wait_seconds.saturating_mul(1000),
-        pinned: share.pinned().into_iter().map(|kind| (kind.into(), fleet::DOCKER)).collect(),
         ..triplane_core::pool::Settings::default()
     };
     let pool = match config.docker.enabled {
@@ -42,6 +41,20 @@ pub(crate) fn control(config: &Config, share: &Share) -> triplane_control::Setti
         false => pool,
     };
     triplane_control::Settings { pool, ..triplane_control::Settings::default() }
+}
+
+/// Where containers go, and which of them leave.
+fn policy(config: &Config, share: &Share) -> triplane_core::pool::Policy {
+    let idle = triplane_core::pool::Policy::idle(config.pool.idle_seconds.saturating_mul(1000));
+    triplane_core::pool::Policy {
+        placement: triplane_core::placement::Policy {
+            strategy: config.pool.placement,
+            namespaces: config.pool.placement_of.clone(),
+            pinned: share.pinned().into_iter().map(|kind| (kind.into(), fleet::DOCKER)).collect(),
+        },
+        collector: config.pool.collector.clone().unwrap_or(idle.collector),
+        stems_mb: config.pool.stems_mb,
+    }
 }
 
 /// The management plane.

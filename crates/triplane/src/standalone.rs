@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use triplane_control::driver::Driver;
+use triplane_control::driver::{Driver, NodeOffer};
 use triplane_control::{Control, Handle};
 use triplane_core::id::{Epoch, RouterId};
 use triplane_management::{Audit, Management};
@@ -253,7 +253,7 @@ async fn start_fleet(
     stores: &Stores,
     proxies: &Arc<Shared>,
 ) -> anyhow::Result<Arc<Fleet>> {
-    let memory_mb = node.nodes().iter().map(|offer| offer.memory_mb).sum();
+    let memory_mb = node.nodes().iter().map(NodeOffer::memory_mb).sum();
     let engine = docker::start(config, share, memory_mb, listen, stores, proxies).await?;
     Ok(Fleet::new(node.clone(), engine))
 }

@@ -5,39 +5,44 @@
 //! until nothing of it is left and its memory is free. A proxy that is in use brings its container back into service.
 //! Every wait has a bound after which the question is asked again (GC-2), so a lost answer costs time, no more.
 
-use std::sync::Arc;
-
 use super::Pool;
 use super::container::Phase;
 use super::message::{Action, Delta};
+use super::reason::Cause;
+use crate::collector::Due;
 use crate::id::{ContainerId, RouterId};
 
+/// Containers that are marked in one step; the others in the next.
+const COLLECTED_AT_ONCE_MAX: usize = 1_024;
+
 impl Pool {
-    /// Marks a container that is in service; its owner stops choosing it and answers.
-    pub(super) fn mark(&mut self, id: ContainerId) {
+    /// Marks a container that is in service; its owner stops choosing it and answers. Without a cause it does not leave, but
+    /// goes to another router.
+    pub(super) fn mark(&mut self, id: ContainerId, cause: Option<Cause>) {
         let marked_ms = self.now_ms;
         let Some(container) = self.containers.get(id).filter(|it| it.is_in_service()) else { return };
         let told = container.owner.and_then(|owner| self.number(owner, Delta::Marked(id)));
-        match (told, self.containers.get_mut(id)) {
-            (Some(told), Some(container)) => container.phase = Phase::Marked { marked_ms, told },
-            _ => self.ask_close(id, marked_ms),
+        match told {
+            Some(told) => self.alter(id, |container| container.phase = Phase::Marked { marked_ms, told }),
+            None => self.ask_close(id, marked_ms),
         }
+        self.alter(id, |container| container.cause = cause);
     }
 
     /// Withdraws a mark, unless the proxy was asked to close and may be closed by now.
     pub(super) fn unmark(&mut self, id: ContainerId) {
         let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id).filter(|container| container.can_be_unmarked())
-        else {
-            return;
-        };
-        container.phase = Phase::Ready;
-        container.used_ms = now_ms;
+        let Some(container) = self.containers.get(id).filter(|it| it.can_be_unmarked()) else { return };
+        let (owner, action) = (container.owner, container.action);
+        self.alter(id, |container| {
+            container.phase = Phase::Ready;
+            container.used_ms = now_ms;
+            container.cause = None;
+        });
         self.totals.unmarked += 1;
-        let (owner, key) = (container.owner, Arc::clone(container.key()));
         let Some(owner) = owner else { return };
         if let Some(told) = self.number(owner, Delta::Unmarked(id)) {
-            self.granted(owner, &key, told);
+            self.granted(owner, action, told);
         }
     }
 
@@ -46,7 +51,7 @@ impl Pool {
     pub(super) fn released(&mut self, router: RouterId, id: ContainerId) {
         let Some(container) = self.containers.get(id).filter(|it| it.owner == Some(router)) else { return };
         let Phase::Marked { marked_ms, .. } = container.phase else { return };
-        let wanted_by = self.neediest(container.key()).filter(|&it| it != router && !container.condemned);
+        let wanted_by = self.neediest(container.action).filter(|&it| it != router && !container.condemned);
         match wanted_by {
             None => self.ask_close(id, marked_ms),
             Some(_) if !self.has_applied_mark(id) => {}
@@ -57,14 +62,6 @@ impl Pool {
         }
     }
 
-    /// A router needs a marked container. One whose proxy is closing already is left to the demand: the answer brings it
-    /// back, or another one is started.
-    pub(super) fn rescue(&mut self, router: RouterId, id: ContainerId) {
-        if self.containers.get(id).is_some_and(|container| container.owner == Some(router)) {
-            self.unmark(id);
-        }
-    }
-
     /// The proxy said to the owner that it is not what the owner thinks. What lives there must go, but not before its
     /// proxy agrees that nothing is in flight.
     pub(super) fn disowned(&mut self, router: RouterId, id: ContainerId) {
@@ -72,22 +69,23 @@ impl Pool {
         if container.owner == Some(router) && container.is_leased() {
             self.tell(router, Delta::Removed(id));
             self.condemn(id);
-            self.orphan(id);
+            self.orphan(id, Cause::Disowned);
         }
     }
 
     /// A container never comes back into service.
     pub(super) fn condemn(&mut self, id: ContainerId) {
-        if let Some(container) = self.containers.get_mut(id) {
-            container.condemned = true;
-        }
+        self.alter(id, |container| container.condemned = true);
     }
 
     /// A container has lost its owner: another router that waits for it gets it, else it is collected.
-    pub(super) fn orphan(&mut self, id: ContainerId) {
+    pub(super) fn orphan(&mut self, id: ContainerId, cause: Cause) {
         let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id) else { return };
-        container.owner = None;
+        self.alter(id, |container| {
+            container.owner = None;
+            container.cause.get_or_insert(cause);
+        });
+        let Some(container) = self.containers.get(id) else { return };
         let marked_ms = match container.phase {
             Phase::Ready => now_ms,
             Phase::Marked { marked_ms, .. } => marked_ms,
@@ -101,7 +99,7 @@ impl Pool {
     /// Leases a container to a router that waits for it; says whether there is one.
     pub(super) fn adopt(&mut self, id: ContainerId) -> bool {
         let Some(container) = self.containers.get(id).filter(|it| !it.condemned) else { return false };
-        let Some(owner) = self.neediest(container.key()) else { return false };
+        let Some(owner) = self.neediest(container.action) else { return false };
         self.lease_to(owner, id);
         true
     }
@@ -109,11 +107,8 @@ impl Pool {
     /// Asks the proxy to close, unless it was used since the mark.
     pub(super) fn ask_close(&mut self, id: ContainerId, marked_ms: u64) {
         let now_ms = self.now_ms;
-        if let Some(container) = self.containers.get_mut(id) {
-            container.phase = Phase::Closing { marked_ms, asked_ms: now_ms, refused: false };
-            let idle_ms = now_ms.saturating_sub(marked_ms);
-            self.out.push(Action::Close { container: id, idle_ms });
-        }
+        self.alter(id, |it| it.phase = Phase::Closing { marked_ms, asked_ms: now_ms, refused: false });
+        self.out.push(Action::Close { container: id, idle_ms: now_ms.saturating_sub(marked_ms) });
     }
 
     /// The proxy answered. A closed one never opens again, so that answer counts whenever it comes.
@@ -124,7 +119,7 @@ impl Pool {
         if closed {
             self.totals.collected += 1;
             self.tell_owner(id, Delta::Removed(id));
-            self.stop(id);
+            self.stop(id, None);
         } else if let Phase::Closing { .. } = container.phase {
             self.close_refused(id);
         }
@@ -133,79 +128,90 @@ impl Pool {
     /// It is in use: back into service, or asked again later if there is no service for it any more.
     fn close_refused(&mut self, id: ContainerId) {
         let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id) else { return };
         // Whatever was in flight counts as a use after the mark, so the mark is renewed.
-        container.phase = Phase::Closing { marked_ms: now_ms, asked_ms: now_ms, refused: true };
-        let (key, has_owner) = (Arc::clone(container.key()), container.owner.is_some());
+        let refused = Phase::Closing { marked_ms: now_ms, asked_ms: now_ms, refused: true };
+        self.alter(id, |container| container.phase = refused);
+        let Some(container) = self.containers.get(id) else { return };
+        let (action, has_owner) = (container.action, container.owner.is_some());
         if !has_owner {
             self.adopt(id);
-        } else if !self.is_old(&key) || self.demands.contains_key(&key) {
+        } else if !self.actions.is_old(action) || self.actions.is_demanded(action) {
             self.unmark(id);
         }
     }
 
-    /// Removes a container; it is charged until it is gone.
-    pub(super) fn stop(&mut self, id: ContainerId) {
+    /// Removes a container; it is charged until it is gone. The cause is that which is known already, if there is one.
+    pub(super) fn stop(&mut self, id: ContainerId, cause: Option<Cause>) {
         let now_ms = self.now_ms;
-        if let Some(container) = self.containers.get_mut(id) {
+        self.alter(id, |container| {
             container.phase = Phase::Stopping { asked_ms: now_ms };
             container.owner = None;
-            self.out.push(Action::Stop(id));
-        }
+            container.cause = container.cause.or(cause);
+        });
+        self.out.push(Action::Stop(id));
     }
 
-    /// Nothing of a container is left.
-    pub(super) fn gone(&mut self, id: ContainerId) {
+    /// Nothing of a container is left. The cause is that which is known already, if there is one.
+    pub(super) fn gone(&mut self, id: ContainerId, cause: Cause) {
         let Some(container) = self.containers.get(id) else { return };
         if container.is_leased() {
             self.tell_owner(id, Delta::Removed(id));
         }
-        if let Some(container) = self.containers.remove(id) {
-            self.nodes.release(container.node, container.memory_mb);
+        self.alter(id, |container| container.cause = container.cause.or(Some(cause)));
+        if let Some(action) = self.remove(id) {
+            self.look_at(action);
+            self.forget_unreferenced(action);
         }
     }
 
     /// Asks again what was not answered in time.
     pub(super) fn ask_again(&mut self) {
-        let (now_ms, settings) = (self.now_ms, self.settings.clone());
-        for id in self.containers.ids(|_| true) {
+        let mut due: Vec<_> = self.containers.index().due(self.now_ms).collect();
+        due.sort_unstable();
+        for id in due {
             let Some(container) = self.containers.get(id) else { continue };
             match container.phase {
-                Phase::Starting { asked_ms } if now_ms >= asked_ms + settings.start_ms_max => {
-                    self.start_overdue(id);
-                }
-                Phase::Marked { marked_ms, .. } if now_ms >= marked_ms + settings.release_ms_max => {
+                Phase::Starting { .. } => self.start_overdue(id),
+                Phase::Marked { marked_ms, .. } | Phase::Closing { marked_ms, .. } => {
                     self.ask_close(id, marked_ms);
                 }
-                Phase::Closing { marked_ms, asked_ms, refused } => {
-                    let wait_ms = if refused { settings.sweep_ms } else { settings.retry_ms };
-                    if now_ms >= asked_ms + wait_ms {
-                        self.ask_close(id, marked_ms);
-                    }
-                }
-                Phase::Stopping { asked_ms } if now_ms >= asked_ms + settings.retry_ms => self.stop(id),
-                _ => {}
+                Phase::Stopping { .. } => self.stop(id, None),
+                Phase::Ready => {}
             }
         }
     }
 
-    /// Marks what is idle for too long, or serves a revision that nobody calls any more.
+    /// Marks what the collector lets go.
+    pub(super) fn collect(&mut self) {
+        for Due { container, reason } in self.collector.due(self.now_ms, COLLECTED_AT_ONCE_MAX) {
+            let Some(action) = self.containers.get(container).map(|container| container.action) else {
+                continue;
+            };
+            match self.actions.is_demanded(action) {
+                true => self.collector.returned(self.now_ms, container),
+                false if self.is_kept(action, container) => self.collector.kept(self.now_ms, container),
+                false => self.mark(container, Some(Cause::Collected(reason))),
+            }
+        }
+    }
+
+    /// Marks what serves a revision that nobody calls any more, and looks after what is to be there without a call.
     pub(super) fn sweep(&mut self) {
         if self.now_ms < self.sweep_due_ms {
             return;
         }
         self.sweep_due_ms = self.now_ms + self.settings.sweep_ms;
-        let idle_before_ms = self.now_ms.checked_sub(self.settings.idle_ms_max);
-        let due = self.containers.ids(|container| {
-            let is_old = self.is_old(container.key());
-            let is_idle = idle_before_ms.is_some_and(|before_ms| container.used_ms <= before_ms);
-            container.phase == Phase::Ready
-                && (is_old || is_idle)
-                && !self.demands.contains_key(container.key())
-        });
-        for id in due {
-            self.mark(id);
-        }
+        let mut due: Vec<_> = self.old_ones().collect();
+        due.sort_unstable();
+        due.into_iter().for_each(|id| self.mark(id, Some(Cause::Changed)));
+        self.keep_minimum();
+        self.plan_stems();
         self.forget_old_revisions();
+    }
+
+    /// Those in service whose action was changed or deleted, and that nothing waits for any more.
+    fn old_ones(&self) -> impl Iterator<Item = ContainerId> + use<'_> {
+        let old = self.actions.old().filter(|&action| !self.actions.is_demanded(action));
+        old.flat_map(|action| self.containers.index().in_service_since(action, self.now_ms))
     }
 }

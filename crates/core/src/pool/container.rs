@@ -1,19 +1,24 @@
-//! The containers that the machine knows, and an index of them by action.
+//! A container as the machine knows it, and what of it is indexed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::action::ActionNumber;
 use super::message::{ContainerSpec, Endpoint, Lease};
+use super::reason::{Ahead, Cause};
+use super::settings::Settings;
 use super::view::{ContainerView, State};
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId, Sequence};
+use crate::placement::{Charge, Resource};
 
 /// A container.
 #[derive(Debug)]
 pub(super) struct Container {
     pub(super) id: ContainerId,
     pub(super) spec: Arc<ContainerSpec>,
-    pub(super) node: NodeId,
-    pub(super) memory_mb: u64,
+    /// The number of its action inside the machine.
+    pub(super) action: ActionNumber,
+    /// What it holds of its node.
+    pub(super) charge: Charge,
     /// Who owns it (POOL-4), or will when it is ready. Nobody after its router was lost, or after it was disowned.
     pub(super) owner: Option<RouterId>,
     /// Where it is, from when it is ready.
@@ -25,8 +30,12 @@ pub(super) struct Container {
     pub(super) in_service_ms: u64,
     /// Calls in flight at the last report.
     pub(super) in_flight: u32,
-    /// Never back into service: its revision is old, its owner disowned it, or it yields to another action.
+    /// Never back into service: its owner disowned it, it yields to another action, or its node is drained.
     pub(super) condemned: bool,
+    /// Why it was started, if no call asked for it.
+    pub(super) ahead: Option<Ahead>,
+    /// Why it leaves, once it does.
+    pub(super) cause: Option<Cause>,
 }
 
 /// Where a container is in its life.
@@ -62,10 +71,65 @@ pub(super) enum Phase {
     },
 }
 
+impl Phase {
+    /// When it is to be looked at again, if nothing happens before.
+    fn due_ms(self, settings: &Settings) -> Option<u64> {
+        let (since_ms, wait_ms) = match self {
+            Self::Starting { asked_ms } => (asked_ms, settings.start_ms_max),
+            Self::Ready => return None,
+            Self::Marked { marked_ms, .. } => (marked_ms, settings.release_ms_max),
+            Self::Closing { asked_ms, refused: true, .. } => (asked_ms, settings.sweep_ms),
+            Self::Closing { asked_ms, .. } | Self::Stopping { asked_ms } => (asked_ms, settings.retry_ms),
+        };
+        Some(since_ms.saturating_add(wait_ms))
+    }
+}
+
+/// What of a container changes and is indexed ([`super::index`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facets {
+    pub(super) state: State,
+    pub(super) owner: Option<RouterId>,
+    pub(super) used_ms: u64,
+    pub(super) in_service_ms: u64,
+    pub(super) due_ms: Option<u64>,
+    /// Under which number the owner was told of the mark that stands.
+    pub(super) told: Option<Sequence>,
+    pub(super) is_leaving: bool,
+    pub(super) can_be_unmarked: bool,
+}
+
 impl Container {
     /// Whose calls it serves.
     pub(super) fn key(&self) -> &Arc<ActionKey> {
         &self.spec.key
+    }
+
+    /// Where it is.
+    pub(super) fn node(&self) -> NodeId {
+        self.charge.node()
+    }
+
+    /// The memory that it is charged, MB.
+    pub(super) fn memory_mb(&self) -> u64 {
+        self.charge.asked().resources.get(Resource::Memory)
+    }
+
+    /// What of it is indexed, as of now.
+    pub(super) fn facets(&self, settings: &Settings) -> Facets {
+        Facets {
+            state: self.state(),
+            owner: self.owner,
+            used_ms: self.used_ms,
+            in_service_ms: self.in_service_ms,
+            due_ms: self.phase.due_ms(settings),
+            told: match self.phase {
+                Phase::Marked { told, .. } => Some(told),
+                _ => None,
+            },
+            is_leaving: self.is_leaving(),
+            can_be_unmarked: self.can_be_unmarked(),
+        }
     }
 
     /// The lease that its owner gets, once it was ready.
@@ -103,16 +167,19 @@ impl Container {
         ContainerView {
             container: self.id,
             key: Arc::clone(self.key()),
-            node: self.node,
+            node: self.node(),
             owner: self.owner,
-            memory_mb: self.memory_mb,
-            state: self.view_state(),
+            memory_mb: self.memory_mb(),
+            state: self.state(),
             used_ms: self.used_ms,
+            in_flight: self.in_flight,
+            ahead: self.ahead,
+            cause: self.cause,
         }
     }
 
-    /// Its state, for people.
-    pub(super) fn view_state(&self) -> State {
+    /// Its state, without the details of the phase.
+    pub(super) fn state(&self) -> State {
         match self.phase {
             Phase::Starting { .. } => State::Starting,
             Phase::Ready => State::Ready,
@@ -125,52 +192,5 @@ impl Container {
     /// Whether calls may be sent to it.
     pub(super) fn is_in_service(&self) -> bool {
         self.phase == Phase::Ready
-    }
-}
-
-/// All containers, by id and by action. Ordered, so that the machine is deterministic.
-#[derive(Debug, Default)]
-pub(super) struct Containers {
-    by_id: BTreeMap<ContainerId, Container>,
-    by_key: BTreeMap<Arc<ActionKey>, BTreeSet<ContainerId>>,
-}
-
-impl Containers {
-    pub(super) fn insert(&mut self, container: Container) {
-        self.by_key.entry(Arc::clone(container.key())).or_default().insert(container.id);
-        self.by_id.insert(container.id, container);
-    }
-
-    pub(super) fn remove(&mut self, id: ContainerId) -> Option<Container> {
-        let container = self.by_id.remove(&id)?;
-        if let Some(ids) = self.by_key.get_mut(container.key()) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_key.remove(container.key());
-            }
-        }
-        Some(container)
-    }
-
-    pub(super) fn get(&self, id: ContainerId) -> Option<&Container> {
-        self.by_id.get(&id)
-    }
-
-    pub(super) fn get_mut(&mut self, id: ContainerId) -> Option<&mut Container> {
-        self.by_id.get_mut(&id)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Container> {
-        self.by_id.values()
-    }
-
-    /// The containers of one action revision.
-    pub(super) fn of<'a>(&'a self, key: &ActionKey) -> impl Iterator<Item = &'a Container> {
-        self.by_key.get(key).into_iter().flatten().filter_map(|id| self.by_id.get(id))
-    }
-
-    /// The ids of those that match, for changes while walking.
-    pub(super) fn ids(&self, matches: impl Fn(&Container) -> bool) -> Vec<ContainerId> {
-        self.iter().filter(|container| matches(container)).map(|container| container.id).collect()
     }
 }

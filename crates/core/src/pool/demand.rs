@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::message::{ContainerSpec, Demand as Said};
 use super::sizing::{ALLOWANCE_FIRST, Load};
+use super::view::{DemandView, WaitsFor};
 use crate::id::{ActionKey, RouterId, Sequence};
+use crate::placement::{Hold, Request};
 
 /// A line that was not empty for so many cold starts is no burst, however fast it moves.
 const PATIENCE_COLD_STARTS: u64 = 10;
@@ -23,6 +25,14 @@ pub(super) struct Demand {
     pub(super) failures: u32,
     /// No start before this time, because the last ones failed.
     pub(super) hold_until_ms: u64,
+    /// The order in which demands came.
+    pub(super) came: u64,
+    /// What its containers ask of a node.
+    pub(super) request: Arc<Request>,
+    /// The room that is held for containers of it.
+    pub(super) promises: Vec<Hold>,
+    /// Why it does not get what it lacks.
+    pub(super) waits_for: Option<WaitsFor>,
     asks: BTreeMap<RouterId, Ask>,
     /// When something last moved: a call began or ended, or a container became ready.
     progress_ms: u64,
@@ -52,9 +62,13 @@ impl Ask {
 
 impl Demand {
     /// A demand of nobody yet.
-    pub(super) fn new(spec: Arc<ContainerSpec>, now_ms: u64) -> Self {
+    pub(super) fn new(spec: Arc<ContainerSpec>, came: u64, now_ms: u64) -> Self {
         Self {
+            request: Arc::new(spec.request()),
             spec,
+            came,
+            promises: Vec::new(),
+            waits_for: None,
             since_ms: now_ms,
             blocked_ms: None,
             failures: 0,
@@ -120,13 +134,18 @@ impl Demand {
 
     /// The order in which demands are served: by when they last had a container, or came. An action whose calls never stop
     /// would otherwise be the oldest again whenever its container has gone to another one.
-    pub(super) fn waits_since_ms(&self) -> u64 {
-        self.blocked_ms.unwrap_or(self.since_ms)
+    pub(super) fn turn(&self) -> (u64, u64) {
+        (self.blocked_ms.unwrap_or(self.since_ms), self.came)
     }
 
     /// Calls that wait at all routers, as they said last.
     pub(super) fn waiting(&self) -> u64 {
         self.asks.values().map(|ask| u64::from(ask.waiting)).sum()
+    }
+
+    /// Whether a router waits.
+    pub(super) fn is_of(&self, router: RouterId) -> bool {
+        self.asks.contains_key(&router)
     }
 
     /// The routers that wait.
@@ -174,14 +193,14 @@ impl Demand {
         self.spec.action.limits.concurrency.max(1)
     }
 
-    /// The kind of its action.
-    pub(super) fn kind(&self) -> String {
-        self.spec.action.exec.kind.clone()
-    }
-
-    /// What a container is charged, MB.
-    pub(super) fn memory_mb(&self) -> u64 {
-        self.spec.action.limits.memory_mb
+    /// What people see of it.
+    pub(super) fn view(&self) -> DemandView {
+        DemandView {
+            key: Arc::clone(self.key()),
+            waiting: self.waiting(),
+            since_ms: self.since_ms,
+            waits_for: self.waits_for,
+        }
     }
 
     /// Whose calls wait.

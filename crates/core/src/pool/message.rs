@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use triplane_model::{Action as ModelAction, Collection, FullName, Revision};
 
+use super::settings::Policy;
+use crate::collector::Stems;
 use crate::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Secret, Sequence};
+use crate::placement::Offer;
 
 /// What a container is for.
 #[derive(Clone, Debug)]
@@ -137,13 +140,23 @@ pub enum RefusalReason {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A node offers memory for containers, in MB.
+    /// A node joined, or offers something else than before.
     NodeJoined {
         /// Which.
         node: NodeId,
-        /// How much.
-        memory_mb: u64,
+        /// What it has and what it is like.
+        offer: Offer,
     },
+    /// A node is to take no more containers, and to be rid of those that it has once they have ended their calls; or it
+    /// takes containers again.
+    NodeDrained {
+        /// Which.
+        node: NodeId,
+        /// Whether it takes none.
+        is_draining: bool,
+    },
+    /// Another policy holds from now on.
+    PolicySwitched(Policy),
     /// A node is gone with all its containers.
     NodeLost(NodeId),
     /// A router connected, or asks for a snapshot.
@@ -192,6 +205,8 @@ pub enum Action {
     },
     /// Remove a container; answer with [`Event::Stopped`].
     Stop(ContainerId),
+    /// So many containers shall wait without an action, by kind and memory, in the whole pool; of all others none.
+    Stems(Vec<Stems>),
     /// Tell a router.
     Tell(RouterId, Numbered),
 }

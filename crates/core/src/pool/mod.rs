@@ -3,42 +3,56 @@
 //! [`Pool`] is a machine: [`Pool::step`] takes an event and `now`, and says what is to be done. It cannot fail and does not
 //! look at the world; equal events make equal actions. Late, doubled and unknown messages do no harm.
 //!
-//! Demands become containers in [`serve`](self) (sized by `sizing`, placed by `placement`); containers leave by mark and
-//! sweep in `collect`; what routers are told is numbered in `stream`; `change` follows the change log.
+//! Demands become containers in [`serve`](self) (sized by `sizing`, placed by `nodes`) and come into service in `starts`;
+//! containers leave by mark and sweep in `collect`; what routers are told is numbered in `stream`; `change` follows the
+//! change log. No step walks all containers: what it asks is answered by an `index`, and every change of a container goes
+//! through [`Pool::alter`], which keeps that.
 //!
 //! Invariants: POOL-2, POOL-3, POOL-4, GC-1, GC-2, LEASE-1, COLD-1. [`Pool::audit`] checks what can be seen from inside.
 
+mod action;
+mod ahead;
 mod change;
 mod collect;
 mod container;
+mod containers;
 mod demand;
+mod drain;
+mod index;
 pub mod message;
-mod nodes;
-mod placement;
+mod reason;
+mod request;
+mod rescue;
+mod room;
 mod serve;
 mod settings;
 mod sizing;
+mod starts;
 mod stream;
-mod turns;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 
 use triplane_model::{FullName, Revision};
 
-pub use settings::Settings;
-pub use view::{ContainerView, NodeSummary, State, States, Summary, Totals};
+pub use reason::{Ahead, Cause, Departure};
+pub use settings::{Policy, Settings};
+pub use view::{ContainerView, DemandView, Inspection, NodeSummary, State, States, Summary, Totals, WaitsFor};
 
+use crate::collector::{Collector, Stems};
 use crate::ewma::Ewma;
-use crate::id::{ActionKey, Epoch, NodeId, RouterId, Sequence};
-use container::Containers;
+use crate::id::{Epoch, NodeId, RouterId, Sequence};
+use crate::placement::{Allocator, Node, Resources};
+use action::Actions;
+use ahead::Askers;
+use containers::Containers;
 use demand::Demand;
 use message::{Action, Delta, Event, Up, Usage};
-use nodes::Nodes;
+use reason::Departures;
+use serve::Looks;
 use stream::Routers;
 
 /// Kinds whose cold starts are observed apart; the manifest has far fewer.
@@ -53,13 +67,25 @@ pub struct Pool {
     now_ms: u64,
     sweep_due_ms: u64,
     last_container: u64,
-    nodes: Nodes,
+    last_demand: u64,
+    nodes: Allocator,
+    collector: Collector,
+    departures: Departures,
+    /// Who asked last for what.
+    askers: Askers,
+    /// The stem cells that there shall be.
+    stems: Vec<Stems>,
     containers: Containers,
     routers: Routers,
-    demands: BTreeMap<Arc<ActionKey>, Demand>,
+    /// The actions that there are containers of or demands for.
+    actions: Actions,
+    /// Which demands this step must look at.
+    looks: Looks,
     cold_starts: ColdStarts,
     /// The latest revisions that the change log told of; nothing for a deleted action.
     revisions: BTreeMap<FullName, Option<Revision>>,
+    /// Those of them that no action was made of when they were written, or is any more.
+    unnamed: VecDeque<FullName>,
     totals: Totals,
     /// What the step wants done.
     out: Vec<Action>,
@@ -71,18 +97,25 @@ impl Pool {
     pub fn new(epoch: Epoch, settings: Settings) -> Self {
         Self {
             epoch,
-            settings,
             now_ms: 0,
             sweep_due_ms: 0,
             last_container: 0,
-            nodes: Nodes::default(),
+            last_demand: 0,
+            nodes: Allocator::new(settings.policy.placement.clone()),
+            collector: Collector::new(settings.policy.collector.clone(), settings.histories_max),
+            departures: Departures::default(),
+            askers: Askers::default(),
+            stems: Vec::new(),
             containers: Containers::default(),
             routers: Routers::default(),
-            demands: BTreeMap::new(),
+            actions: Actions::default(),
+            looks: Looks::default(),
             cold_starts: ColdStarts::default(),
             revisions: BTreeMap::new(),
+            unnamed: VecDeque::new(),
             totals: Totals::default(),
             out: Vec::new(),
+            settings,
         }
     }
 
@@ -97,7 +130,12 @@ impl Pool {
 
     fn take_in(&mut self, event: Event) {
         match event {
-            Event::NodeJoined { node, memory_mb } => self.nodes.offer(node, memory_mb),
+            Event::NodeJoined { node, offer } => {
+                self.nodes.offer(node, offer);
+                self.looks.room_grew();
+            }
+            Event::NodeDrained { node, is_draining } => self.drain(node, is_draining),
+            Event::PolicySwitched(policy) => self.switch(policy),
             Event::NodeLost(node) => self.node_lost(node),
             Event::RouterJoined(router) => self.router_joined(router),
             Event::RouterLost(router) => self.router_lost(router),
@@ -106,7 +144,7 @@ impl Pool {
             Event::StartFailed(id) => self.start_failed(id),
             Event::Exited(id) => self.exited(id),
             Event::CloseAnswered(id, closed) => self.close_answered(id, closed),
-            Event::Stopped(id) => self.gone(id),
+            Event::Stopped(id) => self.gone(id, Cause::Exited),
             Event::EntityChanged(collection, name, revision) => {
                 self.entity_changed(collection, name, revision);
             }
@@ -132,26 +170,39 @@ impl Pool {
 
     fn used(&mut self, router: RouterId, usage: &Usage) {
         let now_ms = self.now_ms;
-        let reported = self.containers.get_mut(usage.container);
-        if let Some(container) = reported.filter(|container| container.owner == Some(router)) {
-            container.in_flight = usage.in_flight;
-            if usage.used || usage.in_flight > 0 {
-                container.used_ms = now_ms;
-            }
+        let reported = self.containers.get(usage.container);
+        if reported.is_some_and(|container| container.owner == Some(router)) {
+            self.collector.reported(now_ms, usage.container, usage.used, usage.in_flight);
+            self.alter(usage.container, |container| {
+                container.in_flight = usage.in_flight;
+                if usage.used || usage.in_flight > 0 {
+                    container.used_ms = now_ms;
+                }
+            });
         }
     }
 
     fn node_lost(&mut self, node: NodeId) {
-        for id in self.containers.ids(|container| container.node == node) {
-            self.gone(id);
-        }
+        let on_node: Vec<_> = self.containers.index().of_node(node).collect();
+        on_node.into_iter().for_each(|id| self.gone(id, Cause::NodeLost));
         self.nodes.remove(node);
     }
 
     fn ticked(&mut self) {
+        self.looks.time_passed();
         self.ask_again();
         self.expire_demands();
+        self.collect();
+        self.prewarm();
         self.sweep();
+    }
+
+    /// Decides by another policy from now on. What is placed stays where it is.
+    fn switch(&mut self, policy: Policy) {
+        self.nodes.set_policy(policy.placement.clone());
+        self.collector.switch(self.now_ms, policy.collector.clone());
+        self.settings.policy = policy;
+        self.looks.time_passed();
     }
 
     /// The last message that a router acknowledged; nothing when it is not connected.
@@ -165,29 +216,59 @@ impl Pool {
         self.containers.iter().map(container::Container::view)
     }
 
+    /// Every demand that waits, the first in turn first.
+    #[must_use]
+    pub fn demands(&self) -> Vec<DemandView> {
+        let mut demands: Vec<_> = self.actions.demands().collect();
+        demands.sort_unstable_by_key(|demand| demand.turn());
+        demands.into_iter().map(Demand::view).collect()
+    }
+
+    /// The containers that left, the latest first; only so many are remembered.
+    pub fn departures(&self) -> impl Iterator<Item = &Departure> {
+        self.departures.latest()
+    }
+
+    /// What is decided by.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.settings.policy
+    }
+
     /// The counts of the pool.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut states = States::default();
-        for container in self.containers.iter() {
-            states.count(container.view_state());
-        }
         Summary {
-            containers: states,
-            nodes: self.nodes.summaries().collect(),
+            containers: self.containers.index().states(),
+            nodes: self.nodes.nodes().map(NodeSummary::of).collect(),
             routers: u32::try_from(self.routers.len()).unwrap_or(u32::MAX),
-            waiting: self.demands.values().map(Demand::waiting).sum(),
+            waiting: self.actions.demands().map(Demand::waiting).sum(),
             totals: self.totals,
+        }
+    }
+
+    /// What people may want to know, with so many lines of each list.
+    #[must_use]
+    pub fn inspect(&self, lines_max: usize) -> Inspection {
+        let mut demands = self.demands();
+        demands.truncate(lines_max);
+        Inspection {
+            now_ms: self.now_ms,
+            summary: self.summary(),
+            policy: self.policy().clone(),
+            containers: self.containers().take(lines_max).collect(),
+            demands,
+            departures: self.departures().take(lines_max).cloned().collect(),
         }
     }
 
     /// What is wrong with the state, in words; nothing ever should be. For the simulator and for operators.
     #[must_use]
     pub fn audit(&self) -> Vec<String> {
-        let mut charged: BTreeMap<NodeId, u64> = BTreeMap::new();
-        let mut wrong = Vec::new();
+        let mut charged: BTreeMap<NodeId, Resources> = BTreeMap::new();
+        let mut wrong = self.containers.audit();
         for container in self.containers.iter() {
-            *charged.entry(container.node).or_default() += container.memory_mb;
+            charged.entry(container.node()).or_default().add(&container.charge.asked().resources);
             if container.is_in_service() && container.owner.is_none() {
                 wrong.push(format!("POOL-4: container {} is in service without an owner", container.id));
             }
@@ -195,17 +276,24 @@ impl Pool {
                 wrong.push(format!("container {} is in service at no endpoint", container.id));
             }
         }
-        for node in self.nodes.summaries() {
-            let held_mb = charged.get(&node.node).copied().unwrap_or(0);
-            if held_mb != node.charged_mb || held_mb > node.memory_mb {
+        for node in self.nodes.nodes() {
+            let held = charged.remove(&node.id()).unwrap_or_default();
+            if held != *node.charged() || !is_within_capacity(node) {
+                let (id, charged, capacity) = (node.id().0, node.charged(), &node.offer().capacity);
                 wrong.push(format!(
-                    "POOL-3: node {} offers {} MB, {} MB are charged, its containers hold {held_mb} MB",
-                    node.node.0, node.memory_mb, node.charged_mb
+                    "POOL-3: node {id} offers {capacity:?}, {charged:?} is charged, its containers hold {held:?}"
                 ));
             }
         }
         wrong
     }
+}
+
+/// POOL-3: of no resource that refuses more than there is it has more charged.
+fn is_within_capacity(node: &Node) -> bool {
+    let capacity = &node.offer().capacity;
+    let refusing = node.charged().present().filter(|(resource, _)| capacity.enforcement(*resource).refuses());
+    refusing.into_iter().all(|(resource, amount)| amount <= capacity.resources.get(resource))
 }
 
 /// How long cold starts take, by kind.

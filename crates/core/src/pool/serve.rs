@@ -1,25 +1,99 @@
 //! How demands get their containers: those that are there, new ones, or a refusal.
+//!
+//! A step looks only at demands of which something changed. Those that lack something are looked at again when room may
+//! have come free, and all when time has passed: then calls wait longer, and containers have fallen idle.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use triplane_model::EntityName;
+
 use super::Pool;
+use super::action::ActionNumber;
 use super::container::{Container, Phase};
 use super::demand::Demand;
-use super::message::{Action, Delta, Demand as Said, Endpoint, Refusal, RefusalReason};
-use super::placement::{Idle, Place, Room};
-use crate::id::{ActionKey, ContainerId, NodeId, RouterId, Sequence};
+use super::message::{Delta, Demand as Said, Refusal, RefusalReason};
+use super::starts::Start;
+use super::view::WaitsFor;
+use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
+use crate::placement::{Artifact, Asked, Constraints, Request};
 
 /// A router says within that time how many calls wait after it got a container.
 const GRANT_MS_MIN: u64 = 100;
 
+/// Which demands a step must look at.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    changed: BTreeSet<ActionNumber>,
+    /// Those that lack containers.
+    short: BTreeSet<ActionNumber>,
+    room_grew: bool,
+    time_passed: bool,
+}
+
+impl Looks {
+    /// Something that lacks room may have it now.
+    pub(super) fn room_grew(&mut self) {
+        self.room_grew = true;
+    }
+
+    /// Calls wait longer, and containers may have fallen idle.
+    pub(super) fn time_passed(&mut self) {
+        self.time_passed = true;
+    }
+
+    /// Nothing is left of an action.
+    pub(super) fn forget(&mut self, action: ActionNumber) {
+        self.changed.remove(&action);
+        self.short.remove(&action);
+    }
+}
+
+/// One look at some demands, the first in turn first.
+#[derive(Debug, Default)]
+struct Pass {
+    /// What did not fit, whatever idle goes: the same will not fit either for who comes later.
+    no_room: BTreeSet<Wish>,
+    /// The same where busy ones would have gone as well.
+    no_turn: BTreeSet<Wish>,
+}
+
+/// What decides whether a container fits. One that is particular about its nodes is like no other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wish {
+    asked: Asked,
+    kind: Box<str>,
+    namespace: EntityName,
+    particular: Option<Artifact>,
+}
+
+impl Wish {
+    fn of(request: &Request) -> Self {
+        let is_particular = request.constraints != Constraints::default();
+        Self {
+            asked: request.asked.clone(),
+            kind: request.kind.clone(),
+            namespace: request.namespace.clone(),
+            particular: is_particular.then_some(request.code),
+        }
+    }
+}
+
 /// What there is of an action revision.
 #[derive(Clone, Copy, Debug, Default)]
-struct Census {
+pub(super) struct Census {
     starting: u64,
     /// In service at routers that wait for it.
     ready: u64,
     /// All that is not gone yet.
     all: u64,
+}
+
+impl Census {
+    /// Nothing serves those that wait, and nothing is about to.
+    pub(super) fn has_none(self) -> bool {
+        self.starting + self.ready == 0
+    }
 }
 
 /// What a demand got in one try.
@@ -34,211 +108,161 @@ impl Pool {
     /// A router said what it needs of an action.
     pub(super) fn demanded(&mut self, router: RouterId, said: &Said) {
         let key = &said.spec.key;
-        if !self.demands.contains_key(key) {
-            if said.waiting == 0 {
-                return;
-            }
-            if self.census(key).all == 0
-                && self.pending_starts() >= u64::from(self.settings.pending_starts_max)
-            {
-                let retry_after_ms =
-                    self.cold_starts.estimate_us(&said.spec.action.exec.kind, &self.settings) / 1000;
-                return self.tell_refusal(router, key, RefusalReason::TooManyStarts, retry_after_ms.max(1));
-            }
-            let demand = Demand::new(Arc::clone(&said.spec), self.now_ms);
-            self.demands.insert(Arc::clone(key), demand);
+        let known = self.actions.number(key).filter(|&action| self.actions.is_demanded(action));
+        if known.is_none() && said.waiting == 0 {
+            return;
         }
-        if let Some(demand) = self.demands.get_mut(key) {
+        let Some(action) = known.or_else(|| self.new_demand(router, said)) else { return };
+        if let Some(demand) = self.actions.demand_mut(action) {
             demand.ask(router, said, self.routers.applied(router), self.now_ms);
+        }
+        self.settle(action);
+        self.look_at(action);
+    }
+
+    /// Takes in the demand for an action that nothing waited for, unless too many starts are pending.
+    fn new_demand(&mut self, router: RouterId, said: &Said) -> Option<ActionNumber> {
+        let key = &said.spec.key;
+        let all = self.actions.number(key).map_or(0, |action| self.containers.index().all(action));
+        if all == 0 && self.pending_starts() >= u64::from(self.settings.pending_starts_max) {
+            let cold_start_us = self.cold_starts.estimate_us(&said.spec.action.exec.kind, &self.settings);
+            let retry_after_ms = (cold_start_us / 1000).max(1);
+            self.tell_refusal(router, key, RefusalReason::TooManyStarts, retry_after_ms);
+            return None;
+        }
+        let action = self.intern(&said.spec);
+        self.askers.note(key, router);
+        self.last_demand += 1;
+        let demand = Demand::new(Arc::clone(&said.spec), self.last_demand, self.now_ms);
+        self.actions.set_demand(action, demand);
+        Some(action)
+    }
+
+    /// This step looks at the demand for an action, if there is one.
+    pub(super) fn look_at(&mut self, action: ActionNumber) {
+        if self.actions.is_demanded(action) {
+            self.looks.changed.insert(action);
         }
     }
 
-    /// Gives every demand what it needs and can get, the oldest first; none gets a second container before each has one.
+    /// Drops the demand for an action if nothing waits any more.
+    pub(super) fn settle(&mut self, action: ActionNumber) {
+        if self.actions.demand(action).is_some_and(|demand| demand.waiting() == 0) {
+            self.drop_demand(action);
+        }
+    }
+
+    /// Drops a demand with what is held for it. What idles of its action may make room now.
+    fn drop_demand(&mut self, action: ActionNumber) -> Option<Demand> {
+        self.let_go(action);
+        let demand = self.actions.take_demand(action)?;
+        self.looks.forget(action);
+        self.looks.room_grew();
+        self.forget_unreferenced(action);
+        Some(demand)
+    }
+
+    /// Gives the demands that are to be looked at what they need and can get, the first in turn first; none gets a second
+    /// container before each has one.
     pub(super) fn serve_all(&mut self) {
-        self.demands.retain(|_, demand| demand.waiting() > 0);
-        if self.demands.is_empty() {
-            return;
-        }
-        let mut keys: Vec<_> =
-            self.demands.values().map(|demand| (demand.waits_since_ms(), Arc::clone(demand.key()))).collect();
-        keys.sort();
-        let mut room = self.room();
-        let mut promised = vec![0; keys.len()];
+        let in_turn = self.to_serve();
+        in_turn.iter().for_each(|&action| self.let_go(action));
+        let mut pass = Pass::default();
         for first in [true, false] {
-            for ((_, key), promised) in keys.iter().zip(&mut promised) {
-                *promised += self.serve(key, first, *promised, &mut room);
-            }
+            in_turn.iter().for_each(|&action| self.serve(action, first, &mut pass));
         }
+        for action in in_turn {
+            match self.lacking(action) > 0 {
+                true => self.looks.short.insert(action),
+                false => self.looks.short.remove(&action),
+            };
+        }
+    }
+
+    /// The demands that this step looks at, in turn.
+    fn to_serve(&mut self) -> Vec<ActionNumber> {
+        let changed = std::mem::take(&mut self.looks.changed);
+        let room_grew = std::mem::take(&mut self.looks.room_grew);
+        let looked_at: Vec<_> = match std::mem::take(&mut self.looks.time_passed) {
+            true => self.actions.demanded().collect(),
+            false if room_grew => changed.union(&self.looks.short).copied().collect(),
+            false => changed.into_iter().collect(),
+        };
+        let with_turn = |action| Some((self.actions.demand(action)?.turn(), action));
+        let mut in_turn: Vec<_> = looked_at.into_iter().filter_map(with_turn).collect();
+        in_turn.sort_unstable();
+        in_turn.into_iter().map(|(_, action)| action).collect()
+    }
+
+    /// Takes back the promises of room to a demand.
+    fn let_go(&mut self, action: ActionNumber) {
+        let Some(demand) = self.actions.demand_mut(action) else { return };
+        let promises = std::mem::take(&mut demand.promises);
+        promises.into_iter().for_each(|hold| self.nodes.release_hold(hold));
     }
 
     /// Refuses the demands that have waited too long for room, and forgets those that are not said again.
     pub(super) fn expire_demands(&mut self) {
         let expired_ms = self.now_ms.saturating_sub(self.settings.demand_ms_max);
-        self.demands.values_mut().for_each(|demand| demand.expire(expired_ms));
-        let room_ms_max = self.settings.room_ms_max;
-        let overdue = |demand: &Demand| {
-            demand.blocked_ms.is_some_and(|blocked_ms| self.now_ms >= blocked_ms + room_ms_max)
-        };
-        let overdue: Vec<_> = self
-            .demands
-            .values()
-            .filter(|demand| overdue(demand))
-            .map(|demand| Arc::clone(demand.key()))
-            .collect();
+        let blocked_ms_max = self.now_ms.checked_sub(self.settings.room_ms_max);
         let reason = match self.starting() >= u64::from(self.settings.starts_max) {
             true => RefusalReason::TooManyStarts,
             false => RefusalReason::PoolFull,
         };
-        for key in overdue {
-            self.refuse(&key, reason);
-        }
-    }
-
-    /// A container is ready: it goes to the router that it was started for, or to another one that waits.
-    pub(super) fn started(&mut self, id: ContainerId, endpoint: Endpoint) {
-        let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id) else {
-            // Given up, or of another leader: nobody will ever refer to it.
-            return self.out.push(Action::Stop(id));
-        };
-        match container.phase {
-            Phase::Starting { asked_ms } => {
-                container.endpoint = Some(endpoint);
-                let spec = Arc::clone(&container.spec);
-                self.totals.started += 1;
-                self.cold_starts.observe(&spec.action.exec.kind, now_ms.saturating_sub(asked_ms));
-                if let Some(demand) = self.demands.get_mut(&spec.key) {
-                    demand.became_ready(now_ms);
-                }
-                self.put_into_service(id);
+        let demanded: Vec<_> = self.actions.demanded().collect();
+        for action in demanded {
+            let Some(demand) = self.actions.demand_mut(action) else { continue };
+            demand.expire(expired_ms);
+            match demand.blocked_ms.is_some() && demand.blocked_ms <= blocked_ms_max {
+                true => self.refuse(action, reason),
+                false => self.settle(action),
             }
-            // The stop may have overtaken the start.
-            Phase::Stopping { .. } => self.stop(id),
-            Phase::Ready | Phase::Marked { .. } | Phase::Closing { .. } => {}
-        }
-    }
-
-    /// A container could not be started, and nothing of it is left.
-    pub(super) fn start_failed(&mut self, id: ContainerId) {
-        let Some(container) = self.containers.get(id) else { return };
-        let key = Arc::clone(container.key());
-        match container.phase {
-            Phase::Starting { .. } => {
-                self.gone(id);
-                self.count_failure(&key);
-            }
-            Phase::Stopping { .. } => self.gone(id),
-            Phase::Ready | Phase::Marked { .. } | Phase::Closing { .. } => {}
-        }
-    }
-
-    /// A start takes too long: whatever comes of it is removed.
-    pub(super) fn start_overdue(&mut self, id: ContainerId) {
-        let Some(key) = self.containers.get(id).map(|container| Arc::clone(container.key())) else { return };
-        self.stop(id);
-        self.count_failure(&key);
-    }
-
-    /// A container ended by itself. The driver may still hold something of it.
-    pub(super) fn exited(&mut self, id: ContainerId) {
-        let Some(container) = self.containers.get(id) else { return };
-        let key = Arc::clone(container.key());
-        let phase = container.phase;
-        if let Phase::Stopping { .. } = phase {
-            return;
-        }
-        self.totals.exited += 1;
-        self.gone(id);
-        self.out.push(Action::Stop(id));
-        if let Phase::Starting { .. } = phase {
-            self.count_failure(&key);
         }
     }
 
     /// The router that lacks most of an action, counting what is starting for each.
-    pub(super) fn neediest(&self, key: &ActionKey) -> Option<RouterId> {
-        let demand = self.demands.get(key)?;
-        let starting = |router| {
-            let starting_for = |container: &&Container| {
-                container.owner == Some(router) && matches!(container.phase, Phase::Starting { .. })
-            };
-            self.containers.of(key).filter(starting_for).count() as u64 * demand.concurrency()
-        };
-        demand.neediest(starting)
+    pub(super) fn neediest(&self, action: ActionNumber) -> Option<RouterId> {
+        let demand = self.actions.demand(action)?;
+        let index = self.containers.index();
+        demand.neediest(|router| index.starting_for(action, router) * demand.concurrency())
     }
 
-    fn put_into_service(&mut self, id: ContainerId) {
-        let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id) else { return };
-        container.phase = Phase::Ready;
-        container.used_ms = now_ms;
-        container.in_service_ms = now_ms;
-        let (intended, key) = (container.owner, Arc::clone(container.key()));
-        match intended.filter(|&router| self.routers.contains(router)) {
-            Some(owner) if self.waits(&key, intended) => self.lease_to(owner, id),
-            Some(owner) if !self.adopt(id) => self.lease_to(owner, id),
-            Some(_) => {}
-            None => self.orphan(id),
-        }
-    }
-
-    /// Leases a container to a router and tells it.
-    pub(super) fn lease_to(&mut self, owner: RouterId, id: ContainerId) {
-        let now_ms = self.now_ms;
-        let Some(container) = self.containers.get_mut(id) else { return };
-        let Some(lease) = container.lease() else { return };
-        container.owner = Some(owner);
-        container.phase = Phase::Ready;
-        container.used_ms = now_ms;
-        container.in_flight = 0;
-        let key = Arc::clone(&lease.key);
-        if let Some(told) = self.number(owner, Delta::Ready(lease)) {
-            self.granted(owner, &key, told);
-        }
-    }
-
-    /// A router was given a container of the action.
-    pub(super) fn granted(&mut self, router: RouterId, key: &ActionKey, told: Sequence) {
-        if let Some(demand) = self.demands.get_mut(key) {
-            demand.grant(router, told, self.now_ms);
-        }
-    }
-
-    /// One pass for one demand; `promised` says for how many containers room was made before. Says for how many more.
-    fn serve(&mut self, key: &Arc<ActionKey>, first: bool, promised: u64, room: &mut Room) -> u64 {
-        let mut lacking = self.lacking(key).saturating_sub(promised);
+    /// One look at one demand.
+    fn serve(&mut self, action: ActionNumber, first: bool, pass: &mut Pass) {
+        let mut lacking = self.lacking(action).saturating_sub(self.promised(action));
         if lacking > 0 {
-            lacking = lacking.saturating_sub(self.bring_back(key, lacking));
+            lacking = lacking.saturating_sub(self.bring_back(action, lacking));
         }
-        let Census { starting, ready, all } = self.census(key);
-        let has_none = starting + ready == 0;
-        let Some(demand) = self.demands.get_mut(key) else { return 0 };
-        if !has_none {
+        let census = self.census(action);
+        let now_ms = self.now_ms;
+        let Some(demand) = self.actions.demand_mut(action) else { return };
+        if !census.has_none() {
             demand.blocked_ms = None;
         }
-        let instances_max = demand.spec.action.limits.instances.unwrap_or(u64::MAX);
-        let more = match first {
-            true => u64::from(has_none).min(lacking),
-            false => lacking,
-        };
-        if self.now_ms < demand.hold_until_ms {
-            return 0;
+        if first {
+            lacking = lacking.min(u64::from(census.has_none()));
+            demand.waits_for = None;
         }
-        let mut promised_now = 0;
-        for _ in 0..more.min(instances_max.saturating_sub(all)) {
-            match self.start_one(key, room) {
-                Got::Container => {}
-                Got::Promise => promised_now += 1,
-                Got::Nothing => break,
+        if lacking > 0 && now_ms < demand.hold_until_ms {
+            demand.waits_for = Some(WaitsFor::Retry { at_ms: demand.hold_until_ms });
+            return;
+        }
+        let instances_max = demand.spec.action.limits.instances.unwrap_or(u64::MAX);
+        let may_start = instances_max.saturating_sub(census.all);
+        if lacking > may_start {
+            demand.waits_for = Some(WaitsFor::Instances);
+        }
+        for _ in 0..lacking.min(may_start) {
+            if let Got::Nothing = self.start_one(action, pass) {
+                break;
             }
         }
-        promised_now
     }
 
     /// Containers that should be starting and are not.
-    fn lacking(&mut self, key: &ActionKey) -> u64 {
-        let census = self.census(key);
-        let Some(demand) = self.demands.get_mut(key) else { return 0 };
+    fn lacking(&mut self, action: ActionNumber) -> u64 {
+        let census = self.census(action);
+        let Some(demand) = self.actions.demand_mut(action) else { return 0 };
         let cold_start_us = self.cold_starts.estimate_us(&demand.spec.action.exec.kind, &self.settings);
         demand.expire_grants(self.now_ms.saturating_sub((cold_start_us / 1000).max(GRANT_MS_MIN)));
         demand.grow(census.ready, census.starting, self.now_ms, cold_start_us / 1000);
@@ -246,18 +270,24 @@ impl Pool {
         load.starting_wanted().saturating_sub(census.starting)
     }
 
+    /// Containers of an action that room is held for.
+    fn promised(&self, action: ActionNumber) -> u64 {
+        self.actions.demand(action).map_or(0, |demand| demand.promises.len() as u64)
+    }
+
     /// Brings back up to `most` containers of the action that are on their way out, or idle at a router that needs none;
     /// says how many come.
-    fn bring_back(&mut self, key: &ActionKey, most: u64) -> u64 {
-        let usable = self.containers.of(key).filter_map(|container| {
-            let owner_waits = self.waits(key, container.owner);
-            let is_spare = self.may_be_evicted(container) && !owner_waits;
-            (container.can_be_unmarked() || is_spare).then_some((container.id, container.phase, owner_waits))
-        });
-        let usable: Vec<_> = usable.take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
-        for &(id, phase, owner_waits) in &usable {
+    fn bring_back(&mut self, action: ActionNumber, most: u64) -> u64 {
+        let index = self.containers.index();
+        let spare = index.owners(action).filter(|&(owner, _)| !self.waits(action, owner));
+        let spare = spare.flat_map(|(owner, _)| self.unused_at(action, owner));
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let usable: Vec<_> = index.back(action).chain(spare).take(most).collect();
+        for &id in &usable {
+            let Some(Container { phase, owner, .. }) = self.containers.get(id) else { continue };
+            let owner_waits = self.waits(action, *owner);
             match phase {
-                Phase::Ready => self.mark(id),
+                Phase::Ready => self.mark(id, None),
                 _ if owner_waits => self.unmark(id),
                 // It moves when its owner lets go of it.
                 Phase::Marked { .. } => {}
@@ -270,100 +300,88 @@ impl Pool {
         usable.len() as u64
     }
 
+    /// The containers of an action at an owner that nobody uses.
+    fn unused_at(
+        &self,
+        action: ActionNumber,
+        owner: Option<RouterId>,
+    ) -> impl Iterator<Item = ContainerId> + use<'_> {
+        let unused_ms = self.now_ms.checked_sub(self.settings.evict_idle_ms);
+        let index = self.containers.index();
+        let unused = unused_ms.into_iter().flat_map(move |used_ms| index.unused_at(action, owner, used_ms));
+        unused.filter(|&id| self.containers.get(id).is_some_and(|container| container.in_flight == 0))
+    }
+
     /// Whether a router waits for containers of the action.
-    fn waits(&self, key: &ActionKey, router: Option<RouterId>) -> bool {
-        let demand = self.demands.get(key);
-        demand.is_some_and(|demand| demand.routers().any(|waiting| Some(waiting) == router))
+    pub(super) fn waits(&self, action: ActionNumber, router: Option<RouterId>) -> bool {
+        let Some(router) = router else { return false };
+        self.actions.demand(action).is_some_and(|demand| demand.is_of(router))
     }
 
     /// Starts a container if there is room, else makes room.
-    fn start_one(&mut self, key: &Arc<ActionKey>, room: &mut Room) -> Got {
-        let Some(demand) = self.demands.get(key) else { return Got::Nothing };
-        let (memory_mb, kind) = (demand.memory_mb(), demand.kind());
-        if self.nodes.are_too_small_for(memory_mb, |node| self.settings.takes(node, &kind)) {
-            self.refuse(key, RefusalReason::PoolFull);
+    fn start_one(&mut self, action: ActionNumber, pass: &mut Pass) -> Got {
+        let Some(demand) = self.actions.demand(action) else { return Got::Nothing };
+        let request = Arc::clone(&demand.request);
+        if !self.nodes.could_ever_take(&request) {
+            self.refuse(action, RefusalReason::PoolFull);
             return Got::Nothing;
         }
         if self.starting() >= u64::from(self.settings.starts_max) {
-            self.block(key);
+            self.block(action, WaitsFor::Starts);
             return Got::Nothing;
         }
-        match room.find(memory_mb, |node| self.settings.takes(node, &kind)) {
-            Place::On(node) => {
-                self.start(key, node, memory_mb);
-                Got::Container
-            }
-            Place::Soon(victims) => {
-                self.block(key);
-                for victim in victims {
-                    self.totals.evicted += 1;
-                    self.mark(victim);
-                }
-                Got::Promise
-            }
-            Place::None => {
-                self.block(key);
-                match self.take_turn(key, memory_mb, room) {
-                    true => Got::Promise,
-                    false => Got::Nothing,
-                }
-            }
+        let hopeless = pass.no_room.contains(&Wish::of(&request));
+        let node = if hopeless { None } else { self.nodes.choose(&request) };
+        match node {
+            Some(node) if self.start_for(action, node, &request) => Got::Container,
+            _ if self.is_promised(action, &request, pass) => Got::Promise,
+            _ => Got::Nothing,
         }
     }
 
-    fn start(&mut self, key: &ActionKey, node: NodeId, memory_mb: u64) {
-        let owner = self.neediest(key);
-        let Some(demand) = self.demands.get_mut(key) else { return };
+    /// Makes room for a container that fits nowhere now; says whether any is on its way.
+    fn is_promised(&mut self, action: ActionNumber, request: &Request, pass: &mut Pass) -> bool {
+        let wish = Wish::of(request);
+        if !pass.no_room.contains(&wish) {
+            if self.make_room(action, request) {
+                return true;
+            }
+            pass.no_room.insert(wish.clone());
+        }
+        self.block(action, WaitsFor::Room);
+        if pass.no_turn.contains(&wish) || !self.may_take_turn(action) {
+            return false;
+        }
+        let takes_turn = self.take_turn(action, request);
+        if !takes_turn {
+            pass.no_turn.insert(wish);
+        }
+        takes_turn
+    }
+
+    /// Starts a container that a demand lacks; says whether it fits.
+    fn start_for(&mut self, action: ActionNumber, node: NodeId, request: &Request) -> bool {
+        let owner = self.neediest(action);
+        let Some(demand) = self.actions.demand_mut(action) else { return false };
         demand.blocked_ms = None;
         let spec = Arc::clone(&demand.spec);
-        self.last_container += 1;
-        let id = ContainerId { epoch: self.epoch, number: self.last_container };
-        self.nodes.charge(node, memory_mb);
-        self.containers.insert(Container {
-            id,
-            spec: Arc::clone(&spec),
-            node,
-            memory_mb,
-            owner,
-            endpoint: None,
-            phase: Phase::Starting { asked_ms: self.now_ms },
-            used_ms: self.now_ms,
-            in_service_ms: self.now_ms,
-            in_flight: 0,
-            condemned: false,
-        });
-        self.out.push(Action::Start { container: id, node, spec });
+        self.start(Start { spec, action, node, owner, ahead: None }, request)
     }
 
-    /// A demand that has nothing and gets nothing waits, but not for ever.
-    fn block(&mut self, key: &ActionKey) {
-        let census = self.census(key);
-        if let Some(demand) = self.demands.get_mut(key)
-            && census.starting + census.ready == 0
-        {
-            demand.blocked_ms.get_or_insert(self.now_ms);
+    /// A demand that gets nothing waits; one that has nothing not for ever.
+    pub(super) fn block(&mut self, action: ActionNumber, waits_for: WaitsFor) {
+        let census = self.census(action);
+        if let Some(demand) = self.actions.demand_mut(action) {
+            demand.waits_for = Some(waits_for);
+            if census.has_none() {
+                demand.blocked_ms.get_or_insert(self.now_ms);
+            }
         }
-    }
-
-    fn count_failure(&mut self, key: &ActionKey) {
-        self.totals.start_failures += 1;
-        let census = self.census(key);
-        let Some(demand) = self.demands.get_mut(key) else { return };
-        demand.failures += 1;
-        if demand.failures < self.settings.start_attempts_max {
-            return;
-        }
-        if census.starting + census.ready == 0 {
-            return self.refuse(key, RefusalReason::StartFailed);
-        }
-        // What is there serves the line, if slowly.
-        demand.failures = 0;
-        demand.hold_until_ms = self.now_ms + self.settings.retry_ms;
     }
 
     /// Answers all that wait for an action with a refusal.
-    fn refuse(&mut self, key: &ActionKey, reason: RefusalReason) {
-        let Some(demand) = self.demands.remove(key) else { return };
+    pub(super) fn refuse(&mut self, action: ActionNumber, reason: RefusalReason) {
+        let Some(demand) = self.drop_demand(action) else { return };
         for router in demand.routers() {
             self.tell_refusal(router, demand.key(), reason, self.settings.retry_ms);
         }
@@ -380,51 +398,24 @@ impl Pool {
         self.tell(router, Delta::Refused(Refusal { key: Arc::clone(key), reason, retry_after_ms }));
     }
 
-    /// The room on all nodes as of now.
-    fn room(&self) -> Room {
-        let mut room = Room::default();
-        for (node, free_mb) in self.nodes.free_mb() {
-            room.node(node, free_mb);
+    /// What there is of an action.
+    pub(super) fn census(&self, action: ActionNumber) -> Census {
+        let index = self.containers.index();
+        let mut census = Census { all: index.all(action), ..Census::default() };
+        for (owner, counts) in index.owners(action) {
+            census.starting += counts.starting;
+            census.ready += if self.waits(action, owner) { counts.ready } else { 0 };
         }
-        for container in self.containers.iter() {
-            if container.is_leaving() {
-                room.leaving(container.node, container.memory_mb);
-            } else if self.is_idle(container) {
-                let Container { id, used_ms, memory_mb, .. } = *container;
-                room.idle(container.node, Idle { container: id, used_ms, memory_mb });
-            }
-        }
-        room
+        census
     }
 
-    /// Whether it may go at once when room is needed: nobody uses it, nobody waits for it.
-    pub(super) fn is_idle(&self, container: &Container) -> bool {
-        self.may_be_evicted(container) && !self.demands.contains_key(container.key())
-    }
-
-    fn may_be_evicted(&self, container: &Container) -> bool {
-        container.phase == Phase::Ready
-            && container.in_flight == 0
-            && self.now_ms >= container.used_ms + self.settings.evict_idle_ms
-    }
-
-    fn census(&self, key: &ActionKey) -> Census {
-        self.containers.of(key).fold(Census::default(), |census, container| Census {
-            starting: census.starting + u64::from(matches!(container.phase, Phase::Starting { .. })),
-            ready: census.ready
-                + u64::from(container.phase == Phase::Ready && self.waits(key, container.owner)),
-            all: census.all + 1,
-        })
-    }
-
-    fn starting(&self) -> u64 {
-        let starting = |container: &&Container| matches!(container.phase, Phase::Starting { .. });
-        self.containers.iter().filter(starting).count() as u64
+    pub(super) fn starting(&self) -> u64 {
+        u64::from(self.containers.index().states().starting)
     }
 
     /// Containers that are starting, and actions that have none and wait for one.
     fn pending_starts(&self) -> u64 {
-        let without = self.demands.keys().filter(|key| self.census(key).all == 0).count() as u64;
-        self.starting() + without
+        let without = self.actions.demanded().filter(|&action| self.containers.index().all(action) == 0);
+        self.starting() + without.count() as u64
     }
 }

@@ -1,20 +1,50 @@
-//! The policy of the pool that an operator may choose.
+//! What an operator may choose about the pool.
 
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
-use crate::id::NodeId;
+use crate::collector::fixed::Fixed;
+use crate::{collector, placement};
+
+/// What may be switched while the pool is at work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// On which node a container is started.
+    pub placement: placement::Policy,
+    /// Which idle containers go, and what is started ahead of calls.
+    pub collector: collector::Policy,
+    /// The memory that stem cells may hold, in the whole pool, MB.
+    pub stems_mb: u64,
+}
+
+impl Policy {
+    /// Containers go when they were idle for that long.
+    #[must_use]
+    pub fn idle(idle_ms: u64) -> Self {
+        Self { collector: collector::Policy::Fixed(Fixed { idle_ms }), ..Self::default() }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let collector = collector::Policy::Fixed(Fixed::default());
+        Self { placement: placement::Policy::default(), collector, stems_mb: 0 }
+    }
+}
 
 /// What an operator may choose. Times are milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A container that was not used for that long is collected.
-    pub idle_ms_max: u64,
+    /// How nodes and victims are chosen at first.
+    pub policy: Policy,
+    /// Actions whose calls the collector remembers, besides those with containers.
+    pub histories_max: usize,
     /// How long the release of a marked container is waited for before it is taken as given: a router that is silent
     /// for so long has lost its lease, and the proxy's own count is the truth all the same.
     pub release_ms_max: u64,
     /// How long an answer to a close or a stop is waited for before it is asked again.
     pub retry_ms: u64,
-    /// How often idle containers are looked for.
+    /// How often containers of old revisions are looked for, and those that refused to close are asked again.
     pub sweep_ms: u64,
     /// Containers that may be starting at once in the whole pool: more would only slow each other down.
     pub starts_max: u32,
@@ -38,25 +68,16 @@ pub struct Settings {
     pub cold_start_ms_default: u64,
     /// How long a demand is believed that is not said again, in case its withdrawal was lost. Longer than any call waits.
     pub demand_ms_max: u64,
-    /// Kinds of action that only one node runs, such as a Docker engine, which runs no others. All other nodes run all
-    /// other kinds.
-    pub pinned: BTreeMap<Box<str>, NodeId>,
-}
-
-impl Settings {
-    /// Whether containers of this kind may be started on this node.
-    pub(super) fn takes(&self, node: NodeId, kind: &str) -> bool {
-        match self.pinned.get(kind) {
-            Some(only) => *only == node,
-            None => self.pinned.values().all(|other| *other != node),
-        }
-    }
+    /// A marked container that a call needs stays if as many calls of its action were in need lately that another one
+    /// would be started within that time.
+    pub grace_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            idle_ms_max: 600_000,
+            policy: Policy::default(),
+            histories_max: 16_384,
             release_ms_max: 10_000,
             retry_ms: 5_000,
             sweep_ms: 1_000,
@@ -70,7 +91,7 @@ impl Default for Settings {
             start_ms_max: 60_000,
             cold_start_ms_default: 150,
             demand_ms_max: 600_000,
-            pinned: BTreeMap::new(),
+            grace_ms: 60_000,
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Pool;
-use super::container::Phase;
+use super::container::{Container, Phase};
 use super::message::{Action, Delta, Numbered};
+use super::reason::Cause;
 use crate::id::{ContainerId, RouterId, Sequence};
 
 /// The connected routers.
@@ -94,7 +95,8 @@ impl Pool {
     /// older message on the way cannot be taken for a newer one. Marks are said again after it.
     pub(super) fn router_joined(&mut self, router: RouterId) {
         self.routers.join(router);
-        let owned = self.containers.ids(|container| container.owner == Some(router) && container.is_leased());
+        let is_leased = |id: &ContainerId| self.containers.get(*id).is_some_and(Container::is_leased);
+        let owned: Vec<_> = self.containers.index().of_owner(router).filter(is_leased).collect();
         let leases = owned.iter().filter_map(|&id| self.containers.get(id)?.lease()).collect();
         self.tell(router, Delta::Snapshot(leases));
         for id in owned {
@@ -107,24 +109,19 @@ impl Pool {
     /// The snapshot has put the container back into the router's service, so an earlier answer to the mark is void.
     fn tell_marked_again(&mut self, router: RouterId, id: ContainerId) {
         let Some(number) = self.number(router, Delta::Marked(id)) else { return };
-        if let Some(container) = self.containers.get_mut(id)
-            && let Phase::Marked { told, .. } = &mut container.phase
-        {
-            *told = number;
-        }
+        self.alter(id, |container| {
+            if let Phase::Marked { told, .. } = &mut container.phase {
+                *told = number;
+            }
+        });
     }
 
     /// A router has applied all messages up to one: it does not choose what was marked until then any more.
     pub(super) fn acknowledged(&mut self, router: RouterId, upto: Sequence) {
         self.routers.acknowledge(router, upto);
-        let released = self.containers.ids(|container| {
-            container.owner == Some(router) && matches!(container.phase, Phase::Marked { .. })
-        });
-        for id in released {
-            if self.has_applied_mark(id) {
-                self.released(router, id);
-            }
-        }
+        let Some(applied) = self.routers.applied(router) else { return };
+        let released: Vec<_> = self.containers.index().marks_applied(router, applied).collect();
+        released.into_iter().for_each(|id| self.released(router, id));
     }
 
     /// Whether the owner of a marked container has applied the mark.
@@ -140,11 +137,12 @@ impl Pool {
         if !self.routers.lose(router) {
             return;
         }
-        for demand in self.demands.values_mut() {
-            demand.forget(router);
+        let demanded: Vec<_> = self.actions.demanded().collect();
+        for action in demanded {
+            self.actions.demand_mut(action).into_iter().for_each(|demand| demand.forget(router));
+            self.settle(action);
         }
-        for id in self.containers.ids(|container| container.owner == Some(router)) {
-            self.orphan(id);
-        }
+        let owned: Vec<_> = self.containers.index().of_owner(router).collect();
+        owned.into_iter().for_each(|id| self.orphan(id, Cause::Orphaned));
     }
 }

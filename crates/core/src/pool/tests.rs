@@ -1,5 +1,7 @@
 //! The machine as a whole: what it wants done, in words, for each thing that happens.
 
+mod policies;
+
 use std::sync::Arc;
 
 use triplane_model::{Collection, FullName};
@@ -7,6 +9,7 @@ use triplane_model::{Collection, FullName};
 use super::*;
 use crate::fixture::{action, container, endpoint, spec};
 use crate::id::{ActionKey, ContainerId};
+use crate::placement::Offer;
 use crate::pool::message::{ContainerSpec, Demand as Said, Numbered};
 
 const NODE: NodeId = NodeId(0);
@@ -22,7 +25,7 @@ struct Scene {
 impl Scene {
     fn new(memory_mb: u64) -> Self {
         let mut scene = Self { pool: Pool::new(Epoch(1), Settings::default()), now_ms: 1_000 };
-        scene.step(Event::NodeJoined { node: NODE, memory_mb });
+        scene.step(Event::NodeJoined { node: NODE, offer: Offer::of_memory(memory_mb) });
         scene.step(Event::RouterJoined(ROUTER));
         scene
     }
@@ -87,6 +90,7 @@ fn words(action: &Action) -> String {
         }
         Action::Close { container, idle_ms } => format!("close {} idle {idle_ms}", container.number),
         Action::Stop(container) => format!("stop {}", container.number),
+        Action::Stems(stems) => format!("stems {stems:?}"),
         Action::Tell(router, message) => format!("tell {}: {}", router.0, delta_words(message)),
     }
 }
@@ -279,7 +283,7 @@ fn no_demand_gets_a_second_container_before_each_has_one() {
     scene.step(Event::NodeLost(NODE));
     scene.demands_at(ROUTER, &plain("a"), 10, Some(10_000));
     scene.demands(&plain("b"), 1);
-    let starts = scene.step(Event::NodeJoined { node: NODE, memory_mb: 512 });
+    let starts = scene.step(Event::NodeJoined { node: NODE, offer: Offer::of_memory(512) });
     assert_eq!(starts, ["start 1 a@1 on 0", "start 2 b@1 on 0"]);
 }
 
@@ -312,9 +316,9 @@ fn an_idle_container_is_marked_released_closed_and_stopped() {
     assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["close 1 idle 30"]);
     assert_eq!(scene.says(ROUTER, Up::Released(container(1))), nothing(), "doubled");
     assert_eq!(scene.step(Event::CloseAnswered(container(1), true)), ["tell 0: removed 1", "stop 1"]);
-    assert_eq!(scene.pool.summary().nodes[0].charged_mb, 256);
+    assert_eq!(scene.pool.summary().nodes[0].charged_mb(), 256);
     scene.step(Event::Stopped(container(1)));
-    assert_eq!((scene.states().len(), scene.pool.summary().nodes[0].charged_mb), (0, 0));
+    assert_eq!((scene.states().len(), scene.pool.summary().nodes[0].charged_mb()), (0, 0));
 }
 
 #[test]
@@ -506,9 +510,14 @@ fn pinned_kinds_go_to_their_node_and_nothing_else_does() {
     image.action = Arc::new(action);
     let image = Arc::new(image);
     let mut scene = Scene::new(256);
-    scene.pool.settings.pinned.insert("blackbox".into(), engine);
+    let mut policy = scene.pool.policy().clone();
+    policy.placement.pinned.insert("blackbox".into(), engine);
+    scene.step(Event::PolicySwitched(policy));
     assert_eq!(scene.demands(&image, 1), nothing(), "its node may come yet");
-    assert_eq!(scene.step(Event::NodeJoined { node: engine, memory_mb: 256 }), ["start 1 image@1 on 1"]);
+    assert_eq!(
+        scene.step(Event::NodeJoined { node: engine, offer: Offer::of_memory(256) }),
+        ["start 1 image@1 on 1"]
+    );
     assert_eq!(scene.demands(&plain("a"), 1), ["start 2 a@1 on 0"]);
     assert_eq!(scene.demands(&plain("b"), 1), nothing(), "the engine has room for none of them");
     assert_eq!(scene.started(1), ["tell 0: ready 1"]);

@@ -1,8 +1,12 @@
 //! What metrics and the admin API see of the pool.
 
+use std::fmt;
 use std::sync::Arc;
 
+use super::reason::{Ahead, Cause, Departure};
+use super::settings::Policy;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
+use crate::placement::{Node, Resource, Resources};
 
 /// The counts of the pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +21,23 @@ pub struct Summary {
     pub waiting: u64,
     /// What has happened since the leader took over; only grows.
     pub totals: Totals,
+}
+
+/// All that people may want to know of the pool at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// The time of the machine's clock, milliseconds: the other times are before it.
+    pub now_ms: u64,
+    /// The counts.
+    pub summary: Summary,
+    /// What is decided by.
+    pub policy: Policy,
+    /// The containers in the order of ids, at most as many as were asked for.
+    pub containers: Vec<ContainerView>,
+    /// The demands that wait, the first in turn first, at most as many.
+    pub demands: Vec<DemandView>,
+    /// The containers that left, the latest first, at most as many.
+    pub departures: Vec<Departure>,
 }
 
 /// Containers by state.
@@ -34,13 +55,20 @@ pub struct States {
 
 impl States {
     pub(super) fn count(&mut self, state: State) {
-        let counter = match state {
+        *self.counter(state) += 1;
+    }
+
+    pub(super) fn forget(&mut self, state: State) {
+        *self.counter(state) -= 1;
+    }
+
+    fn counter(&mut self, state: State) -> &mut u32 {
+        match state {
             State::Starting => &mut self.starting,
             State::Ready => &mut self.ready,
             State::Marked | State::Closing => &mut self.marked,
             State::Stopping => &mut self.stopping,
-        };
-        *counter += 1;
+        }
     }
 }
 
@@ -64,14 +92,45 @@ pub struct Totals {
 }
 
 /// One node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSummary {
     /// Which.
     pub node: NodeId,
-    /// What it offers, MB.
-    pub memory_mb: u64,
-    /// What is charged to containers, MB.
-    pub charged_mb: u64,
+    /// What it offers.
+    pub offered: Resources,
+    /// What is charged to containers.
+    pub charged: Resources,
+    /// The part of that which is coming free.
+    pub leaving: Resources,
+    /// Containers on it.
+    pub containers: u32,
+    /// Whether it takes no more containers.
+    pub is_draining: bool,
+}
+
+impl NodeSummary {
+    pub(super) fn of(node: &Node) -> Self {
+        Self {
+            node: node.id(),
+            offered: node.offer().capacity.resources.clone(),
+            charged: node.charged().clone(),
+            leaving: node.leaving().clone(),
+            containers: node.containers(),
+            is_draining: node.is_draining(),
+        }
+    }
+
+    /// The memory that it offers, MB.
+    #[must_use]
+    pub fn memory_mb(&self) -> u64 {
+        self.offered.get(Resource::Memory)
+    }
+
+    /// The memory that is charged to containers, MB.
+    #[must_use]
+    pub fn charged_mb(&self) -> u64 {
+        self.charged.get(Resource::Memory)
+    }
 }
 
 /// One container.
@@ -91,6 +150,55 @@ pub struct ContainerView {
     pub state: State,
     /// When it was last used or became ready, milliseconds of the machine's clock.
     pub used_ms: u64,
+    /// Calls in flight at the last report.
+    pub in_flight: u32,
+    /// Why it was started, if no call asked for it.
+    pub ahead: Option<Ahead>,
+    /// Why it leaves, if it does.
+    pub cause: Option<Cause>,
+}
+
+/// A demand that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemandView {
+    /// Whose calls wait.
+    pub key: Arc<ActionKey>,
+    /// How many, as the routers said last.
+    pub waiting: u64,
+    /// Since when calls wait without a break, milliseconds of the machine's clock.
+    pub since_ms: u64,
+    /// Why it does not get the containers that it lacks; nothing when they are on their way.
+    pub waits_for: Option<WaitsFor>,
+}
+
+/// What keeps a demand from getting the containers that it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// No node that takes it has room, and nothing idle would make enough.
+    Room,
+    /// Room is being made for it.
+    Evictions,
+    /// As many containers are starting as may at once.
+    Starts,
+    /// Its action has as many containers as it may have.
+    Instances,
+    /// The last starts failed; it is tried again at this time of the machine's clock.
+    Retry {
+        /// When, milliseconds.
+        at_ms: u64,
+    },
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room => out.write_str("no node that takes it has room, and nothing idle would make enough"),
+            Self::Evictions => out.write_str("room is being made for it"),
+            Self::Starts => out.write_str("as many containers are starting as may at once"),
+            Self::Instances => out.write_str("its action has as many containers as it may have"),
+            Self::Retry { .. } => out.write_str("the last starts failed, the next is held back"),
+        }
+    }
 }
 
 /// The state of a container, for people.

@@ -1,0 +1,80 @@
+//! What lives on each node, and which of it is idle.
+
+use std::collections::BTreeMap;
+
+use super::judge::Priority;
+use crate::id::{ContainerId, NodeId};
+
+/// An idle container on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleOne {
+    /// Which.
+    pub container: ContainerId,
+    /// Its place in the order: the lowest leaves first.
+    pub priority: Priority,
+    /// What it holds.
+    pub memory_mb: u64,
+}
+
+/// The nodes that have containers.
+#[derive(Debug, Default)]
+pub(super) struct Residents(BTreeMap<NodeId, Resident>);
+
+/// What lives on a node.
+#[derive(Debug, Default)]
+pub(super) struct Resident {
+    /// Containers, whatever they do.
+    pub(super) containers: u32,
+    /// What they hold.
+    pub(super) memory_mb: u64,
+    idle: BTreeMap<(Priority, ContainerId), u64>,
+}
+
+impl Resident {
+    /// The idle ones in the order in which they leave.
+    pub(super) fn idle(&self) -> impl Iterator<Item = IdleOne> {
+        let ordered = self.idle.iter();
+        ordered.map(|(&(priority, container), &memory_mb)| IdleOne { container, priority, memory_mb })
+    }
+
+    /// Whether nothing but idle ones lives there.
+    pub(super) fn is_idle(&self) -> bool {
+        u32::try_from(self.idle.len()).is_ok_and(|idle| idle == self.containers)
+    }
+}
+
+impl Residents {
+    pub(super) fn came(&mut self, node: NodeId, memory_mb: u64) {
+        let resident = self.0.entry(node).or_default();
+        resident.containers += 1;
+        resident.memory_mb += memory_mb;
+    }
+
+    pub(super) fn went(&mut self, node: NodeId, memory_mb: u64) {
+        let Some(resident) = self.0.get_mut(&node) else { return };
+        resident.containers = resident.containers.saturating_sub(1);
+        resident.memory_mb = resident.memory_mb.saturating_sub(memory_mb);
+        if resident.containers == 0 {
+            self.0.remove(&node);
+        }
+    }
+
+    pub(super) fn fell_idle(&mut self, node: NodeId, idle: IdleOne) {
+        let IdleOne { container, priority, memory_mb } = idle;
+        self.0.entry(node).or_default().idle.insert((priority, container), memory_mb);
+    }
+
+    pub(super) fn not_idle(&mut self, node: NodeId, priority: Priority, container: ContainerId) {
+        if let Some(resident) = self.0.get_mut(&node) {
+            resident.idle.remove(&(priority, container));
+        }
+    }
+
+    pub(super) fn idle_on(&self, node: NodeId) -> impl Iterator<Item = IdleOne> {
+        self.0.get(&node).into_iter().flat_map(Resident::idle)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Resident)> {
+        self.0.iter().map(|(&node, resident)| (node, resident))
+    }
+}

@@ -1,0 +1,160 @@
+//! The collector as the pool sees it.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::fixture::{container, spec};
+
+const NODE: NodeId = NodeId(1);
+const MINUTE: u64 = 60_000;
+
+/// A collector whose containers do what the test says.
+struct Pool {
+    collector: Collector,
+    now_ms: u64,
+}
+
+impl Pool {
+    fn new(policy: &str) -> Self {
+        Self { collector: Collector::new(policy.parse().unwrap(), 100), now_ms: 0 }
+    }
+
+    fn starts(&mut self, action: &str, number: u64, cause: Cause) {
+        self.collector.started(self.now_ms, container(number), &spec(action, 1, |_| {}), NODE, cause);
+        self.collector.ready(self.now_ms, container(number));
+    }
+
+    /// A call comes to a container and ends at once.
+    fn calls(&mut self, number: u64) {
+        self.collector.reported(self.now_ms, container(number), true, 0);
+    }
+
+    /// A container is started for a call.
+    fn misses(&mut self, action: &str, number: u64) {
+        self.starts(action, number, Cause::Call);
+        self.calls(number);
+    }
+
+    /// Time passes up to then; what is due meanwhile.
+    fn passes(&mut self, until_ms: u64) -> Vec<(u64, u64, String)> {
+        let mut due = Vec::new();
+        while let Some(at_ms) = self.collector.next_due_ms().filter(|&at_ms| at_ms <= until_ms) {
+            self.now_ms = at_ms.max(self.now_ms);
+            for Due { container, reason } in self.collector.due(self.now_ms, 100) {
+                due.push((self.now_ms, container.number, reason.to_string()));
+                self.collector.gone(self.now_ms, container);
+            }
+            self.collector.prewarm(self.now_ms, 100);
+        }
+        self.now_ms = until_ms;
+        due
+    }
+}
+
+fn numbers(due: &[Due]) -> Vec<u64> {
+    due.iter().map(|due| due.container.number).collect()
+}
+
+#[test]
+fn a_container_goes_when_it_was_idle_for_the_fixed_time_since_its_last_use() {
+    let mut pool = Pool::new("fixed");
+    pool.misses("a", 1);
+    assert_eq!(pool.passes(5 * MINUTE), []);
+    pool.calls(1);
+    assert_eq!(pool.passes(20 * MINUTE), [(15 * MINUTE, 1, "idle for 600 s".into())]);
+    assert_eq!(pool.collector.next_due_ms(), None, "nothing is left to look at");
+}
+
+#[test]
+fn a_busy_container_stays_until_its_router_is_silent_for_too_long() {
+    let mut pool = Pool::new("fixed:idle_ms=1000");
+    pool.starts("a", 1, Cause::Call);
+    pool.collector.reported(0, container(1), true, 1);
+    assert_eq!(pool.passes(14 * MINUTE), []);
+    assert_eq!(pool.passes(16 * MINUTE), [(15 * MINUTE, 1, "nothing was heard of it for 900 s".into())]);
+}
+
+#[test]
+fn a_new_container_has_time_for_its_first_call() {
+    let mut pool = Pool::new("fixed:idle_ms=0");
+    pool.starts("a", 1, Cause::Call);
+    assert_eq!(pool.passes(2 * MINUTE), [(1_000, 1, "idle for 1 s".into())]);
+}
+
+#[test]
+fn what_is_due_is_told_once_and_no_more_than_asked_for() {
+    let mut pool = Pool::new("fixed");
+    (1..=5).for_each(|number| pool.misses("a", number));
+    assert_eq!(numbers(&pool.collector.due(10 * MINUTE, 2)), [1, 2]);
+    assert_eq!(numbers(&pool.collector.due(10 * MINUTE, 9)), [3, 4, 5]);
+    assert_eq!(numbers(&pool.collector.due(20 * MINUTE, 9)), [] as [u64; 0]);
+}
+
+#[test]
+fn a_container_that_refused_to_close_is_idle_anew() {
+    let mut pool = Pool::new("fixed");
+    pool.misses("a", 1);
+    pool.collector.due(10 * MINUTE, 9);
+    pool.now_ms = 11 * MINUTE;
+    pool.collector.returned(pool.now_ms, container(1));
+    assert_eq!(pool.passes(30 * MINUTE), [(21 * MINUTE, 1, "idle for 600 s".into())]);
+}
+
+#[test]
+fn under_pressure_the_idle_ones_leave_in_order_and_no_more_than_needed() {
+    let mut pool = Pool::new("lru");
+    for number in 1..=4 {
+        pool.misses("a", number);
+        pool.now_ms += 1_000;
+    }
+    pool.calls(1);
+    pool.collector.reported(pool.now_ms, container(2), true, 1);
+    let order: Vec<_> = pool.collector.idle_on(NODE).map(|one| one.container.number).collect();
+    assert_eq!(order, [3, 4, 1], "a busy one is not among them");
+    pool.now_ms = 10_000;
+    let due = pool.collector.relieve(pool.now_ms, 300);
+    assert_eq!(numbers(&due), [3, 4]);
+    assert_eq!(due[0].reason.to_string(), "made room after 8 s of idleness");
+    assert_eq!(pool.passes(100 * MINUTE), [], "nothing goes for its age");
+}
+
+#[test]
+fn a_switched_policy_judges_what_is_idle_already() {
+    let mut pool = Pool::new("lru");
+    pool.misses("a", 1);
+    assert_eq!(pool.passes(30 * MINUTE), []);
+    pool.collector.switch(pool.now_ms, "fixed".parse().unwrap());
+    assert_eq!(pool.passes(31 * MINUTE), [(30 * MINUTE, 1, "idle for 1800 s".into())]);
+}
+
+#[test]
+fn what_is_not_known_is_ignored() {
+    let mut pool = Pool::new("fixed");
+    pool.collector.ready(0, container(1));
+    pool.collector.reported(0, container(1), true, 1);
+    pool.collector.left(0, container(1));
+    pool.collector.returned(0, container(1));
+    pool.collector.gone(0, container(1));
+    assert_eq!((pool.collector.next_due_ms(), pool.collector.due(u64::MAX, 9)), (None, vec![]));
+}
+
+#[test]
+fn a_container_is_started_ahead_of_a_call_that_comes_every_half_hour() {
+    let mut pool = Pool::new("histogram");
+    let spec = spec("a", 1, |_| {});
+    for number in 1..=6 {
+        pool.now_ms = number * 30 * MINUTE;
+        pool.misses("a", number);
+        pool.collector.gone(pool.now_ms, container(number));
+    }
+    let at_ms = pool.collector.next_due_ms().unwrap();
+    assert_eq!(at_ms, 207 * MINUTE - 1, "27 of 30 minutes after the last, less a start");
+    let prewarm = pool.collector.prewarm(at_ms, 9);
+    assert_eq!(prewarm.len(), 1);
+    assert!(Arc::ptr_eq(&prewarm[0].spec, &prewarm[0].spec) && prewarm[0].spec.key == spec.key);
+    pool.now_ms = at_ms;
+    pool.starts("a", 7, Cause::Expected { until_ms: prewarm[0].until_ms });
+    assert_eq!(pool.passes(210 * MINUTE), []);
+    pool.calls(7);
+    assert_eq!(pool.passes(211 * MINUTE), [(210 * MINUTE, 7, "its next call is expected in 27 min".into())]);
+}

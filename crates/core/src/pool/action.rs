@@ -1,0 +1,204 @@
+//! The actions that the machine has to do with: a small number for each, its demand, and whether it is old.
+//!
+//! A key is some strings; it is looked up once in a step, and all else goes by number. An action stays as long as there
+//! are containers of it or a demand for it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use triplane_model::FullName;
+
+use super::demand::Demand;
+use super::message::ContainerSpec;
+use super::rescue::Rescues;
+use crate::id::ActionKey;
+
+/// Hashes without random keys; nothing depends on the order of the map.
+type Hasher = BuildHasherDefault<DefaultHasher>;
+
+/// An action revision inside the machine. Numbers are given anew when nothing refers to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ActionNumber(u32);
+
+impl ActionNumber {
+    /// The end of the range of what belongs to it.
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All that there are.
+#[derive(Debug, Default)]
+pub(super) struct Actions {
+    numbers: HashMap<Arc<ActionKey>, ActionNumber, Hasher>,
+    entries: Vec<Option<Entry>>,
+    /// Places in `entries` that are free.
+    free: Vec<ActionNumber>,
+    of_entity: BTreeMap<FullName, BTreeSet<ActionNumber>>,
+    /// Those that a demand is for.
+    demanded: BTreeSet<ActionNumber>,
+    /// Those that are made of something that was written anew or deleted.
+    old: BTreeSet<ActionNumber>,
+    /// Those of which some containers stay, whatever happens.
+    kept: BTreeSet<ActionNumber>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    spec: Arc<ContainerSpec>,
+    /// Containers that there are to be at least.
+    instances_min: u64,
+    demand: Option<Demand>,
+    rescues: Rescues,
+}
+
+impl Actions {
+    /// The number of an action that is known.
+    pub(super) fn number(&self, key: &ActionKey) -> Option<ActionNumber> {
+        self.numbers.get(key).copied()
+    }
+
+    /// The number of an action, which is known from now on. Says too whether it was not before.
+    pub(super) fn intern(&mut self, spec: &Arc<ContainerSpec>) -> (ActionNumber, bool) {
+        let key = &spec.key;
+        if let Some(number) = self.number(key) {
+            return (number, false);
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            ActionNumber(u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX))
+        });
+        let instances_min = spec.instances_min();
+        if instances_min > 0 {
+            self.kept.insert(number);
+        }
+        if let Some(place) = self.entries.get_mut(number.place()) {
+            let (spec, rescues) = (Arc::clone(spec), Rescues::default());
+            *place = Some(Entry { spec, instances_min, demand: None, rescues });
+        }
+        self.numbers.insert(Arc::clone(key), number);
+        for entity in key.entities() {
+            self.of_entity.entry(entity).or_default().insert(number);
+        }
+        (number, true)
+    }
+
+    /// Forgets an action that nothing refers to any more; says which entities no other one is made of.
+    pub(super) fn forget(&mut self, number: ActionNumber) -> Vec<FullName> {
+        let Some(entry) = self.entries.get_mut(number.place()).and_then(Option::take) else {
+            return Vec::new();
+        };
+        let key = &entry.spec.key;
+        self.numbers.remove(key);
+        self.kept.remove(&number);
+        self.old.remove(&number);
+        self.demanded.remove(&number);
+        self.free.push(number);
+        let mut unnamed = Vec::new();
+        for entity in key.entities() {
+            let Some(numbers) = self.of_entity.get_mut(&entity) else { continue };
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.of_entity.remove(&entity);
+                unnamed.push(entity);
+            }
+        }
+        unnamed
+    }
+
+    /// Whose calls it is.
+    pub(super) fn key(&self, number: ActionNumber) -> Option<&Arc<ActionKey>> {
+        Some(&self.entry(number)?.spec.key)
+    }
+
+    /// The actions that are made of an entity.
+    pub(super) fn of_entity(&self, entity: &FullName) -> impl Iterator<Item = ActionNumber> + use<'_> {
+        self.of_entity.get(entity).into_iter().flatten().copied()
+    }
+
+    /// Whether anything is made of an entity.
+    pub(super) fn names(&self, entity: &FullName) -> bool {
+        self.of_entity.contains_key(entity)
+    }
+
+    /// It is old, or is not any more.
+    pub(super) fn set_old(&mut self, number: ActionNumber, is_old: bool) {
+        match is_old {
+            true => self.old.insert(number),
+            false => self.old.remove(&number),
+        };
+    }
+
+    /// Whether something that it is made of was written anew or deleted.
+    pub(super) fn is_old(&self, number: ActionNumber) -> bool {
+        self.old.contains(&number)
+    }
+
+    /// Those that are old.
+    pub(super) fn old(&self) -> impl Iterator<Item = ActionNumber> + use<'_> {
+        self.old.iter().copied()
+    }
+
+    /// Containers that there are to be of it at least.
+    pub(super) fn instances_min(&self, number: ActionNumber) -> u64 {
+        self.entry(number).map_or(0, |entry| entry.instances_min)
+    }
+
+    /// Those of which some containers stay, whatever happens.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (ActionNumber, Arc<ContainerSpec>)> + use<'_> {
+        self.kept.iter().filter_map(|&number| Some((number, Arc::clone(&self.entry(number)?.spec))))
+    }
+
+    /// A call needed a container that was on its way out; says how long it is until the next one, as far as can be told.
+    pub(super) fn rescued(&mut self, number: ActionNumber, now_ms: u64) -> Option<u64> {
+        self.entries.get_mut(number.place())?.as_mut()?.rescues.observe(now_ms)
+    }
+
+    /// What waits for containers of it.
+    pub(super) fn demand(&self, number: ActionNumber) -> Option<&Demand> {
+        self.entry(number)?.demand.as_ref()
+    }
+
+    /// See [`Actions::demand`].
+    pub(super) fn demand_mut(&mut self, number: ActionNumber) -> Option<&mut Demand> {
+        self.entries.get_mut(number.place())?.as_mut()?.demand.as_mut()
+    }
+
+    /// Calls wait for containers of it.
+    pub(super) fn set_demand(&mut self, number: ActionNumber, demand: Demand) {
+        if let Some(entry) = self.entries.get_mut(number.place()).and_then(Option::as_mut) {
+            entry.demand = Some(demand);
+            self.demanded.insert(number);
+        }
+    }
+
+    /// Nothing waits any more, or nothing shall.
+    pub(super) fn take_demand(&mut self, number: ActionNumber) -> Option<Demand> {
+        self.demanded.remove(&number);
+        self.entries.get_mut(number.place())?.as_mut()?.demand.take()
+    }
+
+    /// Whether calls wait for containers of it.
+    pub(super) fn is_demanded(&self, number: ActionNumber) -> bool {
+        self.demand(number).is_some()
+    }
+
+    /// Those that calls wait for.
+    pub(super) fn demanded(&self) -> impl Iterator<Item = ActionNumber> + use<'_> {
+        self.demanded.iter().copied()
+    }
+
+    /// All demands.
+    pub(super) fn demands(&self) -> impl Iterator<Item = &Demand> {
+        self.demanded().filter_map(|number| self.demand(number))
+    }
+
+    fn entry(&self, number: ActionNumber) -> Option<&Entry> {
+        self.entries.get(number.place())?.as_ref()
+    }
+}

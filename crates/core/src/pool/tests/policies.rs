@@ -1,0 +1,249 @@
+//! Strategies and collectors, switched while the pool is at work; what is started ahead of calls; why things are as they are.
+
+use super::*;
+use crate::collector;
+use crate::pool::settings::Policy;
+
+impl Scene {
+    /// A pool of nodes with that much memory, and one router.
+    fn of_nodes(memory_mb: &[u64]) -> Self {
+        let mut scene = Self::new(memory_mb[0]);
+        for (&memory_mb, id) in memory_mb.iter().zip(0..).skip(1) {
+            scene.step(Event::NodeJoined { node: NodeId(id), offer: Offer::of_memory(memory_mb) });
+        }
+        scene
+    }
+
+    fn switches(&mut self, change: impl FnOnce(&mut Policy)) -> Vec<String> {
+        let mut policy = self.pool.policy().clone();
+        change(&mut policy);
+        self.step(Event::PolicySwitched(policy))
+    }
+
+    /// Why the containers left, the first that left first.
+    fn departures(&self) -> Vec<(u64, String)> {
+        let said = |departure: &Departure| (departure.container.number, departure.cause.to_string());
+        let mut departures: Vec<_> = self.pool.departures().map(said).collect();
+        departures.reverse();
+        departures
+    }
+
+    /// What each demand waits for.
+    fn waits(&self) -> Vec<(String, Option<WaitsFor>)> {
+        let said = |demand: DemandView| (demand.key.action.name.to_string(), demand.waits_for);
+        self.pool.demands().into_iter().map(said).collect()
+    }
+
+    /// A container that was marked goes all the way.
+    fn leaves(&mut self, number: u64) -> Vec<String> {
+        self.says(ROUTER, Up::Released(container(number)));
+        self.step(Event::CloseAnswered(container(number), true));
+        self.step(Event::Stopped(container(number)))
+    }
+
+    fn busy(&mut self, number: u64) {
+        let usage = Usage { container: container(number), in_flight: 1, used: true };
+        self.says(ROUTER, Up::Usage(vec![usage]));
+    }
+}
+
+/// An action with that annotation.
+fn annotated(name: &str, annotation: &str, value: &str) -> Arc<ContainerSpec> {
+    let mut spec = ContainerSpec::clone(&plain(name));
+    let mut action = triplane_model::Action::clone(&spec.action);
+    action.annotations.set(annotation, serde_json::value::RawValue::from_string(value.to_owned()).unwrap());
+    spec.action = Arc::new(action);
+    Arc::new(spec)
+}
+
+#[test]
+fn a_shorter_idle_time_holds_for_what_is_idle_already() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    assert_eq!(scene.after(5_000), nothing());
+    scene.switches(|policy| policy.collector = Policy::idle(3_000).collector);
+    assert_eq!(scene.after(0), ["tell 0: marked 1"]);
+    scene.leaves(1);
+    assert_eq!(scene.departures(), [(1, "idle for 5 s".to_owned())]);
+}
+
+#[test]
+fn a_collector_without_an_idle_time_lets_go_only_for_others() {
+    let mut scene = Scene::new(512);
+    scene.switches(|policy| policy.collector = "lru".parse::<collector::Policy>().unwrap());
+    let mut scene = scene.with_idle(&plain("a")).with_idle(&plain("b"));
+    assert_eq!(scene.after(3_600_000), nothing());
+    assert_eq!(scene.demands(&plain("c"), 1), ["tell 0: marked 1"]);
+    scene.leaves(1);
+    let (number, cause) = scene.departures().remove(0);
+    assert!(number == 1 && cause.starts_with("made room"), "{cause}");
+}
+
+#[test]
+fn each_demand_says_what_it_waits_for() {
+    let two = spec("two", 1, |limits| limits.instances = Some(1));
+    let mut scene = Scene::new(512);
+    scene.pool.settings.starts_max = 1;
+    scene.demands_at(ROUTER, &two, 2, Some(10_000));
+    scene.demands(&plain("later"), 1);
+    let waits = scene.waits();
+    assert_eq!(waits[0], ("two".to_owned(), Some(WaitsFor::Instances)));
+    assert_eq!(waits[1], ("later".to_owned(), Some(WaitsFor::Starts)));
+    assert_eq!(scene.started(1), ["tell 0: ready 1", "start 2 later@1 on 0"]);
+    scene.started(2);
+    [1, 2].iter().for_each(|&number| scene.busy(number));
+    scene.demands(&plain("full"), 1);
+    assert_eq!(scene.waits().last().unwrap(), &("full".to_owned(), Some(WaitsFor::Room)));
+}
+
+#[test]
+fn a_demand_that_others_leave_for_says_so_until_it_has_its_container() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    scene.now_ms += 1_000;
+    scene.demands(&plain("b"), 1);
+    assert_eq!(scene.waits(), [("b".to_owned(), Some(WaitsFor::Evictions))]);
+    assert_eq!(scene.leaves(1), ["start 2 b@1 on 0"]);
+    assert_eq!(scene.waits(), [("b".to_owned(), None)]);
+}
+
+#[test]
+fn a_drained_node_gets_nothing_and_is_rid_of_what_it_has_when_that_has_ended() {
+    let mut scene = Scene::of_nodes(&[1024, 1024]).with_idle(&plain("idle")).with_idle(&plain("busy"));
+    scene.busy(2);
+    let drained = Event::NodeDrained { node: NODE, is_draining: true };
+    assert_eq!(scene.step(drained), ["tell 0: marked 1", "tell 0: marked 2"]);
+    assert_eq!(scene.demands(&plain("idle"), 1), ["start 3 idle@1 on 1"], "what leaves does not come back");
+    assert_eq!(scene.says(ROUTER, Up::Released(container(2))), ["close 2 idle 0"]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(2), false)), nothing(), "its call goes on");
+    assert_eq!(scene.after(1_000), ["close 2 idle 1000"]);
+    scene.step(Event::CloseAnswered(container(2), true));
+    scene.step(Event::Stopped(container(2)));
+    scene.leaves(1);
+    assert_eq!(scene.departures()[0], (2, "node 0 is drained".to_owned()));
+    let node = scene.pool.summary().nodes.remove(0);
+    assert_eq!((node.is_draining, node.containers), (true, 0));
+    scene.step(Event::NodeDrained { node: NODE, is_draining: false });
+    assert_eq!(scene.demands(&plain("new"), 1).len(), 1);
+}
+
+#[test]
+fn what_starts_on_a_node_while_it_is_drained_serves_its_callers_and_goes() {
+    let mut scene = Scene::new(1024);
+    scene.demands(&plain("a"), 1);
+    assert_eq!(scene.step(Event::NodeDrained { node: NODE, is_draining: true }), nothing());
+    assert_eq!(scene.started(1), ["tell 0: ready 1", "tell 0: marked 1"]);
+}
+
+#[test]
+fn an_action_keeps_the_least_number_of_containers_though_they_idle() {
+    let two = annotated("a", "instances-min", "2");
+    let mut scene = Scene::new(1024).with_idle(&two);
+    assert_eq!(scene.after(1_000), ["start 2 a@1 on 0"], "the second one comes by itself");
+    scene.started(2);
+    for _ in 0..3 {
+        assert_eq!(scene.after(700_000), nothing());
+    }
+    assert_eq!(scene.step(Event::Exited(container(1))), ["tell 0: removed 1", "stop 1"]);
+    assert_eq!(scene.after(1_000), ["start 3 a@1 on 0"]);
+    scene.step(Event::EntityChanged(Collection::Actions, action("a"), Some(Revision(2))));
+    scene.leaves(2);
+    assert_eq!(scene.after(1_000), nothing(), "an older revision keeps none");
+}
+
+#[test]
+fn what_an_action_keeps_does_not_leave_for_others() {
+    let one = annotated("a", "instances-min", "1");
+    let mut scene = Scene::new(256).with_idle(&one);
+    scene.after(10_000);
+    assert_eq!(scene.demands(&plain("b"), 1), nothing());
+    assert_eq!(scene.after(10_000), nothing());
+}
+
+#[test]
+fn stem_cells_are_planned_within_their_budget_and_said_when_that_changes() {
+    let mut scene = Scene::new(100_000);
+    scene.switches(|policy| policy.stems_mb = 1_024);
+    let mut said = Vec::new();
+    for number in 1..=30 {
+        scene.demands(&plain(&format!("action{number}")), 1);
+        scene.started(number);
+        scene.demands(&plain(&format!("action{number}")), 0);
+        said.extend(scene.after(10_000).into_iter().filter(|words| words.starts_with("stems")));
+    }
+    assert!(said.last().is_some_and(|words| words.contains("nodejs:20")), "{said:?}");
+    assert!(said.len() < 10, "only what changed is said: {said:?}");
+    assert_eq!(scene.switches(|policy| policy.stems_mb = 0), nothing());
+    assert!(scene.after(1_000).contains(&"stems []".to_owned()));
+}
+
+#[test]
+fn a_rescued_container_stays_when_calls_need_it_often_and_is_replaced_when_not() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    assert_eq!(scene.after(600_000), ["tell 0: marked 1"]);
+    assert_eq!(scene.says(ROUTER, Up::Rescue(container(1))), nothing(), "once in ten minutes is not often");
+    assert_eq!(scene.demands(&plain("a"), 1), ["start 2 a@1 on 0"]);
+    assert_eq!(scene.leaves(1), nothing());
+    assert_eq!(scene.departures(), [(1, "another one is started in its place".to_owned())]);
+    scene.started(2);
+    scene.demands(&plain("a"), 0);
+    scene.switches(|policy| policy.collector = Policy::idle(2_000).collector);
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        scene.after(2_000);
+        answers.push(scene.says(ROUTER, Up::Rescue(container(2))));
+    }
+    assert_eq!(answers.last().unwrap(), &["tell 0: unmarked 2"], "{answers:?}");
+}
+
+#[test]
+fn a_rescued_container_stays_when_nothing_could_replace_it() {
+    let one = spec("a", 1, |limits| limits.instances = Some(1));
+    for (memory_mb, spec) in [(256, plain("a")), (1024, one)] {
+        let mut scene = Scene::new(memory_mb).with_idle(&spec);
+        scene.after(600_000);
+        assert_eq!(scene.says(ROUTER, Up::Rescue(container(1))), ["tell 0: unmarked 1"]);
+    }
+}
+
+#[test]
+fn a_container_is_started_ahead_of_a_call_that_is_expected_and_goes_to_who_asked_last() {
+    let mut scene = Scene::new(1024);
+    scene.step(Event::RouterJoined(OTHER));
+    scene.switches(|policy| policy.collector = "histogram".parse::<collector::Policy>().unwrap());
+    let mut ahead = Vec::new();
+    let mut next = 1;
+    for _ in 0..60 {
+        // a call every half hour
+        scene.demands_at(OTHER, &plain("a"), 1, None);
+        for _ in 0..180 {
+            let wanted = scene.after(10_000);
+            follow(&mut scene, wanted, &mut next, &mut ahead);
+            if next > 1 {
+                scene.demands_at(OTHER, &plain("a"), 0, None);
+            }
+        }
+    }
+    assert!(!ahead.is_empty(), "nothing was started ahead of {next} starts");
+    assert!(ahead.iter().all(|said| said.starts_with("a call is expected in ")), "{ahead:?}");
+}
+
+/// Does what the pool wants, at once; notes what it starts ahead of calls.
+fn follow(scene: &mut Scene, mut wanted: Vec<String>, next: &mut u64, ahead: &mut Vec<String>) {
+    while *next <= scene.pool.last_container {
+        let view = scene.pool.containers().find(|view| view.container.number == *next);
+        ahead.extend(view.and_then(|view| view.ahead).map(|why| why.to_string()));
+        wanted.extend(scene.started(*next));
+        *next += 1;
+    }
+    while let Some(words) = wanted.pop() {
+        let number = |at: usize| words.split(' ').nth(at).unwrap().parse().unwrap();
+        wanted.extend(match words.split(' ').next().unwrap() {
+            "close" => scene.step(Event::CloseAnswered(container(number(1)), true)),
+            "stop" => scene.step(Event::Stopped(container(number(1)))),
+            "tell" if words.contains("marked") && !words.contains("un") => {
+                let router = RouterId(words.split([' ', ':']).nth(1).unwrap().parse().unwrap());
+                scene.says(router, Up::Released(container(number(3))))
+            }
+            _ => vec![],
+        });
+    }
+}
