@@ -40,7 +40,9 @@ use triplane_model::{FullName, Revision};
 
 pub use reason::{Ahead, Cause, Departure};
 pub use settings::{Policy, Settings};
-pub use view::{ContainerView, DemandView, Inspection, NodeSummary, State, States, Summary, Totals, WaitsFor};
+pub use view::{
+    ContainerView, DemandView, Inspection, NodeSummary, State, States, Summary, Totals, WaitsFor,
+};
 
 use crate::collector::{Collector, Stems};
 use crate::ewma::Ewma;

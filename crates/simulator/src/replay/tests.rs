@@ -1,6 +1,6 @@
 //! Replays whose figures a person can check, and the properties of all of them.
 
-use triplane_core::pool::Settings;
+use triplane_core::pool::{self, Settings};
 
 use super::csv::Csv;
 use super::generator::{Generator, Profile};
@@ -8,7 +8,7 @@ use super::*;
 
 /// Containers leave after ten seconds without a call.
 fn config() -> Config {
-    let settings = Settings { idle_ms_max: 10_000, ..Settings::default() };
+    let settings = Settings { policy: pool::Policy::idle(10_000), ..Settings::default() };
     let policy = Policy { name: "fixed".to_owned(), settings };
     Config { message_ms: 0, stop_ms: 0, ..Config::new(policy, 2, 1_024) }
 }

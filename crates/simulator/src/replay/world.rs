@@ -1,6 +1,7 @@
 //! The world of a replay: the production pool and route tables among models of routers, nodes and messages.
 
 use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId};
+use triplane_core::placement::Offer;
 use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot};
@@ -101,7 +102,8 @@ impl<'a> World<'a> {
 
     fn set_up(&mut self) {
         for node in (0..self.config.nodes).map(NodeId) {
-            self.step_pool(PoolEvent::NodeJoined { node, memory_mb: self.config.node_mb.into() });
+            let offer = Offer::of_memory(self.config.node_mb.into());
+            self.step_pool(PoolEvent::NodeJoined { node, offer });
         }
         for router in (0..self.config.routers).map(RouterId) {
             self.step_pool(PoolEvent::RouterJoined(router));
@@ -369,6 +371,8 @@ impl<'a> World<'a> {
                 let closed = self.driver.close(container, idle_ms, self.now_ms);
                 self.send(Message::ToPool(PoolEvent::CloseAnswered(container, closed)));
             }
+            // Nodes have no stem cells here: a trace has no kinds.
+            Message::FromPool(Action::Stems(_)) => {}
             Message::FromPool(Action::Stop(container)) => {
                 self.agenda.plan(self.now_ms + self.config.stop_ms, Deed::StopOver(container));
             }

@@ -4,8 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-
-use super::policies::{Collector, Placement};
+use triplane_core::{collector, placement};
 
 /// The most nodes that are simulated.
 const NODES_MAX: u32 = 10_000;
@@ -23,7 +22,7 @@ const EXAMPLES: &str = "A trace is a CSV file. Its first line names the columns 
 
 Examples:
   triplane simulate                                        a day of a generated load on 8 nodes
-  triplane simulate --collector fixed:60,fixed:600 --report report.html
+  triplane simulate --collector fixed,histogram,compacting --report report.html
   triplane simulate --trace calls.csv --nodes 10..50 --wait-p99 500
   triplane simulate --seed 7 --hours 2 --save calls.csv    write the generated load to a file";
 

@@ -1,61 +1,46 @@
-//! The policies that a load can be replayed by, by their names.
+//! The policies that a load is replayed by.
 
-use std::str::FromStr;
-
-use triplane_core::pool::Settings;
+use triplane_core::pool::{self, Settings};
+use triplane_core::{collector, placement};
 use triplane_simulator::replay::Policy;
 
-/// Which idle containers go, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Collector {
-    /// After a fixed time without a call.
-    Fixed {
-        /// How long.
-        idle_ms_max: u64,
-    },
-}
-
-/// Where containers are placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Placement {
-    /// Where they leave the smallest gap.
-    Pack,
-}
-
-impl FromStr for Collector {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "fixed" => Ok(Self::Fixed { idle_ms_max: Settings::default().idle_ms_max }),
-            Some(("fixed", seconds)) => {
-                let seconds: u64 = seconds.parse().map_err(|_| format!("'{seconds}' are no seconds"))?;
-                Ok(Self::Fixed { idle_ms_max: seconds.saturating_mul(1_000) })
-            }
-            _ => Err("there is 'fixed', or 'fixed:SECONDS'".to_owned()),
-        }
-    }
-}
-
-impl FromStr for Placement {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "pack" => Ok(Self::Pack),
-            _ => Err("there is 'pack'".to_owned()),
-        }
-    }
-}
-
 /// All combinations, named by what differs.
-pub(super) fn policies(collectors: &[Collector], placements: &[Placement]) -> Vec<Policy> {
-    let combined = collectors.iter().flat_map(|collector| placements.iter().map(move |it| (collector, it)));
-    let policy = |(collector, placement): (&Collector, &Placement)| {
-        let Collector::Fixed { idle_ms_max } = *collector;
-        let Placement::Pack = placement;
-        let settings = Settings { idle_ms_max, ..Settings::default() };
-        Policy { name: format!("fixed:{}", idle_ms_max / 1_000), settings }
+pub(super) fn policies(
+    collectors: &[collector::Policy],
+    placements: &[placement::StrategyName],
+) -> Vec<Policy> {
+    let name = |collector: &collector::Policy, placement: &placement::StrategyName| match (
+        collectors.len(),
+        placements.len(),
+    ) {
+        (_, 1) => collector.to_string(),
+        (1, _) => placement.to_string(),
+        _ => format!("{collector}, {placement}"),
     };
-    combined.map(policy).collect()
+    let policy = |collector: &collector::Policy, placement: &placement::StrategyName| {
+        let placed = placement::Policy { strategy: *placement, ..placement::Policy::default() };
+        let policy =
+            pool::Policy { placement: placed, collector: collector.clone(), ..pool::Policy::default() };
+        Policy { name: name(collector, placement), settings: Settings { policy, ..Settings::default() } }
+    };
+    let pairs = collectors.iter().flat_map(|collector| placements.iter().map(move |it| (collector, it)));
+    pairs.map(|(collector, placement)| policy(collector, placement)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(collectors: &str, placements: &str) -> Vec<String> {
+        let collectors: Vec<_> = collectors.split(',').map(|it| it.parse().unwrap()).collect();
+        let placements: Vec<_> = placements.split(',').map(|it| it.parse().unwrap()).collect();
+        policies(&collectors, &placements).into_iter().map(|policy| policy.name).collect()
+    }
+
+    #[test]
+    fn policies_are_named_by_what_differs() {
+        assert_eq!(names("fixed", "pack"), ["fixed"]);
+        assert_eq!(names("fixed,fixed:idle_ms=60000", "pack"), ["fixed", "fixed:idle_ms=60000"]);
+        assert_eq!(names("fixed,lru", "pack,pack"), ["fixed, pack", "fixed, pack", "lru, pack", "lru, pack"]);
+    }
 }

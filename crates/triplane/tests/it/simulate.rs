@@ -53,15 +53,21 @@ fn assert_well_formed(xml: &str, name: &Path) {
 #[test]
 fn a_trace_is_replayed_by_each_policy() {
     let home = home("0,/guest/a,2,1,256\n100,/guest/a,2,1,256\n101,/guest/b,1,1,512\n");
-    let table =
-        printed(&home, "--trace calls.csv --nodes 1 --node-memory-mb 1024 --collector fixed:30,fixed:600");
+    let table = printed(
+        &home,
+        "--trace calls.csv --nodes 1 --node-memory-mb 1024 --collector fixed:idle_ms=30000,fixed",
+    );
     let rows: Vec<Vec<&str>> = table.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
     assert!(
         table.starts_with("calls.csv: 3 calls of 2 actions in 0.0 hours; 1 nodes of 1024 MB, 1 routers\n"),
         "{table}"
     );
     let cold: Vec<(&str, &str)> = rows.iter().map(|row| (row[0], row[1])).collect();
-    assert_eq!(cold, [("fixed:30", "3"), ("fixed:600", "2")], "a minute and a half is longer than 30 s");
+    assert_eq!(
+        cold,
+        [("fixed:idle_ms=30000", "3"), ("fixed", "2")],
+        "a minute and a half is longer than 30 s"
+    );
 }
 
 #[test]
@@ -103,7 +109,7 @@ fn the_fewest_nodes_for_a_target_are_found() {
     let home = home(&calls);
     let pool = "--trace calls.csv --node-memory-mb 1024";
     let table = printed(&home, &format!("{pool} --nodes 1..9 --wait-p99 2000"));
-    assert!(table.lines().last().unwrap().starts_with("fixed:600  2 "), "{table}");
+    assert!(table.lines().last().unwrap().starts_with("fixed   2 "), "{table}");
     let said = refused(&home, &format!("{pool} --nodes 1..1 --wait-p99 2000"));
     assert!(said.contains("a target is looked for in a range of nodes"), "{said}");
     let said = refused(&home, &format!("{pool} --nodes 1..3 --cold-rate 50"));
@@ -116,7 +122,7 @@ fn what_is_wrong_is_said_and_where() {
     let said = refused(&home, "--trace calls.csv");
     assert!(said.contains("line 3: the duration is no number: 'often'"), "{said}");
     assert!(refused(&home, "--trace nowhere.csv").contains("cannot be replayed"));
-    assert!(refused(&home, "--collector magic").contains("fixed:SECONDS"));
+    assert!(refused(&home, "--collector magic").contains("there is no collector 'magic'"));
     assert!(refused(&home, "--nodes 1..5").contains("--wait-p99 MS or --cold-rate PERCENT"));
 }
 
