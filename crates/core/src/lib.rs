@@ -21,6 +21,7 @@ pub mod id;
 pub mod ledger;
 pub mod limits;
 mod mix;
+mod mutants;
 pub mod placement;
 pub mod pool;
 pub mod route;

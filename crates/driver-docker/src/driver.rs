@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
-use triplane_core::placement::Offer;
+use triplane_core::placement;
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::ActivationId;
 use triplane_model::image::ImageName;
@@ -203,7 +203,7 @@ fn check_isolation(offer: &Offer, required: bool) -> Result<(), DockerError> {
 impl Driver for Docker {
     fn nodes(&self) -> Vec<NodeOffer> {
         let DockerOptions { node, memory_mb, .. } = self.inner.options;
-        vec![NodeOffer { node, offer: Offer::of_memory(memory_mb) }]
+        vec![NodeOffer { node, offer: placement::Offer::of_memory(memory_mb) }]
     }
 
     fn start(

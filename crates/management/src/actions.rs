@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use bytes::Bytes;
 use rand::Rng;
 use triplane_core::asynchronous::Policy;
+use triplane_core::pool::check_annotations;
 use triplane_model::action::{ActionPut, exec_undefined};
 use triplane_model::package::Resolved;
 use triplane_model::runtimes::{Kinds, Runtimes};
@@ -200,10 +201,11 @@ pub(crate) fn lock(keys: &ParameterKeys, given: Parameters) -> Result<Parameters
     Ok(keys.lock(given, |buffer| rand::rng().fill_bytes(buffer)))
 }
 
-/// What annotations say about asynchronous calls is found to be wrong when they are written, not when a call fails.
+/// What annotations say about asynchronous calls and about containers is found to be wrong when they are written, not when
+/// a call fails.
 fn check_policy(action: &Action) -> Result<(), ApiError> {
     Policy::of_annotations(&action.annotations).map_err(|error| ApiError::new(400, error.to_string()))?;
-    Ok(())
+    check_annotations(action).map_err(|error| ApiError::new(400, error.to_string()))
 }
 
 /// What is written into a package needs one, and not a binding.

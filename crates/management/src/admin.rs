@@ -176,7 +176,7 @@ pub(crate) async fn import(_: Operator, query: Query, State(app): State<App>, re
     Ok(answer::json(&json!(outcome)))
 }
 
-async fn read<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Failure> {
+pub(crate) async fn read<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Failure> {
     let upload = body::read(app, request).await?;
     Ok(serde_json::from_slice(&upload.bytes).map_err(ApiError::malformed_content)?)
 }

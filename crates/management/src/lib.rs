@@ -29,6 +29,7 @@ pub mod limits;
 mod lists;
 pub mod openapi;
 mod packages;
+mod pool;
 mod ports;
 mod query;
 mod reach;
@@ -58,7 +59,7 @@ use triplane_store::StoreError;
 
 use crate::app::{App, Shared};
 pub use crate::audit::{Audit, AuditEntry, AuditedChange, NoAudit};
-pub use crate::ports::{Dispatch, Flush, Ports, Propagation};
+pub use crate::ports::{Dispatch, Flush, Pool, Ports, Propagation};
 pub use crate::settings::{AdminToken, Bodies, Retention, Settings};
 pub use crate::sign::CallbackKey;
 

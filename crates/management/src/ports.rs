@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
+use triplane_core::id::NodeId;
+use triplane_core::pool::{Inspection, Policy};
 use triplane_model::ActivationId;
 use triplane_store::calls::Calls;
 use triplane_store::{Activations, Alarms, Change, Entities};
@@ -34,6 +36,16 @@ pub trait Dispatch: Send + Sync + Debug + 'static {
     fn changed(&self);
 }
 
+/// The pool of containers.
+pub trait Pool: Send + Sync + Debug + 'static {
+    /// What it is like now, with so many lines of each list; nothing when the control plane does not run.
+    fn inspect(&self, lines_max: usize) -> BoxFuture<'static, Option<Inspection>>;
+    /// Lets a node be emptied, or take containers again; says whether there is such a node.
+    fn drain(&self, node: NodeId, is_draining: bool) -> BoxFuture<'static, bool>;
+    /// Lets it decide by another policy; says whether the control plane runs.
+    fn switch(&self, policy: Policy) -> BoxFuture<'static, bool>;
+}
+
 /// Everything that the management plane needs of others.
 #[derive(Clone, Debug)]
 pub struct Ports {
@@ -49,6 +61,8 @@ pub struct Ports {
     pub calls: Arc<dyn Calls>,
     /// Who runs them.
     pub dispatch: Arc<dyn Dispatch>,
+    /// What runs where.
+    pub pool: Arc<dyn Pool>,
     /// How changes reach the routers.
     pub propagation: Arc<dyn Propagation>,
     /// How records reach the store.

@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::openapi::{Access, Doc, Parameter, Shown};
 use crate::table::{Routes, delete, get, patch, post, put};
-use crate::{actions, activations, admin, alarms, asynchronous, info, packages, rules, triggers};
+use crate::{actions, activations, admin, alarms, asynchronous, info, packages, pool, rules, triggers};
 
 /// The page of a list.
 const PAGE: [Parameter; 3] = [
@@ -210,6 +210,7 @@ pub(crate) fn admin() -> Routes {
             [post(admin::unblock, operator("Take a user's keys again").shows("Message"))],
         )
         .with(limits_and_imports)
+        .with(pool_routes)
 }
 
 fn limits_and_imports(routes: Routes) -> Routes {
@@ -246,6 +247,33 @@ fn limits_and_imports(routes: Routes) -> Routes {
                     .body("Object")
                     .shows("Imported"),
             )],
+        )
+}
+
+fn pool_routes(routes: Routes) -> Routes {
+    let operator = |summary| Doc::new(summary).access(Access::Operator);
+    let most = Parameter::whole("limit", 0, 10_000, "at most so many of each list");
+    routes
+        .at(
+            "/admin/v1/pool",
+            [get(pool::show, operator("What is where in the pool, and why").takes(&[most]).shows("Object"))],
+        )
+        .at(
+            "/admin/v1/pool/policy",
+            [patch(
+                pool::switch,
+                operator("Switch the policy of the pool; what is not named stays")
+                    .body("Object")
+                    .shows("Object"),
+            )],
+        )
+        .at(
+            "/admin/v1/pool/nodes/{node}/drain",
+            [post(pool::drain, operator("Let a node be emptied").shows("Message"))],
+        )
+        .at(
+            "/admin/v1/pool/nodes/{node}/restore",
+            [post(pool::restore, operator("Let a node take containers again").shows("Message"))],
         )
 }
 

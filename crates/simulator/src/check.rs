@@ -44,6 +44,13 @@ impl World {
                         lease.container
                     ));
                 }
+                let real = self.driver.containers.get(&lease.container);
+                if real.is_some_and(|real| real.spec.key != lease.key) {
+                    return Some(format!(
+                        "POOL-2: container {} is leased for {:?}",
+                        lease.container, lease.key
+                    ));
+                }
                 if container.is_in_service() && !in_service.insert(lease.container) {
                     return Some(format!("POOL-4: two routers choose container {}", lease.container));
                 }

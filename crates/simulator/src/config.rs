@@ -1,9 +1,12 @@
 //! What is simulated: the size of the world, the load, and the faults.
 
+use serde::{Deserialize, Serialize};
+use triplane_core::collector;
+use triplane_core::placement::StrategyName;
 use triplane_core::pool::{Policy, Settings};
 
 /// What is simulated. Times are milliseconds of simulated time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// The policy of the pool.
     pub settings: Settings,
@@ -26,7 +29,7 @@ pub struct Config {
 }
 
 /// An action that is called.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionConfig {
     /// Memory of a container, MB.
     pub memory_mb: u64,
@@ -39,7 +42,8 @@ pub struct ActionConfig {
 }
 
 /// What goes wrong, and how often: in so many of 1000 cases.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// A message takes so much longer at most; two messages may overtake each other.
     pub delay_ms_max: u64,
@@ -59,6 +63,38 @@ pub struct Faults {
     pub action_change: u32,
     /// With each call that arrives: a router hears a message of a leader that was.
     pub older_leader: u32,
+    /// With each call that arrives: a node is to be emptied, or takes containers again.
+    pub node_drain: u32,
+    /// With each call that arrives: another policy holds.
+    pub policy_switch: u32,
+    /// A start hangs, and nothing is ever heard of it.
+    pub start_hang: u32,
+}
+
+impl Faults {
+    /// The same without one of the faults, for each that there is.
+    pub(crate) fn each_left_out(&self) -> Vec<Self> {
+        let leave_out: [fn(&mut Self); 12] = [
+            |it| it.delay_ms_max = 0,
+            |it| it.doubled = 0,
+            |it| it.lost = 0,
+            |it| it.start_failure = 0,
+            |it| it.start_hang = 0,
+            |it| it.container_death = 0,
+            |it| it.router_loss = 0,
+            |it| it.node_loss = 0,
+            |it| it.action_change = 0,
+            |it| it.older_leader = 0,
+            |it| it.node_drain = 0,
+            |it| it.policy_switch = 0,
+        ];
+        let without = leave_out.into_iter().map(|leave_out| {
+            let mut faults = self.clone();
+            leave_out(&mut faults);
+            faults
+        });
+        without.filter(|faults| faults != self).collect()
+    }
 }
 
 impl Config {
@@ -90,7 +126,7 @@ impl Config {
         };
         let actions = (0..6).map(|_| action()).collect();
         Self {
-            settings: short_times(),
+            settings: Settings { policy: policy(&mut rng), ..short_times() },
             routers: u32::try_from(rng.between(1, 3)).unwrap_or(1),
             nodes_mb: (0..rng.between(1, 3)).map(|_| 512 * rng.between(1, 4)).collect(),
             actions,
@@ -108,9 +144,33 @@ impl Config {
                 node_loss: 5,
                 action_change: 20,
                 older_leader: 20,
+                node_drain: 10,
+                policy_switch: 10,
+                start_hang: 10,
             },
         }
     }
+}
+
+/// How long containers may idle when the last call has arrived.
+pub(crate) const IDLE_MS_MAX: u64 = 2_000;
+
+/// The policy under which all idle containers go in the end.
+pub(crate) fn last_policy() -> Policy {
+    Policy::idle(IDLE_MS_MAX)
+}
+
+/// A strategy and a collector, of which every second one lets containers go within seconds.
+pub(crate) fn policy(rng: &mut crate::rng::Rng) -> Policy {
+    let mut policy = last_policy();
+    policy.placement.strategy = rng.choose(&StrategyName::ALL).unwrap_or_default();
+    policy.stems_mb = rng.between(0, 1_024);
+    let mut collectors = collector::Policy::all();
+    let chosen = usize::try_from(rng.between(0, 9)).unwrap_or(usize::MAX);
+    if chosen < collectors.len() {
+        policy.collector = collectors.swap_remove(chosen);
+    }
+    policy
 }
 
 /// Waits that let a simulated minute contain whole lives of containers.

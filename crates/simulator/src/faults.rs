@@ -33,6 +33,19 @@ impl World {
         if self.rng.chance(faults.older_leader) {
             self.hear_older_leader();
         }
+        if self.rng.chance(faults.node_drain) {
+            self.drain_node();
+        }
+        if self.rng.chance(faults.policy_switch) {
+            self.fired("policy switched");
+            let policy = crate::config::policy(&mut self.rng);
+            self.step_pool(PoolEvent::PolicySwitched(policy));
+        }
+    }
+
+    /// Counts a fault that happened.
+    pub(crate) fn fired(&mut self, fault: &'static str) {
+        *self.report.fired.entry(fault).or_default() += 1;
     }
 
     fn kill_container(&mut self) {
@@ -40,6 +53,7 @@ impl World {
         let ready: Vec<ContainerId> = ready.map(|(&id, _)| id).collect();
         let Some(id) = self.rng.choose(&ready) else { return };
         let Some(container) = self.driver.stop(id) else { return };
+        self.fired("container died");
         self.note(|| format!("DEAD {id}"));
         self.bury(container);
         self.send(Event::ToPool(PoolEvent::Exited(id)));
@@ -49,6 +63,7 @@ impl World {
     fn lose_router(&mut self) {
         let up: Vec<RouterId> = self.routers.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
         let Some(id) = self.rng.choose(&up) else { return };
+        self.fired("router lost");
         self.note(|| format!("LOST ROUTER {id:?}"));
         if let Some(router) = self.routers.get_mut(&id) {
             router.is_up = false;
@@ -69,6 +84,7 @@ impl World {
         let up: Vec<NodeId> =
             self.driver.nodes.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
         let Some(id) = self.rng.choose(&up) else { return };
+        self.fired("node lost");
         self.note(|| format!("LOST NODE {id:?}"));
         if let Some(node) = self.driver.nodes.get_mut(&id) {
             node.is_up = false;
@@ -90,6 +106,7 @@ impl World {
     fn change_action(&mut self) {
         let indices: Vec<_> = (0..self.specs.len()).collect();
         let Some(index) = self.rng.choose(&indices) else { return };
+        self.fired("action changed");
         let revision = self.specs[index].key.revision.0 + 1;
         self.specs[index] = spec(&self.config, index, revision);
         let name = self.specs[index].key.action.clone();
@@ -100,8 +117,20 @@ impl World {
         )));
     }
 
+    /// A node is to be emptied; it takes containers again after a while.
+    fn drain_node(&mut self) {
+        let ids: Vec<NodeId> = self.driver.nodes.keys().copied().collect();
+        let Some(node) = self.rng.choose(&ids) else { return };
+        self.fired("node drained");
+        self.step_pool(PoolEvent::NodeDrained { node, is_draining: true });
+        let again = PoolEvent::NodeDrained { node, is_draining: false };
+        let again_ms = self.now_ms + self.rng.between(1, 3_000);
+        self.agenda.plan(again_ms, Event::ToPool(again));
+    }
+
     /// A leader that was would take containers away.
     fn hear_older_leader(&mut self) {
+        self.fired("older leader heard");
         let of_old = Epoch(EPOCH.0 - 1);
         for (id, router) in &self.routers {
             let Some(container) = router.table.containers().next() else { continue };

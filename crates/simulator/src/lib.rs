@@ -15,14 +15,18 @@ pub mod replay;
 mod report;
 mod rng;
 mod router;
+mod script;
 mod trace;
 mod world;
 
+#[cfg(all(test, feature = "mutants"))]
+mod mutants;
 #[cfg(test)]
 mod tests;
 
 pub use config::{ActionConfig, Config, Faults};
 pub use report::{Calls, Report};
+pub use script::Script;
 
 /// Runs a simulation to its end or to the first invariant that breaks.
 #[must_use]

@@ -1,5 +1,7 @@
 //! What a simulation found.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// What a simulation found.
@@ -19,6 +21,8 @@ pub struct Report {
     pub containers_max: u64,
     /// A digest of all that the pool wanted done, to compare runs.
     pub digest: u64,
+    /// How often each fault happened.
+    pub fired: BTreeMap<&'static str, u64>,
     /// The invariant that broke first, if any, and how.
     pub violation: Option<String>,
     /// What happened last, when asked for.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use triplane_core::id::ActionKey;
+use triplane_core::id::{ActionKey, ContainerId};
 use triplane_core::pool::message::{ContainerSpec, Demand, Up};
 use triplane_core::route::{Slot, Table};
 use triplane_core::service::ServiceTimes;
@@ -32,6 +32,8 @@ pub(crate) struct Line {
     pub(crate) service: ServiceTimes,
     said: u32,
     said_ms: u64,
+    /// The marked container that was asked for last.
+    rescued: Option<ContainerId>,
 }
 
 impl Router {
@@ -43,6 +45,7 @@ impl Router {
             service: ServiceTimes::default(),
             said: 0,
             said_ms: 0,
+            rescued: None,
         })
     }
 
@@ -51,6 +54,18 @@ impl Router {
         let line = self.lines.get_mut(key).filter(|line| !line.waiting.is_empty())?;
         let slot = self.table.group(key)?.choose(now_ms)?;
         Some((line.waiting.pop_front()?, slot))
+    }
+
+    /// The marked container that a waiting call needs, when nothing else is left; said once.
+    pub(crate) fn rescue(&mut self, key: &ActionKey) -> Option<Up> {
+        let line = self.lines.get_mut(key).filter(|line| !line.waiting.is_empty())?;
+        let group = self.table.group(key)?;
+        let marked = group.marked().filter(|_| !group.containers().iter().any(|it| it.is_in_service()));
+        if marked.is_none() || line.rescued == marked {
+            return None;
+        }
+        line.rescued = marked;
+        marked.map(Up::Rescue)
     }
 
     /// What is to be said of an action's demand, if anything.

@@ -1,20 +1,37 @@
 //! Seeds, and scenarios whose outcome is known.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
-/// Seeds that are run each time; more with `TRIPLANE_SEEDS`.
-const SEEDS: u64 = 200;
-const CALLS: u32 = 100;
+/// Seeds that are run each time, and in the long form of the tests; as many as `TRIPLANE_SEEDS` says when that is set.
+pub(crate) const SEEDS: u64 = 2_000;
+const SEEDS_SOAK: u64 = 100_000;
+pub(crate) const CALLS: u32 = 100;
+/// Kinds of faults.
+const FAULTS: usize = 13;
+
+fn seeds() -> u64 {
+    let said = std::env::var("TRIPLANE_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let is_soak = std::env::var_os("TRIPLANE_SOAK").is_some();
+    said.unwrap_or(if is_soak { SEEDS_SOAK } else { SEEDS })
+}
 
 fn action(service_ms: u64) -> ActionConfig {
     ActionConfig { memory_mb: 128, concurrency: 1, instances: None, service_ms: (service_ms, service_ms) }
 }
 
+/// 100 calls of 10 ms at once.
+pub(crate) fn burst() -> Config {
+    Config { pause_ms_max: 0, ..Config::calm(vec![action(10)], 100) }
+}
+
 fn check(seed: u64, config: &Config) -> Report {
     let report = run(seed, config);
     if let Some(violation) = &report.violation {
-        let trace = run_traced(seed, config, 120).trace.join("\n");
-        panic!("seed {seed}: {violation}\n{trace}");
+        let script = Script { seed, config: config.clone() }.minimised();
+        let trace = run_traced(seed, &script.config, 120).trace.join("\n");
+        panic!("seed {seed}: {violation}\n{trace}\nagain: {script}");
     }
     assert_eq!(report.calls.ended(), report.calls.arrived, "seed {seed}: a call has no answer");
     report
@@ -22,15 +39,39 @@ fn check(seed: u64, config: &Config) -> Report {
 
 #[test]
 fn the_invariants_hold_whatever_goes_wrong() {
-    let seeds = std::env::var("TRIPLANE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
-    let (mut events, mut done) = (0, 0);
+    let seeds = seeds();
+    let (mut events, mut done, mut fired) = (0, 0, BTreeMap::<&str, u64>::new());
     for seed in 0..seeds {
         let report = check(seed, &Config::stormy(seed, CALLS));
-        assert!(report.events >= 300, "seed {seed} is too short: {}", report.events);
+        assert!(report.events >= 500, "seed {seed} is too short: {}", report.events);
         events += report.events;
         done += report.calls.done;
+        for (fault, count) in report.fired {
+            *fired.entry(fault).or_default() += count;
+        }
     }
+    println!("{seeds} seeds, {events} events");
+    for (fault, count) in &fired {
+        println!("{count:>9} {fault}");
+    }
+    assert_eq!(fired.len(), FAULTS, "each fault happens: {fired:?}");
     assert!(done > seeds * u64::from(CALLS) / 2, "most calls end well: {done} in {events} events");
+}
+
+/// Runs the script that a failure printed.
+#[test]
+fn replay() {
+    let Some(json) = std::env::var_os("TRIPLANE_REPLAY") else { return };
+    let script: Script = serde_json::from_str(&json.to_string_lossy()).expect("it is a script");
+    check(script.seed, &script.config);
+}
+
+#[test]
+fn a_script_that_was_written_down_makes_the_same_run() {
+    let script = Script { seed: 7, config: Config::stormy(7, CALLS) };
+    let again: Script = serde_json::from_str(&serde_json::to_string(&script).unwrap()).unwrap();
+    assert_eq!(again.run(), script.run());
+    assert_eq!(again.clone().minimised(), again, "it breaks nothing");
 }
 
 #[test]
@@ -42,8 +83,7 @@ fn equal_seeds_make_equal_runs_and_others_do_not() {
 
 #[test]
 fn a_burst_of_short_calls_starts_few_containers() {
-    let config = Config { pause_ms_max: 0, ..Config::calm(vec![action(10)], 100) };
-    let report = check(1, &config);
+    let report = check(1, &burst());
     assert_eq!(report.calls.done, 100);
     assert!(report.starts <= 15, "COLD-1: {} containers", report.starts);
 }

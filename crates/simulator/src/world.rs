@@ -9,7 +9,7 @@ use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot, Table};
 
-use crate::config::Config;
+use crate::config::{Config, IDLE_MS_MAX, last_policy};
 use crate::driver::{Container, Driver, Node, Reply, Run};
 use crate::event::{Agenda, CallId, Event, Life};
 use crate::report::Report;
@@ -124,7 +124,7 @@ impl World {
             return false;
         }
         let settings = &self.config.settings;
-        let waits_ms = self.config.wait_ms_max + settings.idle_ms_max + settings.demand_ms_max;
+        let waits_ms = self.config.wait_ms_max + IDLE_MS_MAX + settings.demand_ms_max;
         if self.now_ms > self.last_arrival_ms + waits_ms + QUIET_MS_MAX {
             let (calls, pooled) = (self.calls.len(), self.pool.containers().count());
             let real = self.driver.containers.len();
@@ -181,13 +181,18 @@ impl World {
         }
         let faults = self.config.faults.clone();
         if self.rng.chance(faults.lost) {
+            self.fired("message lost");
             return self.note(|| format!("LOST {event:?}"));
         }
         if self.rng.chance(faults.doubled) {
+            self.fired("message doubled");
             let late_ms = self.rng.between(0, faults.delay_ms_max * 4);
             self.agenda.plan(self.now_ms + 1 + late_ms, event.clone());
         }
         let late_ms = self.rng.between(0, faults.delay_ms_max);
+        if late_ms > 0 {
+            self.fired("message late");
+        }
         self.agenda.plan(self.now_ms + 1 + late_ms, event);
     }
 
@@ -229,6 +234,7 @@ impl World {
         let life = router.life;
         let lost = self.config.faults.lost;
         if !self.is_quiet() && self.rng.chance(lost) {
+            self.fired("stream cut");
             let soon_ms = self.rng.between(1, 200);
             return self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
         }
@@ -251,6 +257,10 @@ impl World {
             Applied::Next(next) => {
                 if next.version() <= router.table.version() {
                     return self.break_off(format!("ROUTE-1: router {} went back", id.0));
+                }
+                let takes_away = matches!(message.delta, Delta::Snapshot(_) | Delta::Removed(_));
+                if !takes_away && next.containers().len() < router.table.containers().len() {
+                    return self.break_off(format!("ROUTE-2: router {} forgot what it owns", id.0));
                 }
                 router.table = next;
                 self.take_in(id, &message.delta);
@@ -294,9 +304,12 @@ impl World {
         self.last_arrival_ms = self.now_ms;
         self.report.calls.arrived += 1;
         let id = self.report.calls.arrived;
-        if !self.is_quiet() {
-            let pause_ms = self.rng.between(0, self.config.pause_ms_max);
-            self.agenda.plan(self.now_ms + pause_ms, Event::Arrival);
+        match self.is_quiet() {
+            true => self.step_pool(PoolEvent::PolicySwitched(last_policy())),
+            false => {
+                let pause_ms = self.rng.between(0, self.config.pause_ms_max);
+                self.agenda.plan(self.now_ms + pause_ms, Event::Arrival);
+            }
         }
         let spec = Arc::clone(&self.specs[index]);
         let (from_ms, to_ms) = self.config.actions[index].service_ms;
@@ -327,7 +340,8 @@ impl World {
             }
             self.agenda.plan(now_ms + self.rng.between(0, 1), Event::AtProxy(call));
         }
-        if let Some(up) = router.demand(key, now_ms) {
+        let (rescue, demand) = (router.rescue(key), router.demand(key, now_ms));
+        for up in rescue.into_iter().chain(demand) {
             self.send(Event::ToPool(PoolEvent::Said(id, up)));
         }
     }
@@ -430,7 +444,13 @@ impl World {
         }
         if self.driver.start(id, node, spec) {
             let (from_ms, to_ms) = self.config.cold_start_ms;
+            if !self.is_quiet() && self.rng.chance(self.config.faults.start_hang) {
+                return self.fired("start hangs");
+            }
             let failed = !self.is_quiet() && self.rng.chance(self.config.faults.start_failure);
+            if failed {
+                self.fired("start failed");
+            }
             let took_ms = self.rng.between(from_ms, to_ms);
             self.agenda.plan(self.now_ms + took_ms, Event::StartOver { container: id, failed });
         }

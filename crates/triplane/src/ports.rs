@@ -6,8 +6,10 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use triplane_control::Handle;
+use triplane_core::id::NodeId;
 use triplane_core::pool::message::Event;
-use triplane_management::{Dispatch, Flush, Management, Propagation};
+use triplane_core::pool::{Inspection, Policy};
+use triplane_management::{Dispatch, Flush, Management, Pool, Propagation};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
 use triplane_model::{ActivationId, CodeHash, Credential, EntityName, FullName, Identity, Trigger};
@@ -84,6 +86,27 @@ impl Dispatch for DispatchPort {
         if let Some(router) = self.router() {
             router.queue_changed();
         }
+    }
+}
+
+/// The pool, for the operator.
+#[derive(Debug)]
+pub(crate) struct PoolPort(pub(crate) Handle);
+
+impl Pool for PoolPort {
+    fn inspect(&self, lines_max: usize) -> BoxFuture<'static, Option<Inspection>> {
+        let control = self.0.clone();
+        async move { control.inspect(lines_max).await }.boxed()
+    }
+
+    fn drain(&self, node: NodeId, is_draining: bool) -> BoxFuture<'static, bool> {
+        let control = self.0.clone();
+        async move { control.drain(node, is_draining).await }.boxed()
+    }
+
+    fn switch(&self, policy: Policy) -> BoxFuture<'static, bool> {
+        let control = self.0.clone();
+        async move { control.switch(policy).await }.boxed()
     }
 }
 

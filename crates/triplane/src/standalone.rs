@@ -31,7 +31,9 @@ use crate::contact::Contact;
 use crate::crowd::Crowd;
 use crate::docker::{self, Share};
 use crate::fleet::Fleet;
-use crate::ports::{CodePort, DispatchPort, ManagementPort, PropagationPort, SpoolPort, UploadPort};
+use crate::ports::{
+    CodePort, DispatchPort, ManagementPort, PoolPort, PropagationPort, SpoolPort, UploadPort,
+};
 use crate::queue::{QueuePort, SharedQueue};
 use crate::records::RecordPort;
 use crate::recover::Recoverer;
@@ -303,6 +305,7 @@ fn start_management(
         activations: joined.stores.activations.clone(),
         calls: joined.stores.calls.clone(),
         dispatch: joined.dispatch.clone(),
+        pool: Arc::new(PoolPort(control.clone())),
         propagation: Arc::new(PropagationPort(control.clone())),
         records: Arc::new(SpoolPort(joined.spool.clone())),
         audit,

@@ -6,24 +6,34 @@
 //!
 //! Invariant: POOL-3, what is charged on a node is never more than it offers, of each resource that is not advisory.
 
+mod ask;
 mod evict;
 mod filter;
+#[cfg(test)]
+mod fixture;
+mod fragment;
 mod gpus;
 mod index;
 mod mix;
 mod node;
 mod nodes;
+mod quantity;
 mod request;
 mod resources;
 mod sample;
+#[cfg(test)]
+mod sampled;
 mod space;
 mod strategy;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use triplane_model::EntityName;
 
+pub use ask::{AskError, CPU_MILLI_PER_GB};
 pub use evict::{Eviction, Idle};
 pub use filter::{Pinned, Refusal};
 pub use gpus::DEVICES_MAX;
@@ -34,10 +44,11 @@ pub use resources::{EXTENDED_MAX, Enforcement, GPU_MILLI, Resource, Resources, T
 pub use strategy::{StrategyName, UnknownStrategy};
 
 use crate::id::NodeId;
+use index::Slot;
 use nodes::Nodes;
 use sample::Search;
 use space::Need;
-use strategy::Candidate;
+use strategy::{Candidate, Strategy};
 
 /// What an operator may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,12 +127,7 @@ impl Allocator {
         let strategy = self.policy.strategy_for(&request.namespace).strategy();
         let need = Need::of(&request.asked);
         let sample = self.search(request, &need).sample(strategy.look());
-        let costs = sample.into_iter().filter_map(|slot| {
-            let (node, space) = self.nodes.at(slot)?;
-            let candidate = Candidate { node, request, need: &need, space, mix: &self.mix };
-            Some((strategy.cost(&candidate), node.id()))
-        });
-        costs.min().map(|(_, node)| node)
+        self.best_of(sample, strategy, request, &need)
     }
 
     /// Charges a container on a node until [`Allocator::release`] (POOL-3).
@@ -193,6 +199,13 @@ impl Allocator {
         refusals
     }
 
+    /// How much of what is free, of each resource, the demand that was seen cannot use: millionths. For people; all nodes are
+    /// looked at.
+    #[must_use]
+    pub fn fragmentation_ppm(&self) -> BTreeMap<Resource, u64> {
+        fragment::fragmentation_ppm(self.nodes.iter(), &self.mix)
+    }
+
     /// A node.
     #[must_use]
     pub fn node(&self, id: NodeId) -> Option<&Node> {
@@ -208,6 +221,30 @@ impl Allocator {
     #[must_use]
     pub fn mix(&self) -> &Mix {
         &self.mix
+    }
+
+    /// The best node of all that have room.
+    #[cfg(test)]
+    fn choose_of_all(&self, request: &Request) -> Option<NodeId> {
+        let strategy = self.policy.strategy_for(&request.namespace).strategy();
+        let need = Need::of(&request.asked);
+        self.best_of(self.search(request, &need).all(), strategy, request, &need)
+    }
+
+    fn best_of(
+        &self,
+        slots: Vec<Slot>,
+        strategy: &dyn Strategy,
+        request: &Request,
+        need: &Need,
+    ) -> Option<NodeId> {
+        let typical = self.nodes.typical();
+        let costs = slots.into_iter().filter_map(|slot| {
+            let (node, space) = self.nodes.at(slot)?;
+            let candidate = Candidate { node, request, need, space, mix: &self.mix, typical };
+            Some((strategy.cost(&candidate), node.id()))
+        });
+        costs.min().map(|(_, node)| node)
     }
 
     fn search<'a>(&'a self, request: &'a Request, need: &'a Need) -> Search<'a> {

@@ -233,6 +233,8 @@ pub struct Node {
     pub(super) class: Arc<Class>,
     /// Of which resources it refuses more than it has.
     refuses: [bool; Resource::ALL.len()],
+    /// What it has left when there is nothing on it.
+    whole: Space,
     /// Takes no more containers.
     pub(super) is_draining: bool,
     pub(super) containers: u32,
@@ -252,10 +254,11 @@ pub struct Node {
 
 impl Node {
     pub(super) fn new(id: NodeId, incarnation: u64, offer: Offer, class: Arc<Class>) -> Self {
-        Self {
+        let mut node = Self {
             id,
             incarnation,
             refuses: refuses(&offer.capacity),
+            whole: Space::default(),
             offer,
             class,
             is_draining: false,
@@ -267,7 +270,9 @@ impl Node {
             leaving_tenants: Tenants::default(),
             peers: BTreeMap::new(),
             cached: Vec::new(),
-        }
+        };
+        node.whole = node.space_beside(&Tally::default());
+        node
     }
 
     /// It offers another amount than before, or is of another class. What is charged stays, even if it is more.
@@ -275,6 +280,7 @@ impl Node {
         self.refuses = refuses(&offer.capacity);
         self.offer = offer;
         self.class = class;
+        self.whole = self.space_beside(&Tally::default());
     }
 
     /// Its id.
@@ -396,7 +402,12 @@ impl Node {
 
     /// Whether a container would fit if there were nothing else.
     pub(super) fn could_hold(&self, asked: &Asked) -> bool {
-        self.has_room_beside(asked, &Tally::default())
+        self.could_hold_need(&Need::of(asked)) && self.has_extended(asked, &Tally::default())
+    }
+
+    /// The same, but for named resources.
+    pub(super) fn could_hold_need(&self, need: &Need) -> bool {
+        need.fits(&self.whole)
     }
 
     /// Whether a container would fit beside a tally.

@@ -7,6 +7,7 @@ use super::filter::{Class, Pinned, Refusal, may_share};
 use super::index::{Classes, Order, Place, Slot, Tree, Wanted};
 use super::node::{Artifact, Charge, Hold, Node, Offer};
 use super::request::Request;
+use super::resources::{Resource, Resources};
 use super::space::{MEMORY, Need, Space};
 use crate::id::NodeId;
 
@@ -43,6 +44,10 @@ pub(super) struct Nodes {
     clearing: BTreeSet<NodeId>,
     pinned: Pinned,
     incarnations: u64,
+    /// The sum of all capacities, and how many nodes have some of each resource.
+    capacity: Resources,
+    having: [u64; Resource::ALL.len()],
+    typical: Resources,
 }
 
 impl Nodes {
@@ -52,11 +57,15 @@ impl Nodes {
         let (number, class) = self.join(class);
         if let Some(&slot) = self.by_id.get(&id) {
             let Some(entry) = self.entry_mut(slot) else { return };
+            let capacity = offer.capacity.resources.clone();
+            let capacity_before = entry.node.offer().capacity.resources.clone();
             entry.node.change(offer, class);
-            let before = std::mem::replace(&mut entry.class, number);
-            self.leave(before);
+            let class_before = std::mem::replace(&mut entry.class, number);
+            self.leave(class_before);
+            self.count_capacity(Some(&capacity), Some(&capacity_before));
             return self.update(slot);
         }
+        self.count_capacity(Some(&offer.capacity.resources), None);
         self.incarnations += 1;
         let node = Node::new(id, self.incarnations, offer, class);
         let entry = Entry { node, class: number, space: Space::default(), place: None };
@@ -76,6 +85,7 @@ impl Nodes {
         self.order.shift(slot, entry.place, None);
         self.tree.set(slot, 0, &Space::default());
         self.leave(entry.class);
+        self.count_capacity(None, Some(&entry.node.offer().capacity.resources));
         self.clearing.remove(&id);
         for artifact in entry.node.cached() {
             self.forget(*artifact, slot);
@@ -186,6 +196,11 @@ impl Nodes {
         self.by_id.values().copied()
     }
 
+    /// What a node has on average, of those that have some.
+    pub(super) fn typical(&self) -> &Resources {
+        &self.typical
+    }
+
     /// Those that something is leaving, by id.
     pub(super) fn clearing(&self) -> impl Iterator<Item = NodeId> {
         self.clearing.iter().copied()
@@ -281,6 +296,18 @@ impl Nodes {
         self.order.shift(slot, entry.place, place);
         entry.place = place;
         self.tree.set(slot, Classes::from(is_open) << entry.class, &entry.space);
+    }
+
+    fn count_capacity(&mut self, more: Option<&Resources>, less: Option<&Resources>) {
+        for resource in Resource::ALL {
+            let amount =
+                |resources: Option<&Resources>| resources.map_or(0, |resources| resources.get(resource));
+            let sum = (self.capacity.get(resource) + amount(more)).saturating_sub(amount(less));
+            self.capacity.set(resource, sum);
+            let having = &mut self.having[resource as usize];
+            *having = (*having + u64::from(amount(more) > 0)).saturating_sub(u64::from(amount(less) > 0));
+            self.typical.set(resource, sum.checked_div(*having).unwrap_or(0));
+        }
     }
 
     /// The number of a class, one node more of which there is.

@@ -8,6 +8,7 @@
 use super::Pool;
 use super::container::Phase;
 use super::message::{Action, Delta};
+use super::mutant::{Mutant, is_planted};
 use super::reason::Cause;
 use crate::collector::Due;
 use crate::id::{ContainerId, RouterId};
@@ -116,7 +117,7 @@ impl Pool {
         let Some(container) = self.containers.get(id).filter(|container| container.is_leased()) else {
             return;
         };
-        if closed {
+        if closed || is_planted(Mutant::StoppedInUse) {
             self.totals.collected += 1;
             self.tell_owner(id, Delta::Removed(id));
             self.stop(id, None);
@@ -172,6 +173,7 @@ impl Pool {
             let Some(container) = self.containers.get(id) else { continue };
             match container.phase {
                 Phase::Starting { .. } => self.start_overdue(id),
+                Phase::Closing { refused: false, .. } if is_planted(Mutant::AskedOnce) => {}
                 Phase::Marked { marked_ms, .. } | Phase::Closing { marked_ms, .. } => {
                     self.ask_close(id, marked_ms);
                 }

@@ -20,6 +20,7 @@ mod demand;
 mod drain;
 mod index;
 pub mod message;
+pub mod mutant;
 mod reason;
 mod request;
 mod rescue;
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, VecDeque};
 use triplane_model::{FullName, Revision};
 
 pub use reason::{Ahead, Cause, Departure};
+pub use request::{AnnotationError, check_annotations};
 pub use settings::{Policy, Settings};
 pub use view::{
     ContainerView, DemandView, Inspection, NodeSummary, State, States, Summary, Totals, WaitsFor,

@@ -13,6 +13,7 @@ use super::action::ActionNumber;
 use super::container::{Container, Phase};
 use super::demand::Demand;
 use super::message::{Delta, Demand as Said, Refusal, RefusalReason};
+use super::mutant::{Mutant, is_planted};
 use super::starts::Start;
 use super::view::WaitsFor;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
@@ -287,6 +288,7 @@ impl Pool {
             let Some(Container { phase, owner, .. }) = self.containers.get(id) else { continue };
             let owner_waits = self.waits(action, *owner);
             match phase {
+                Phase::Ready if is_planted(Mutant::MovedWithoutMark) => drop(self.adopt(id)),
                 Phase::Ready => self.mark(id, None),
                 _ if owner_waits => self.unmark(id),
                 // It moves when its owner lets go of it.

@@ -33,7 +33,8 @@ impl Default for Policy {
 }
 
 /// What an operator may choose. Times are milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// How nodes and victims are chosen at first.
     pub policy: Policy,

@@ -5,6 +5,8 @@
 //! containers serve them better than one. Without a known service time, few are started, and more only while waiting goes
 //! on without an end in sight.
 
+use super::mutant::{Mutant, is_planted};
+
 /// Containers that are started before anything is known of the service time.
 pub(super) const ALLOWANCE_FIRST: u32 = 4;
 /// The most containers for short calls that never stop: on two cores eight do 13 % more than four, and a process for each
@@ -34,6 +36,9 @@ impl Load {
     /// Containers that should be starting.
     pub(super) fn starting_wanted(self) -> u64 {
         let one_each = self.waiting.div_ceil(self.concurrency);
+        if is_planted(Mutant::OneForEachCall) {
+            return one_each;
+        }
         match self.service_us {
             Some(service_us) => self.wanted_for(service_us.max(1)).max(self.wanted_at_length()),
             None => one_each.min(self.allowance.saturating_sub(self.ready)),

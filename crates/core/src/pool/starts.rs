@@ -1,15 +1,17 @@
 //! From a start that was asked for to a container in service, or to its failure.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Pool;
 use super::action::ActionNumber;
 use super::container::{Container, Phase};
 use super::message::{Action, ContainerSpec, Delta, Endpoint, RefusalReason};
+use super::mutant::{Mutant, is_planted};
 use super::reason::{Ahead, Cause};
 use crate::collector::Cause as Why;
 use crate::id::{ContainerId, NodeId, RouterId, Sequence};
-use crate::placement::Request;
+use crate::placement::{Request, Resource};
 
 /// A container that is to be started.
 #[derive(Debug)]
@@ -27,7 +29,12 @@ impl Pool {
     /// Starts a container on a node that has room for it; says whether it has.
     pub(super) fn start(&mut self, start: Start, request: &Request) -> bool {
         let Start { spec, action, node, owner, ahead } = start;
-        let Ok(charge) = self.nodes.charge(node, request) else { return false };
+        let mut charged = Cow::Borrowed(request);
+        if is_planted(Mutant::HalfIsCharged) {
+            let half_mb = request.asked.resources.get(Resource::Memory) / 2;
+            charged.to_mut().asked.resources.set(Resource::Memory, half_mb);
+        }
+        let Ok(charge) = self.nodes.charge(node, &charged) else { return false };
         self.last_container += 1;
         let id = ContainerId { epoch: self.epoch, number: self.last_container };
         let cause = match ahead {
@@ -136,7 +143,12 @@ impl Pool {
     pub(super) fn lease_to(&mut self, owner: RouterId, id: ContainerId) {
         let now_ms = self.now_ms;
         let Some(container) = self.containers.get(id) else { return };
-        let (action, Some(lease)) = (container.action, container.lease()) else { return };
+        let (action, Some(mut lease)) = (container.action, container.lease()) else { return };
+        if is_planted(Mutant::LeasedForAnother)
+            && let Some(first) = self.actions.demands().next()
+        {
+            lease.key = Arc::clone(first.key());
+        }
         self.alter(id, |container| {
             container.owner = Some(owner);
             container.phase = Phase::Ready;

@@ -215,3 +215,15 @@ pub enum State {
     /// Being removed.
     Stopping,
 }
+
+impl fmt::Display for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Marked => "marked",
+            Self::Closing => "closing",
+            Self::Stopping => "stopping",
+        })
+    }
+}

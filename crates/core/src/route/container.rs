@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::pool::message::{Lease, Usage};
+use crate::pool::mutant::{Mutant, is_planted};
 
 /// Set while the container is marked: no call takes a slot.
 const MARKED: u32 = 1 << 31;
@@ -106,9 +107,14 @@ impl Container {
         Some(Slot { container: Arc::clone(self) })
     }
 
+    fn slots(&self) -> u32 {
+        let more = u32::from(is_planted(Mutant::OneSlotMore));
+        self.lease.concurrency.saturating_add(more).min(IN_FLIGHT)
+    }
+
     fn free_in(&self, state: u32) -> u32 {
         match state & (MARKED | DISOWNED) {
-            0 => self.lease.concurrency.min(IN_FLIGHT).saturating_sub(state & IN_FLIGHT),
+            0 => self.slots().saturating_sub(state & IN_FLIGHT),
             _ => 0,
         }
     }

@@ -8,6 +8,7 @@ use super::container::Container;
 use super::group::Group;
 use crate::id::{ActionKey, ContainerId, Epoch, Sequence};
 use crate::pool::message::{Delta, Lease, Numbered, Usage};
+use crate::pool::mutant::{Mutant, is_planted};
 
 /// Hashes without random keys, so that equal tables behave equally. A collision costs a tenant's own calls a few
 /// comparisons; the containers in the table bound how many.
@@ -75,10 +76,14 @@ impl Table {
     #[must_use]
     pub fn apply(&self, message: &Numbered) -> Applied {
         let version = Version { epoch: message.epoch, sequence: message.sequence };
-        if self.version.is_some_and(|own| version <= own) {
+        if self.version.is_some_and(|own| version <= own) && !self.is_obeyed_by_mistake(version) {
             return Applied::Stale;
         }
-        if !matches!(message.delta, Delta::Snapshot(_)) && !self.is_followed_by(version) {
+        let is_older = self.version.is_some_and(|own| version <= own);
+        if !matches!(message.delta, Delta::Snapshot(_)) && !is_older && !self.is_followed_by(version) {
+            if is_planted(Mutant::GapEmptiesTable) {
+                return Applied::Next(Self { version: Some(version), ..Self::default() });
+            }
             return Applied::Gap;
         }
         let mut next = Self { version: Some(version), ..self.clone() };
@@ -91,6 +96,15 @@ impl Table {
             Delta::Refused(_) | Delta::EntityChanged(..) | Delta::IdentityRevoked(_) => {}
         }
         Applied::Next(next)
+    }
+
+    /// Whether an older message is taken in because a mistake is planted.
+    fn is_obeyed_by_mistake(&self, version: Version) -> bool {
+        let is_of_own_leader = self.version.is_some_and(|own| version.epoch == own.epoch);
+        match is_of_own_leader {
+            true => is_planted(Mutant::OlderIsTakenIn),
+            false => is_planted(Mutant::OlderLeaderIsObeyed),
+        }
     }
 
     fn is_followed_by(&self, version: Version) -> bool {

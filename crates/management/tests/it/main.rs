@@ -20,5 +20,6 @@ mod limits;
 mod lists;
 mod namespace_limits;
 mod packages;
+mod pool;
 mod rules;
 mod users;

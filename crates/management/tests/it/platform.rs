@@ -8,8 +8,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, header};
 use serde_json::{Value, json};
+use triplane_core::id::NodeId;
+use triplane_core::pool::{Inspection, Policy};
 use triplane_management::{
-    AdminToken, Audit, AuditEntry, Dispatch, Flush, Management, Ports, Propagation, Settings, subjects,
+    AdminToken, Audit, AuditEntry, Dispatch, Flush, Management, Pool, Ports, Propagation, Settings, subjects,
 };
 use triplane_model::activation::ActivationEntry;
 use triplane_model::runtimes::{Runtime, Runtimes};
@@ -73,6 +75,7 @@ impl Platform {
             activations: Arc::clone(&stores.activations),
             calls: Arc::clone(&stores.calls),
             dispatch: Arc::<Router>::clone(&router),
+            pool: Arc::<Router>::clone(&router),
             propagation: Arc::<Router>::clone(&router),
             records: Arc::<Spool>::clone(&spool),
             audit: Arc::<Trail>::clone(&trail),
@@ -260,6 +263,9 @@ pub(crate) struct Router {
     pub(crate) stuck: Mutex<bool>,
     /// Calls that it was told to stop.
     pub(crate) stopped: Mutex<Vec<ActivationId>>,
+    /// The nodes that were drained or restored.
+    pub(crate) drained: Mutex<Vec<(NodeId, bool)>>,
+    policy: Mutex<Policy>,
 }
 
 impl Dispatch for Router {
@@ -268,6 +274,24 @@ impl Dispatch for Router {
     }
 
     fn changed(&self) {}
+}
+
+/// One node, which does what it is told.
+impl Pool for Router {
+    fn inspect(&self, _: usize) -> BoxFuture<'static, Option<Inspection>> {
+        let policy = self.policy.lock().unwrap().clone();
+        std::future::ready(Some(Inspection { policy, ..Inspection::default() })).boxed()
+    }
+
+    fn drain(&self, node: NodeId, is_draining: bool) -> BoxFuture<'static, bool> {
+        self.drained.lock().unwrap().push((node, is_draining));
+        std::future::ready(node == NodeId(0)).boxed()
+    }
+
+    fn switch(&self, policy: Policy) -> BoxFuture<'static, bool> {
+        *self.policy.lock().unwrap() = policy;
+        std::future::ready(true).boxed()
+    }
 }
 
 impl Router {

@@ -14,6 +14,27 @@ pub(crate) enum AdminCommand {
     /// Manage limits of namespaces, on a running or a stopped platform.
     #[command(subcommand)]
     Limits(LimitsCommand),
+    /// Show nodes and containers of a running platform, what waits, and what left: where, and why.
+    Pool {
+        #[command(flatten)]
+        data: DataDir,
+        /// Show at most so many lines of each list.
+        #[arg(short = 'n', long, default_value_t = 50)]
+        lines: u32,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Empty nodes of a running platform.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Show how a running platform chooses nodes and collects containers, or switch it until it stops.
+    Policy {
+        #[command(flatten)]
+        data: DataDir,
+        #[command(flatten)]
+        options: PolicyOptions,
+    },
     /// Take in what an OpenWhisk keeps in its CouchDB: subjects, limits, actions, packages, triggers and rules.
     Import(ImportOptions),
     /// Copy the data of a running or stopped platform.
@@ -33,6 +54,38 @@ pub(crate) enum AdminCommand {
         /// The directory that `backup` wrote.
         source: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Let a node take no more containers; those that it has leave once their calls have ended.
+    Drain {
+        #[command(flatten)]
+        data: DataDir,
+        /// The number of the node.
+        node: u32,
+    },
+    /// Let a node take containers again.
+    Restore {
+        #[command(flatten)]
+        data: DataDir,
+        /// The number of the node.
+        node: u32,
+    },
+}
+
+/// What of the policy is to be switched; the rest stays.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyOptions {
+    /// Which idle containers go and when, such as `histogram` or `fixed:idle_ms=300000`.
+    #[arg(long)]
+    pub(crate) collector: Option<String>,
+    /// On which node a container is started, such as `pack` or `spread`.
+    #[arg(long)]
+    pub(crate) placement: Option<String>,
+    /// The memory that containers may hold that wait without an action, MB.
+    #[arg(long)]
+    pub(crate) stems_mb: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

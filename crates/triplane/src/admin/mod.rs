@@ -5,6 +5,7 @@ pub(crate) mod cli;
 mod dump;
 mod import;
 mod operator;
+mod pool;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,9 @@ pub(crate) async fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
     let done = match command {
         AdminCommand::User(command) => user(command).await,
         AdminCommand::Limits(command) => limits(command).await,
+        AdminCommand::Pool { data, lines, json } => pool::show(&data, lines, json).await,
+        AdminCommand::Node(command) => pool::node(command).await,
+        AdminCommand::Policy { data, options } => pool::policy(&data, options).await,
         AdminCommand::Import(options) => import::run(options).await,
         AdminCommand::Backup { data, target, with_key } => {
             triplane_store::backup(&data.path(), &target, with_key).await?;

@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use triplane_management::{AdminToken, Dispatch, Flush, Management, Ports, Propagation, Settings};
+use triplane_core::id::NodeId;
+use triplane_core::pool::{Inspection, Policy};
+use triplane_management::{AdminToken, Dispatch, Flush, Management, Pool, Ports, Propagation, Settings};
 use triplane_model::{ActivationId, ParameterKeys};
 use triplane_store::{Change, DirLock, LockError, Sqlite, Stores};
 
@@ -95,6 +97,7 @@ impl Stopped {
             activations: stores.activations.clone(),
             calls: stores.calls.clone(),
             dispatch: Arc::new(Nobody),
+            pool: Arc::new(Nobody),
             propagation: Arc::new(Nobody),
             records: Arc::new(Nobody),
             audit: audit::start(&config)?,
@@ -131,6 +134,20 @@ impl Propagation for Nobody {
 impl Flush for Nobody {
     fn flush(&self) -> BoxFuture<'static, ()> {
         std::future::ready(()).boxed()
+    }
+}
+
+impl Pool for Nobody {
+    fn inspect(&self, _: usize) -> BoxFuture<'static, Option<Inspection>> {
+        std::future::ready(None).boxed()
+    }
+
+    fn drain(&self, _: NodeId, _: bool) -> BoxFuture<'static, bool> {
+        std::future::ready(false).boxed()
+    }
+
+    fn switch(&self, _: Policy) -> BoxFuture<'static, bool> {
+        std::future::ready(false).boxed()
     }
 }
 

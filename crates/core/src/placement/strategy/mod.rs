@@ -1,17 +1,26 @@
 //! How one of the nodes that take a container is chosen. A strategy says what a choice costs; the cheapest one is taken, of
 //! equally cheap ones that with the lower id. Which nodes it is asked about is [`Look`]'s.
 
+mod balanced;
+mod fragmentation;
+mod gpu;
+mod locality;
 mod pack;
+mod spread;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(super) use balanced::Shares;
+
 use super::mix::Mix;
 use super::node::Node;
 use super::request::Request;
-use super::space::{Need, Space};
+use super::resources::{Resource, Resources, share_ppm};
+use super::space::{MEMORY, Need, Space};
 
 /// The strategies that there are, by the names that a configuration has for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,17 +29,33 @@ pub enum StrategyName {
     /// Fills a node before it begins another: whole nodes stay empty.
     #[default]
     Pack,
+    /// Loads all nodes alike.
+    Spread,
+    /// Uses the resources of each node alike, so that none runs out while others are left over.
+    Balanced,
+    /// Leaves free what the demand that was seen can use.
+    Fragmentation,
+    /// Goes where the code or the image is already.
+    Locality,
+    /// Keeps nodes with GPUs for those that need them, and GPUs whole.
+    Gpu,
 }
 
 impl StrategyName {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Pack];
+    pub const ALL: [Self; 6] =
+        [Self::Pack, Self::Spread, Self::Balanced, Self::Fragmentation, Self::Locality, Self::Gpu];
 
     /// As a configuration writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pack => "pack",
+            Self::Spread => "spread",
+            Self::Balanced => "balanced",
+            Self::Fragmentation => "fragmentation",
+            Self::Locality => "locality",
+            Self::Gpu => "gpu",
         }
     }
 
@@ -39,6 +64,11 @@ impl StrategyName {
     pub(super) fn strategy(self) -> &'static dyn Strategy {
         match self {
             Self::Pack => &pack::Pack,
+            Self::Spread => &spread::Spread,
+            Self::Balanced => &balanced::Balanced,
+            Self::Fragmentation => &fragmentation::Fragmentation,
+            Self::Locality => &locality::Locality,
+            Self::Gpu => &gpu::Gpu,
         }
     }
 }
@@ -51,7 +81,7 @@ impl fmt::Display for StrategyName {
 
 /// A strategy that there is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no placement strategy {0}; there is pack")]
+#[error("there is no placement strategy {0}; it is pack, spread, balanced, fragmentation, locality or gpu")]
 pub struct UnknownStrategy(pub String);
 
 impl FromStr for StrategyName {
@@ -90,6 +120,29 @@ pub(super) struct Candidate<'a> {
     pub(super) space: &'a Space,
     /// What demand has been seen.
     pub(super) mix: &'a Mix,
+    /// What a node of this pool has on average.
+    pub(super) typical: &'a Resources,
+}
+
+impl Candidate<'_> {
+    /// The share of a resource that is charged on the node, and that which will be, in millionths; nothing when the node
+    /// does not have it.
+    fn share_ppm(&self, resource: Resource) -> Option<(u64, u64)> {
+        let has = self.node.offer().capacity.resources.get(resource);
+        let charged = self.node.charged().get(resource);
+        let asked = self.request.asked.resources.get(resource);
+        (has > 0).then(|| (share_ppm(charged, has), share_ppm(charged + asked, has)))
+    }
+
+    /// What is free of memory: the least is the best fit.
+    fn free_memory(&self) -> u64 {
+        self.space.free[MEMORY]
+    }
+}
+
+/// A number that grows with the difference of two others, which may be negative.
+fn difference(after: u64, before: u64) -> u64 {
+    (1 << 60) + after.min(1 << 59) - before.min(1 << 59)
 }
 
 /// A way to choose.
@@ -99,4 +152,25 @@ pub(super) trait Strategy: fmt::Debug + Sync {
 
     /// What it costs to place the container there.
     fn cost(&self, candidate: &Candidate<'_>) -> Cost;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for name in StrategyName::ALL {
+            assert_eq!(name.to_string().parse(), Ok(name));
+            assert_eq!(serde_json::to_string(&name).unwrap(), format!("\"{name}\""));
+        }
+    }
+
+    #[test]
+    fn an_unknown_strategy_is_named_with_those_that_there_are() {
+        let error = "best".parse::<StrategyName>().unwrap_err().to_string();
+        for name in StrategyName::ALL {
+            assert!(error.contains(name.as_str()), "{error}");
+        }
+    }
 }

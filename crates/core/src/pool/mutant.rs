@@ -1,0 +1,25 @@
+//! Planted mistakes of the pool and of the routers' tables: one for each invariant, so that the simulation shows that it
+//! would find such a one.
+
+crate::mutants::mutants! {
+    /// POOL-1: a router takes one slot more of a container than there are.
+    OneSlotMore,
+    /// POOL-2: a container is leased for the action that waits first, whichever it was started for.
+    LeasedForAnother,
+    /// POOL-3: a container is charged half of its memory.
+    HalfIsCharged,
+    /// POOL-4: a spare container goes to another router before its owner has let go of it.
+    MovedWithoutMark,
+    /// GC-1: a proxy that refuses to close is stopped all the same.
+    StoppedInUse,
+    /// GC-2: a proxy whose answer was lost is not asked again.
+    AskedOnce,
+    /// LEASE-1: a router obeys a leader that was.
+    OlderLeaderIsObeyed,
+    /// ROUTE-1: a router takes in a message that is older than its table.
+    OlderIsTakenIn,
+    /// ROUTE-2: a router that misses messages forgets what it owns.
+    GapEmptiesTable,
+    /// COLD-1: each call that waits gets a container of its own.
+    OneForEachCall,
+}

@@ -1,0 +1,44 @@
+//! Each planted mistake of the pool is found within the seeds that are run each time.
+
+use triplane_core::pool::mutant::{Mutant, plant};
+
+use super::tests::{CALLS, SEEDS, burst};
+use super::*;
+
+#[test]
+fn every_planted_mistake_is_found() {
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        let planted = plant(mutant);
+        let found = match mutant {
+            // what many starts cost is seen where nothing else goes wrong
+            Mutant::OneForEachCall => cold_1(),
+            _ => (0..SEEDS).find_map(|seed| {
+                let violation = run(seed, &Config::stormy(seed, CALLS)).violation?;
+                Some((seed, violation))
+            }),
+        };
+        drop(planted);
+        match found {
+            Some((seed, violation)) => println!("{mutant:?}: seed {seed}: {violation:.160}"),
+            None => missed.push(mutant),
+        }
+    }
+    assert!(missed.is_empty(), "nobody found {missed:?}");
+}
+
+#[test]
+fn a_failing_script_is_made_small_and_still_fails() {
+    let _planted = plant(Mutant::StoppedInUse);
+    let fails = |seed: &u64| run(*seed, &Config::stormy(*seed, CALLS)).violation.is_some();
+    let seed = (0..SEEDS).find(fails).expect("it is found");
+    let script = Script { seed, config: Config::stormy(seed, CALLS) }.minimised();
+    println!("{script}");
+    assert!(script.run().violation.is_some_and(|violation| violation.starts_with("GC-1")));
+    assert!(script.config.calls < CALLS, "{} calls", script.config.calls);
+}
+
+fn cold_1() -> Option<(u64, String)> {
+    let starts = run(1, &burst()).starts;
+    (starts > 15).then(|| (1, format!("COLD-1: {starts} containers")))
+}

@@ -1,0 +1,156 @@
+//! `triplane admin pool`, `node` and `policy`: what is where and why, on a platform that runs.
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::cli::{DataDir, NodeCommand, PolicyOptions};
+use super::{ask, say};
+use crate::table::table;
+
+const POOL: &str = "/admin/v1/pool";
+
+/// Prints the pool.
+pub(super) async fn show(data: &DataDir, lines: u32, is_json: bool) -> anyhow::Result<u8> {
+    let pool = ask(data, Method::GET, &format!("{POOL}?limit={lines}"), None).await?;
+    match is_json {
+        true => println!("{pool:#}"),
+        false => print!("{}", for_people(&pool)),
+    }
+    Ok(0)
+}
+
+/// Lets a node be emptied, or take containers again.
+pub(super) async fn node(command: NodeCommand) -> anyhow::Result<u8> {
+    let (data, node, verb) = match command {
+        NodeCommand::Drain { data, node } => (data, node, "drain"),
+        NodeCommand::Restore { data, node } => (data, node, "restore"),
+    };
+    say(&ask(&data, Method::POST, &format!("{POOL}/nodes/{node}/{verb}"), None).await?);
+    Ok(0)
+}
+
+/// Switches the policy, and prints it.
+pub(super) async fn policy(data: &DataDir, options: PolicyOptions) -> anyhow::Result<u8> {
+    let PolicyOptions { collector, placement, stems_mb } = options;
+    let mut named = Map::new();
+    named.extend(collector.map(|collector| ("collector".to_owned(), json!(collector))));
+    named.extend(placement.map(|strategy| ("placement".to_owned(), json!({ "strategy": strategy }))));
+    named.extend(stems_mb.map(|stems_mb| ("stems_mb".to_owned(), json!(stems_mb))));
+    let policy = match named.is_empty() {
+        true => ask(data, Method::GET, &format!("{POOL}?limit=0"), None).await?["policy"].take(),
+        false => ask(data, Method::PATCH, &format!("{POOL}/policy"), Some(Value::Object(named))).await?,
+    };
+    println!("{policy:#}");
+    Ok(0)
+}
+
+fn for_people(pool: &Value) -> String {
+    let parts = [nodes(pool), containers(pool), waiting(pool), left(pool)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+fn nodes(pool: &Value) -> Option<String> {
+    let row = |node: &Value| {
+        let amount = |name: &str| text(&node[name]["memory"]);
+        let state = if node["draining"] == json!(true) { "drained" } else { "" };
+        [
+            text(&node["node"]),
+            text(&node["containers"]),
+            amount("charged"),
+            amount("offered"),
+            state.to_owned(),
+        ]
+    };
+    section(&pool["nodes"], ["node", "containers", "charged MB", "of MB", ""], row)
+}
+
+fn containers(pool: &Value) -> Option<String> {
+    let row = |container: &Value| {
+        let because = [&container["leavesBecause"], &container["startedBecause"]];
+        let because = because.into_iter().find(|why| why.is_string()).map(text);
+        [
+            text(&container["container"]),
+            text(&container["action"]),
+            text(&container["node"]),
+            text(&container["router"]),
+            text(&container["memory"]),
+            text(&container["state"]),
+            seconds(&container["unusedMs"]),
+            because.unwrap_or_default(),
+        ]
+    };
+    let head = ["container", "action", "node", "router", "MB", "state", "unused", "because"];
+    section(&pool["containers"], head, row)
+}
+
+fn waiting(pool: &Value) -> Option<String> {
+    let row = |demand: &Value| {
+        let because = &demand["because"];
+        let because =
+            if because.is_string() { text(because) } else { "its containers are starting".to_owned() };
+        [text(&demand["action"]), text(&demand["calls"]), seconds(&demand["sinceMs"]), because]
+    };
+    section(&pool["waiting"], ["waiting", "calls", "for", "because"], row)
+}
+
+fn left(pool: &Value) -> Option<String> {
+    let row = |left: &Value| {
+        let ago = format!("{} ago", seconds(&left["agoMs"]));
+        [text(&left["container"]), text(&left["action"]), text(&left["node"]), ago, text(&left["because"])]
+    };
+    section(&pool["left"], ["left", "action", "node", "when", "because"], row)
+}
+
+/// A table of a list; nothing of an empty one.
+fn section<const N: usize>(
+    list: &Value,
+    head: [&str; N],
+    row: impl Fn(&Value) -> [String; N],
+) -> Option<String> {
+    let rows = list.as_array().filter(|rows| !rows.is_empty())?;
+    Some(table(head, rows.iter().map(row)))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn seconds(ms: &Value) -> String {
+    match ms.as_u64() {
+        Some(ms) => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        None => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_what_is_where_and_why() {
+        let pool = json!({
+            "nodes": [{ "node": 0, "containers": 1, "charged": { "memory": 256 }, "offered": { "memory": 1024 },
+                        "draining": true }],
+            "containers": [{ "container": "1-7", "action": "/guest/a", "node": 0, "router": null, "memory": 256,
+                             "state": "marked", "unusedMs": 12_340, "startedBecause": null,
+                             "leavesBecause": "node 0 is drained" }],
+            "waiting": [{ "action": "/guest/b", "calls": 3, "sinceMs": 250, "because": null }],
+            "left": [],
+        });
+        let expected = "\
+node  containers  charged MB  of MB
+0     1           256         1024   drained
+
+container  action    node  router  MB   state   unused  because
+1-7        /guest/a  0     -       256  marked  12.3 s  node 0 is drained
+
+waiting   calls  for    because
+/guest/b  3      0.2 s  its containers are starting
+";
+        assert_eq!(for_people(&pool), expected);
+    }
+}
