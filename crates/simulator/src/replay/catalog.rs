@@ -31,7 +31,7 @@ impl Catalog {
             if number > action {
                 break;
             }
-            let spec = spec(number, known.memory_mb, cold_start_ms);
+            let spec = action_spec(number, known.memory_mb, cold_start_ms);
             self.by_key.insert(Arc::clone(&spec.key), number);
             self.actions.push(Entry { spec, cold_start_ms });
         }
@@ -52,9 +52,10 @@ impl Catalog {
     }
 }
 
-/// An action. The pool learns how long starts take by kind, and a trace has no kinds: actions whose starts take about as long are
-/// taken for one.
-fn spec(number: u32, memory_mb: u32, cold_start_ms: u32) -> Arc<ContainerSpec> {
+/// The action that a trace has this number for, as the platform knows it. The pool learns how long starts take by kind, and a trace has
+/// no kinds: actions whose starts take about as long are taken for one.
+#[must_use]
+pub fn action_spec(number: u32, memory_mb: u32, cold_start_ms: u32) -> Arc<ContainerSpec> {
     let name = FullName::new(entity("guest"), entity(&format!("action{number}")));
     let limits = ActionLimits {
         timeout_ms: 60_000,

@@ -29,6 +29,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use catalog::action_spec;
 pub use config::{Config, Policy};
 pub use instants::{Cell, CellState, Instant};
 pub use outcome::{Calls, MemorySeconds, NodesOccupied, Outcome, Percentiles, Sample};
