@@ -1,7 +1,8 @@
 //! Every decision of the platform, as pure and deterministic code.
 //!
-//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for) and [`pool`] (what runs where, mark and
-//! sweep), for which [`placement`] chooses nodes and [`collector`] the containers that go.
+//! Slow decisions are state machines: [`asynchronous`] (calls that are not waited for), [`pool`] (what runs where, mark and sweep), for
+//! which [`placement`] chooses nodes and [`collector`] the containers that go, [`election`] (who leads) and [`tokens`] (limits over
+//! many routers).
 //! They take events and `now`, and return actions for a shell to perform. Fast decisions are pure functions over
 //! snapshots and atomic counters: [`route`], [`limits`], [`gate`], [`service`],
 //! [`ledger`], [`watch`], [`egress`], [`entitlement`], [`fire`].
@@ -13,6 +14,7 @@ pub mod asynchronous;
 pub mod collector;
 pub mod composition;
 pub mod egress;
+pub mod election;
 pub mod entitlement;
 pub mod ewma;
 pub mod fire;
@@ -26,6 +28,7 @@ pub mod placement;
 pub mod pool;
 pub mod route;
 pub mod service;
+pub mod tokens;
 pub mod watch;
 
 #[cfg(test)]

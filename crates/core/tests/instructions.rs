@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Secret, Sequence};
-use triplane_core::placement::Offer;
+use triplane_core::placement::{Offer, StrategyName};
 use triplane_core::pool::message::{
     Action, ContainerSpec, Delta, Demand, Endpoint, Event, Lease, Numbered, Up,
 };
@@ -28,9 +28,10 @@ const RESIDENT_MB_MAX: u64 = 500;
 type Program = fn() -> Box<dyn FnMut()>;
 
 /// What is measured: a name, a program that repeats it [`TIMES`] times, and the most instructions for one.
-const PROGRAMS: [(&str, Program, u64); 3] = [
-    ("placement with 1,000 nodes and 100,000 containers", placement_in_large_pool, 25_000),
-    ("placement with 10,000 nodes and 1,000,000 containers", placement_in_huge_pool, 50_000),
+const PROGRAMS: [(&str, Program, u64); 4] = [
+    ("placement (pack) with 1,000 nodes and 100,000 containers", placement_in_large_pool, 25_000),
+    ("placement (pack) with 10,000 nodes and 1,000,000 containers", placement_in_huge_pool, 50_000),
+    ("placement (spread) with 1,000 nodes and 100,000 containers", spread_in_large_pool, 25_000),
     ("route choice with 1,000 actions", route_choice, 500),
 ];
 
@@ -154,19 +155,24 @@ fn drive(child: &mut Child) -> String {
 // --- programs -------------------------------------------------------------------------------------------------------
 
 fn placement_in_large_pool() -> Box<dyn FnMut()> {
-    placement(1_000)
+    placement(1_000, StrategyName::Pack)
+}
+
+fn spread_in_large_pool() -> Box<dyn FnMut()> {
+    placement(1_000, StrategyName::Spread)
 }
 
 fn placement_in_huge_pool() -> Box<dyn FnMut()> {
-    placement(10_000)
+    placement(10_000, StrategyName::Pack)
 }
 
 /// Says demands of actions that have containers already, each of which starts one more: with 100 containers for each node and
 /// a tenth as many actions.
-fn placement(nodes: u32) -> Box<dyn FnMut()> {
+fn placement(nodes: u32, strategy: StrategyName) -> Box<dyn FnMut()> {
     const CONTAINERS_OF_NODE: u32 = 100;
     const CONTAINERS_OF_ACTION: u32 = 10;
-    let settings = Settings { starts_max: u32::MAX, pending_starts_max: u32::MAX, ..Settings::default() };
+    let mut settings = Settings { starts_max: u32::MAX, pending_starts_max: u32::MAX, ..Settings::default() };
+    settings.policy.placement.strategy = strategy;
     let mut pool = Pool::new(Epoch(1), settings);
     let mut actions = Vec::new();
     let mut step = move |event| {

@@ -1,12 +1,15 @@
 //! What is simulated: the size of the world, the load, and the faults.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
 use triplane_core::collector;
 use triplane_core::placement::StrategyName;
 use triplane_core::pool::{Policy, Settings};
 
+use crate::chaos::Fault;
+
 /// What is simulated. Times are milliseconds of simulated time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The policy of the pool.
     pub settings: Settings,
@@ -29,7 +32,7 @@ pub struct Config {
 }
 
 /// An action that is called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct ActionConfig {
     /// Memory of a container, MB.
     pub memory_mb: u64,
@@ -41,59 +44,19 @@ pub struct ActionConfig {
     pub service_ms: (u64, u64),
 }
 
-/// What goes wrong, and how often: in so many of 1000 cases.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// What goes wrong, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// A message takes so much longer at most; two messages may overtake each other.
     pub delay_ms_max: u64,
-    /// A message comes twice.
-    pub doubled: u32,
-    /// A message never comes.
-    pub lost: u32,
-    /// A start fails.
-    pub start_failure: u32,
-    /// With each call that arrives: a container dies.
-    pub container_death: u32,
-    /// With each call that arrives: a router is lost and comes back empty.
-    pub router_loss: u32,
-    /// With each call that arrives: a node is lost and comes back empty.
-    pub node_loss: u32,
-    /// With each call that arrives: an action is written anew.
-    pub action_change: u32,
-    /// With each call that arrives: a router hears a message of a leader that was.
-    pub older_leader: u32,
-    /// With each call that arrives: a node is to be emptied, or takes containers again.
-    pub node_drain: u32,
-    /// With each call that arrives: another policy holds.
-    pub policy_switch: u32,
-    /// A start hangs, and nothing is ever heard of it.
-    pub start_hang: u32,
+    /// How often each other fault strikes when it could: messages with each message, starts with each start, all others with
+    /// each call that arrives.
+    pub permille: BTreeMap<Fault, u32>,
 }
 
 impl Faults {
-    /// The same without one of the faults, for each that there is.
-    pub(crate) fn each_left_out(&self) -> Vec<Self> {
-        let leave_out: [fn(&mut Self); 12] = [
-            |it| it.delay_ms_max = 0,
-            |it| it.doubled = 0,
-            |it| it.lost = 0,
-            |it| it.start_failure = 0,
-            |it| it.start_hang = 0,
-            |it| it.container_death = 0,
-            |it| it.router_loss = 0,
-            |it| it.node_loss = 0,
-            |it| it.action_change = 0,
-            |it| it.older_leader = 0,
-            |it| it.node_drain = 0,
-            |it| it.policy_switch = 0,
-        ];
-        let without = leave_out.into_iter().map(|leave_out| {
-            let mut faults = self.clone();
-            leave_out(&mut faults);
-            faults
-        });
-        without.filter(|faults| faults != self).collect()
+    pub(crate) fn permille(&self, fault: Fault) -> u32 {
+        self.permille.get(&fault).copied().unwrap_or(0)
     }
 }
 
@@ -134,23 +97,31 @@ impl Config {
             pause_ms_max: 1 << rng.between(3, 8),
             cold_start_ms: (5, rng.between(50, 500)),
             wait_ms_max: 20_000,
-            faults: Faults {
-                delay_ms_max: rng.between(0, 50),
-                doubled: 50,
-                lost: 20,
-                start_failure: 50,
-                container_death: 30,
-                router_loss: 10,
-                node_loss: 5,
-                action_change: 20,
-                older_leader: 20,
-                node_drain: 10,
-                policy_switch: 10,
-                start_hang: 10,
-            },
+            faults: Faults { delay_ms_max: rng.between(0, 50), permille: STORM.into() },
         }
     }
 }
+
+/// How often things go wrong in a storm, in so many of 1000 cases.
+const STORM: [(Fault, u32); 17] = [
+    (Fault::MessageLost, 20),
+    (Fault::MessageDoubled, 50),
+    (Fault::MessageDelayed, 10),
+    (Fault::StartFails, 50),
+    (Fault::StartHangs, 20),
+    (Fault::ContainerDies, 30),
+    (Fault::RouterLost, 10),
+    (Fault::NodeLost, 5),
+    (Fault::ActionChanged, 20),
+    (Fault::LimitsChanged, 10),
+    (Fault::ActionDeleted, 5),
+    (Fault::OlderLeader, 20),
+    (Fault::ClockJumps, 5),
+    (Fault::LeaderDies, 5),
+    (Fault::LeaseStoreSlow, 5),
+    (Fault::NodeDrained, 10),
+    (Fault::PolicySwitched, 10),
+];
 
 /// How long containers may idle when the last call has arrived.
 pub(crate) const IDLE_MS_MAX: u64 = 2_000;
@@ -176,7 +147,7 @@ pub(crate) fn policy(rng: &mut crate::rng::Rng) -> Policy {
 /// Waits that let a simulated minute contain whole lives of containers.
 fn short_times() -> Settings {
     Settings {
-        policy: Policy::idle(2_000),
+        policy: last_policy(),
         release_ms_max: 500,
         retry_ms: 300,
         sweep_ms: 200,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use triplane_core::gate::{Entry, Gate, Handover};
-use triplane_core::id::{ContainerId, NodeId, Secret};
+use triplane_core::id::{ContainerId, Epoch, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint, Lease};
 
 use crate::event::{CallId, Life};
@@ -15,6 +15,8 @@ const BUFFER: u32 = 2;
 /// All nodes and what runs on them.
 #[derive(Debug, Default)]
 pub(crate) struct Driver {
+    /// The leader that it obeys.
+    epoch: Epoch,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
     /// What was stopped is never started, whatever overtakes what.
@@ -61,6 +63,23 @@ impl Driver {
         self.nodes.get(&node).filter(|node| node.is_up).map(|node| node.life)
     }
 
+    /// Obeys a new leader, and no earlier one any more. What an earlier one was starting, nobody will use.
+    pub(crate) fn obey(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        let (stopped, containers) = (&mut self.stopped, &mut self.containers);
+        containers.retain(|&id, container| {
+            if !container.is_ready {
+                stopped.insert(id);
+            }
+            container.is_ready
+        });
+    }
+
+    /// Whether a leader may still command (LEASE-1).
+    pub(crate) fn obeys(&self, epoch: Epoch) -> bool {
+        epoch >= self.epoch
+    }
+
     /// Says whether the start was begun.
     pub(crate) fn start(&mut self, id: ContainerId, node: NodeId, spec: Arc<ContainerSpec>) -> bool {
         if self.stopped.contains(&id) || self.containers.contains_key(&id) {
@@ -80,7 +99,10 @@ impl Driver {
     }
 
     pub(crate) fn endpoint(id: ContainerId) -> Endpoint {
-        Endpoint { address: "simulated".into(), secret: Secret(u128::from(id.number) << 7) }
+        Endpoint {
+            address: "simulated".into(),
+            secret: Secret(u128::from(id.epoch.0) << 64 | u128::from(id.number)),
+        }
     }
 
     /// A container that is gone is closed.

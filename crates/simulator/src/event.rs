@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use triplane_core::id::{ContainerId, NodeId, RouterId};
+use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId};
 use triplane_core::pool::message::{ContainerSpec, Event as PoolEvent, Numbered};
+
+use crate::leaders::Vote;
 
 /// A call, numbered in the order of arrival.
 pub(crate) type CallId = u64;
@@ -14,8 +16,10 @@ pub(crate) type CallId = u64;
 pub(crate) enum Event {
     /// The next call arrives.
     Arrival,
-    /// The pool is told something.
-    ToPool(PoolEvent),
+    /// The leader with this epoch is told something.
+    ToPool(Epoch, PoolEvent),
+    /// Whoever leads learns of something.
+    Known(PoolEvent),
     /// A message of the pool stream reaches a router, if it is still the same one.
     ToRouter(RouterId, Life, Numbered),
     /// A router asks for a snapshot, if it is still the same one.
@@ -24,14 +28,14 @@ pub(crate) enum Event {
     RouterBack(RouterId),
     /// A lost node is back.
     NodeBack(NodeId),
-    /// The driver starts a container, if the node is still the same one.
-    Start { container: ContainerId, node: NodeId, life: Option<Life>, spec: Arc<ContainerSpec> },
+    /// The driver starts a container for the leader with this epoch, if the node is still the same one.
+    Start { epoch: Epoch, container: ContainerId, node: NodeId, life: Option<Life>, spec: Arc<ContainerSpec> },
     /// A start is over.
-    StartOver { container: ContainerId, failed: bool },
+    StartOver { epoch: Epoch, container: ContainerId, failed: bool },
     /// The driver asks a proxy to close.
-    Close { container: ContainerId, idle_ms: u64 },
+    Close { epoch: Epoch, container: ContainerId, idle_ms: u64 },
     /// The driver removes a container.
-    Stop(ContainerId),
+    Stop(Epoch, ContainerId),
     /// A call reaches a proxy.
     AtProxy(CallId),
     /// A run is over.
@@ -40,6 +44,10 @@ pub(crate) enum Event {
     WaitOver(CallId),
     /// The pool's clock.
     PoolTick,
+    /// The clock of those who may lead.
+    LeaderTick,
+    /// A message between one of them and the store of leases.
+    Vote(Vote),
     /// A router's clock.
     RouterTick(RouterId),
 }

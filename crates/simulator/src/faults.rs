@@ -10,42 +10,52 @@ use triplane_model::{
     ActionLimits, CodeHash, Collection, EntityName, FullName, Parameters, Revision, Version,
 };
 
-use crate::config::Config;
+use crate::chaos::Fault;
+use crate::config::{ActionConfig, Config};
 use crate::event::Event;
-use crate::world::{EPOCH, End, World};
+use crate::world::{End, World};
+
+/// How far a leader's clock jumps at most: past most of what it waits for.
+const CLOCK_JUMP_MS_MAX: u64 = 5_000;
 
 impl World {
     /// Lets things go wrong now and then.
     pub(crate) fn spoil(&mut self) {
-        let faults = self.config.faults.clone();
-        if self.rng.chance(faults.container_death) {
+        if self.strikes(Fault::ContainerDies) {
             self.kill_container();
         }
-        if self.rng.chance(faults.router_loss) {
+        if self.strikes(Fault::RouterLost) {
             self.lose_router();
         }
-        if self.rng.chance(faults.node_loss) {
+        if self.strikes(Fault::NodeLost) {
             self.lose_node();
         }
-        if self.rng.chance(faults.action_change) {
-            self.change_action();
+        if self.strikes(Fault::ActionChanged) {
+            self.change_action(|_| {});
         }
-        if self.rng.chance(faults.older_leader) {
+        if self.strikes(Fault::LimitsChanged) {
+            let (memory_mb, concurrency) = (128 << self.rng.between(0, 2), self.rng.between(1, 3));
+            self.change_action(|action| {
+                (action.memory_mb, action.concurrency) = (memory_mb, concurrency);
+            });
+        }
+        if self.strikes(Fault::ActionDeleted) {
+            self.delete_action();
+        }
+        if self.strikes(Fault::OlderLeader) {
             self.hear_older_leader();
         }
-        if self.rng.chance(faults.node_drain) {
+        self.spoil_leaders();
+        if self.strikes(Fault::NodeDrained) {
             self.drain_node();
         }
-        if self.rng.chance(faults.policy_switch) {
-            self.fired("policy switched");
+        if self.strikes(Fault::PolicySwitched) {
             let policy = crate::config::policy(&mut self.rng);
             self.step_pool(PoolEvent::PolicySwitched(policy));
         }
-    }
-
-    /// Counts a fault that happened.
-    pub(crate) fn fired(&mut self, fault: &'static str) {
-        *self.report.fired.entry(fault).or_default() += 1;
+        if self.strikes(Fault::ClockJumps) {
+            self.pool_clock_ahead_ms += self.rng.between(1, CLOCK_JUMP_MS_MAX);
+        }
     }
 
     fn kill_container(&mut self) {
@@ -53,17 +63,15 @@ impl World {
         let ready: Vec<ContainerId> = ready.map(|(&id, _)| id).collect();
         let Some(id) = self.rng.choose(&ready) else { return };
         let Some(container) = self.driver.stop(id) else { return };
-        self.fired("container died");
         self.note(|| format!("DEAD {id}"));
         self.bury(container);
-        self.send(Event::ToPool(PoolEvent::Exited(id)));
+        self.send(Event::Known(PoolEvent::Exited(id)));
     }
 
     /// Its calls die with it, as far as their callers are concerned; what runs in containers goes on.
     fn lose_router(&mut self) {
         let up: Vec<RouterId> = self.routers.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
         let Some(id) = self.rng.choose(&up) else { return };
-        self.fired("router lost");
         self.note(|| format!("LOST ROUTER {id:?}"));
         if let Some(router) = self.routers.get_mut(&id) {
             router.is_up = false;
@@ -76,7 +84,7 @@ impl World {
         calls.into_iter().for_each(|call| self.end(call, End::Died));
         let lapse_ms = self.rng.between(0, 300);
         let back_ms = lapse_ms + self.rng.between(1, 1_000);
-        self.agenda.plan(self.now_ms + lapse_ms, Event::ToPool(PoolEvent::RouterLost(id)));
+        self.agenda.plan(self.now_ms + lapse_ms, Event::Known(PoolEvent::RouterLost(id)));
         self.agenda.plan(self.now_ms + back_ms, Event::RouterBack(id));
     }
 
@@ -84,7 +92,6 @@ impl World {
         let up: Vec<NodeId> =
             self.driver.nodes.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
         let Some(id) = self.rng.choose(&up) else { return };
-        self.fired("node lost");
         self.note(|| format!("LOST NODE {id:?}"));
         if let Some(node) = self.driver.nodes.get_mut(&id) {
             node.is_up = false;
@@ -99,41 +106,46 @@ impl World {
         }
         let noticed_ms = self.rng.between(0, 300);
         let back_ms = noticed_ms + self.rng.between(1, 1_000);
-        self.agenda.plan(self.now_ms + noticed_ms, Event::ToPool(PoolEvent::NodeLost(id)));
+        self.agenda.plan(self.now_ms + noticed_ms, Event::Known(PoolEvent::NodeLost(id)));
         self.agenda.plan(self.now_ms + back_ms, Event::NodeBack(id));
     }
 
-    fn change_action(&mut self) {
+    fn change_action(&mut self, change: impl Fn(&mut ActionConfig)) {
         let indices: Vec<_> = (0..self.specs.len()).collect();
         let Some(index) = self.rng.choose(&indices) else { return };
-        self.fired("action changed");
-        let revision = self.specs[index].key.revision.0 + 1;
-        self.specs[index] = spec(&self.config, index, revision);
+        change(&mut self.config.actions[index]);
+        let revision = Revision(self.specs[index].key.revision.0 + 1);
+        self.specs[index] = spec(&self.config, index, revision.0);
         let name = self.specs[index].key.action.clone();
-        self.send(Event::ToPool(PoolEvent::EntityChanged(
-            Collection::Actions,
-            name,
-            Some(Revision(revision)),
-        )));
+        self.send(Event::Known(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
     }
 
-    /// A node is to be emptied; it takes containers again after a while.
+    /// It is created again at once, under the same name; the pool may hear of that first.
+    fn delete_action(&mut self) {
+        let indices: Vec<_> = (0..self.specs.len()).collect();
+        let Some(index) = self.rng.choose(&indices) else { return };
+        let name = self.specs[index].key.action.clone();
+        self.send(Event::Known(PoolEvent::EntityChanged(Collection::Actions, name.clone(), None)));
+        let revision = Revision(self.specs[index].key.revision.0 + 2);
+        self.specs[index] = spec(&self.config, index, revision.0);
+        self.send(Event::Known(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
+    }
+
     fn drain_node(&mut self) {
         let ids: Vec<NodeId> = self.driver.nodes.keys().copied().collect();
         let Some(node) = self.rng.choose(&ids) else { return };
-        self.fired("node drained");
         self.step_pool(PoolEvent::NodeDrained { node, is_draining: true });
         let again = PoolEvent::NodeDrained { node, is_draining: false };
         let again_ms = self.now_ms + self.rng.between(1, 3_000);
-        self.agenda.plan(again_ms, Event::ToPool(again));
+        self.agenda.plan(again_ms, Event::Known(again));
     }
 
     /// A leader that was would take containers away.
     fn hear_older_leader(&mut self) {
-        self.fired("older leader heard");
-        let of_old = Epoch(EPOCH.0 - 1);
         for (id, router) in &self.routers {
             let Some(container) = router.table.containers().next() else { continue };
+            let own = router.table.version().map_or(Epoch(0), |version| version.epoch);
+            let Some(of_old) = own.0.checked_sub(1).map(Epoch) else { continue };
             let delta = Delta::Removed(container.lease().container);
             let message = Numbered { epoch: of_old, sequence: Sequence(u64::MAX), delta };
             if !matches!(router.table.apply(&message), Applied::Stale) {

@@ -5,12 +5,16 @@
 //! After everything that happens the invariants are checked: POOL-1 to 4, GC-1, ROUTE-1, LEASE-1; at the end, when the
 //! faults are over, every call must have been answered and every container be gone (GC-2).
 
+use std::collections::BTreeSet;
+
 pub mod asynchronous;
+mod chaos;
 mod check;
 mod config;
 mod driver;
 mod event;
 mod faults;
+mod leaders;
 pub mod replay;
 mod report;
 mod rng;
@@ -24,6 +28,7 @@ mod mutants;
 #[cfg(test)]
 mod tests;
 
+pub use chaos::{Fault, Strike};
 pub use config::{ActionConfig, Config, Faults};
 pub use report::{Calls, Report};
 pub use script::Script;
@@ -31,11 +36,16 @@ pub use script::Script;
 /// Runs a simulation to its end or to the first invariant that breaks.
 #[must_use]
 pub fn run(seed: u64, config: &Config) -> Report {
-    world::World::new(seed, config.clone(), 0).run()
+    run_with(seed, config, None, 0)
 }
 
 /// Runs a simulation and keeps the last `lines` of what happened in the report.
 #[must_use]
 pub fn run_traced(seed: u64, config: &Config, lines: usize) -> Report {
-    world::World::new(seed, config.clone(), lines).run()
+    run_with(seed, config, None, lines)
+}
+
+/// The same where only some faults strike, if they are given.
+fn run_with(seed: u64, config: &Config, only: Option<BTreeSet<Strike>>, lines: usize) -> Report {
+    world::World::new(seed, config.clone(), chaos::Chaos::new(seed, only), lines).run()
 }

@@ -2,7 +2,7 @@
 
 use triplane_core::pool::mutant::{Mutant, plant};
 
-use super::tests::{CALLS, SEEDS, burst};
+use super::tests::{CALLS, MINIMISE_RUNS, SEEDS, burst};
 use super::*;
 
 #[test]
@@ -32,10 +32,10 @@ fn a_failing_script_is_made_small_and_still_fails() {
     let _planted = plant(Mutant::StoppedInUse);
     let fails = |seed: &u64| run(*seed, &Config::stormy(*seed, CALLS)).violation.is_some();
     let seed = (0..SEEDS).find(fails).expect("it is found");
-    let script = Script { seed, config: Config::stormy(seed, CALLS) }.minimised();
+    let script = Script::of(&run(seed, &Config::stormy(seed, CALLS)), CALLS).minimised(MINIMISE_RUNS);
     println!("{script}");
-    assert!(script.run().violation.is_some_and(|violation| violation.starts_with("GC-1")));
-    assert!(script.config.calls < CALLS, "{} calls", script.config.calls);
+    assert!(script.run(0).violation.is_some_and(|violation| violation.starts_with("GC-1")));
+    assert!(script.calls < CALLS, "{} calls", script.calls);
 }
 
 fn cold_1() -> Option<(u64, String)> {

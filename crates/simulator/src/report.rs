@@ -1,8 +1,8 @@
 //! What a simulation found.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
+
+use crate::chaos::Strike;
 
 /// What a simulation found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,8 +21,8 @@ pub struct Report {
     pub containers_max: u64,
     /// A digest of all that the pool wanted done, to compare runs.
     pub digest: u64,
-    /// How often each fault happened.
-    pub fired: BTreeMap<&'static str, u64>,
+    /// What went wrong, in order.
+    pub struck: Vec<Strike>,
     /// The invariant that broke first, if any, and how.
     pub violation: Option<String>,
     /// What happened last, when asked for.

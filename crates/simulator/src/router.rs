@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use triplane_core::id::{ActionKey, ContainerId};
+use triplane_core::id::{ActionKey, ContainerId, Epoch};
 use triplane_core::pool::message::{ContainerSpec, Demand, Up};
 use triplane_core::route::{Slot, Table};
 use triplane_core::service::ServiceTimes;
@@ -19,6 +19,8 @@ pub(crate) struct Router {
     pub(crate) life: Life,
     pub(crate) is_up: bool,
     pub(crate) table: Table,
+    /// The leader that it follows.
+    pub(crate) epoch: Epoch,
     /// It has asked for a snapshot.
     pub(crate) resyncs: bool,
     pub(crate) lines: BTreeMap<Arc<ActionKey>, Line>,

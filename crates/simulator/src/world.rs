@@ -9,9 +9,11 @@ use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot, Table};
 
+use crate::chaos::{Chaos, Fault};
 use crate::config::{Config, IDLE_MS_MAX, last_policy};
 use crate::driver::{Container, Driver, Node, Reply, Run};
 use crate::event::{Agenda, CallId, Event, Life};
+use crate::leaders::Leaders;
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::router::Router;
@@ -19,25 +21,31 @@ use crate::trace::Trace;
 
 const POOL_TICK_MS: u64 = 50;
 const ROUTER_TICK_MS: u64 = 100;
+/// Time for the first leader before the first call.
+const CALM_MS: u64 = 200;
+/// How long a message takes that takes long: longer than what is waited for most answers.
+const LATE_MS: u64 = 1_500;
 /// After the last call everything must end within this time and the waits of the configuration.
 const QUIET_MS_MAX: u64 = 60_000;
-/// The epoch of the leader.
-pub(crate) const EPOCH: Epoch = Epoch(2);
 
 /// Everything that there is.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) rng: Rng,
+    pub(crate) chaos: Chaos,
     pub(crate) now_ms: u64,
     pub(crate) agenda: Agenda<Event>,
     pub(crate) pool: Pool,
     pub(crate) driver: Driver,
+    pub(crate) leaders: Leaders,
     pub(crate) routers: BTreeMap<RouterId, Router>,
     /// What calls are made of, as of now.
     pub(crate) specs: Vec<Arc<ContainerSpec>>,
     pub(crate) calls: BTreeMap<CallId, Call>,
     pub(crate) report: Report,
+    /// How far the leader's clock has jumped.
+    pub(crate) pool_clock_ahead_ms: u64,
     last_arrival_ms: u64,
     trace: Trace,
 }
@@ -63,18 +71,21 @@ pub(crate) enum End {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, config: Config, trace_max: usize) -> Self {
+    pub(crate) fn new(seed: u64, config: Config, chaos: Chaos, trace_max: usize) -> Self {
         let specs = (0..config.actions.len()).map(|index| crate::faults::spec(&config, index, 1)).collect();
         let mut world = Self {
             rng: Rng::new(seed),
+            chaos,
             now_ms: 1_000,
             agenda: Agenda::default(),
-            pool: Pool::new(EPOCH, config.settings.clone()),
+            pool: Pool::new(Epoch::default(), config.settings.clone()),
             driver: Driver::default(),
+            leaders: Leaders::default(),
             routers: BTreeMap::new(),
             specs,
             calls: BTreeMap::new(),
             report: Report { seed, ..Report::default() },
+            pool_clock_ahead_ms: 0,
             last_arrival_ms: 1_000,
             trace: Trace::new(trace_max),
             config,
@@ -88,13 +99,14 @@ impl World {
             self.driver.nodes.insert(NodeId(id), Node { memory_mb, life: 0, is_up: false });
             self.happen(Event::NodeBack(NodeId(id)));
         }
+        self.happen(Event::LeaderTick);
         for id in (0..self.config.routers).map(RouterId) {
             self.routers.insert(id, Router::default());
             self.happen(Event::RouterBack(id));
             self.agenda.plan(self.now_ms, Event::RouterTick(id));
         }
         self.agenda.plan(self.now_ms, Event::PoolTick);
-        self.agenda.plan(self.now_ms, Event::Arrival);
+        self.agenda.plan(self.now_ms + CALM_MS, Event::Arrival);
     }
 
     pub(crate) fn run(mut self) -> Report {
@@ -111,6 +123,7 @@ impl World {
         }
         self.report.ended_ms = self.now_ms;
         self.report.trace = self.trace.into_lines();
+        self.report.struck = self.chaos.into_struck();
         self.report
     }
 
@@ -147,22 +160,29 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrival => self.arrive(),
-            Event::ToPool(event) => self.step_pool(event),
+            Event::ToPool(epoch, event) if epoch == self.leaders.epoch => self.step_pool(event),
+            // whom it was for leads no more
+            Event::ToPool(..) => {}
+            Event::Known(event) => self.step_pool(event),
             Event::ToRouter(router, life, message) => self.hear(router, life, &message),
             Event::Rejoin(router, life) => {
                 if self.is_alive(router, life) {
-                    self.step_pool(PoolEvent::RouterJoined(router));
+                    self.join(router);
                 }
             }
             Event::RouterBack(router) => self.router_back(router),
             Event::NodeBack(node) => self.node_back(node),
-            Event::Start { container, node, life, spec } => self.start(container, node, life, spec),
-            Event::StartOver { container, failed } => self.start_over(container, failed),
-            Event::Close { container, idle_ms } => {
-                let closed = self.driver.close(container, idle_ms, self.now_ms);
-                self.send(Event::ToPool(PoolEvent::CloseAnswered(container, closed)));
+            Event::Start { epoch, .. } | Event::Close { epoch, .. } | Event::Stop(epoch, _)
+                if !self.driver.obeys(epoch) => {}
+            Event::Start { epoch, container, node, life, spec } => {
+                self.start(epoch, container, node, life, spec);
             }
-            Event::Stop(container) => self.stop(container),
+            Event::StartOver { epoch, container, failed } => self.start_over(epoch, container, failed),
+            Event::Close { epoch, container, idle_ms } => {
+                let closed = self.driver.close(container, idle_ms, self.now_ms);
+                self.send(Event::ToPool(epoch, PoolEvent::CloseAnswered(container, closed)));
+            }
+            Event::Stop(epoch, container) => self.stop(epoch, container),
             Event::AtProxy(call) => self.at_proxy(call),
             Event::RunOver(container, call) => self.run_over(container, call),
             Event::WaitOver(call) => self.wait_over(call),
@@ -170,6 +190,8 @@ impl World {
                 self.agenda.plan(self.now_ms + POOL_TICK_MS, Event::PoolTick);
                 self.step_pool(PoolEvent::Ticked);
             }
+            Event::LeaderTick => self.leader_tick(),
+            Event::Vote(vote) => self.vote(vote),
             Event::RouterTick(router) => self.router_tick(router),
         }
     }
@@ -179,27 +201,39 @@ impl World {
         if self.is_quiet() {
             return self.agenda.plan(self.now_ms + 1, event);
         }
-        let faults = self.config.faults.clone();
-        if self.rng.chance(faults.lost) {
-            self.fired("message lost");
+        if self.strikes(Fault::MessageLost) {
             return self.note(|| format!("LOST {event:?}"));
         }
-        if self.rng.chance(faults.doubled) {
-            self.fired("message doubled");
-            let late_ms = self.rng.between(0, faults.delay_ms_max * 4);
+        let delay_ms_max = self.config.faults.delay_ms_max;
+        if self.strikes(Fault::MessageDoubled) {
+            let late_ms = self.rng.between(0, delay_ms_max * 4);
             self.agenda.plan(self.now_ms + 1 + late_ms, event.clone());
         }
-        let late_ms = self.rng.between(0, faults.delay_ms_max);
-        if late_ms > 0 {
-            self.fired("message late");
-        }
+        let long_ms = if self.strikes(Fault::MessageDelayed) { LATE_MS } else { 0 };
+        let late_ms = long_ms + self.rng.between(0, delay_ms_max);
         self.agenda.plan(self.now_ms + 1 + late_ms, event);
+    }
+
+    /// Whether a fault strikes where it could; none does after the last call has arrived.
+    pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
+        !self.is_quiet() && self.chaos.strikes(fault, self.config.faults.permille(fault))
+    }
+
+    /// A router says something to the leader that it follows.
+    fn say(&mut self, id: RouterId, up: Up) {
+        if let Some(epoch) = self.routers.get(&id).map(|router| router.epoch) {
+            self.send(Event::ToPool(epoch, PoolEvent::Said(id, up)));
+        }
     }
 
     /// Steps the pool and performs what it wants.
     pub(crate) fn step_pool(&mut self, event: PoolEvent) {
+        if !self.is_led() {
+            return self.note(|| format!("UNHEARD {event:?}"));
+        }
+        let epoch = self.leaders.epoch;
         let mut actions = Vec::new();
-        self.pool.step(self.now_ms, event, &mut actions);
+        self.pool.step(self.now_ms + self.pool_clock_ahead_ms, event, &mut actions);
         for action in actions {
             self.note(|| format!("  {action:?}"));
             self.digest(&action);
@@ -207,12 +241,14 @@ impl World {
                 Action::Start { container, node, spec } => {
                     self.report.starts += 1;
                     let life = self.driver.life(node);
-                    self.send(Event::Start { container, node, life, spec });
+                    self.send(Event::Start { epoch, container, node, life, spec });
                 }
-                Action::Close { container, idle_ms } => self.send(Event::Close { container, idle_ms }),
-                Action::Stop(container) => self.send(Event::Stop(container)),
-                Action::Tell(router, message) => self.tell(router, message),
+                Action::Close { container, idle_ms } => {
+                    self.send(Event::Close { epoch, container, idle_ms });
+                }
+                Action::Stop(container) => self.send(Event::Stop(epoch, container)),
                 Action::Stems(_) => {}
+                Action::Tell(router, message) => self.tell(router, message),
             }
         }
     }
@@ -222,8 +258,8 @@ impl World {
             Action::Start { container, node, .. } => container.number << 8 | u64::from(node.0) << 2,
             Action::Close { container, idle_ms } => container.number << 8 ^ idle_ms << 2 | 1,
             Action::Stop(container) => container.number << 8 | 2,
-            Action::Tell(router, message) => message.sequence.0 << 8 | u64::from(router.0) << 2 | 3,
             Action::Stems(stems) => stems.iter().map(|stems| u64::from(stems.count) << 2).sum(),
+            Action::Tell(router, message) => message.sequence.0 << 8 | u64::from(router.0) << 2 | 3,
         };
         self.report.digest = (self.report.digest ^ word ^ self.now_ms << 32).wrapping_mul(0x0100_0000_01b3);
     }
@@ -232,9 +268,7 @@ impl World {
     fn tell(&mut self, id: RouterId, message: Numbered) {
         let Some(router) = self.routers.get(&id) else { return };
         let life = router.life;
-        let lost = self.config.faults.lost;
-        if !self.is_quiet() && self.rng.chance(lost) {
-            self.fired("stream cut");
+        if self.strikes(Fault::MessageLost) {
             let soon_ms = self.rng.between(1, 200);
             return self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
         }
@@ -264,7 +298,7 @@ impl World {
                 }
                 router.table = next;
                 self.take_in(id, &message.delta);
-                self.send(Event::ToPool(PoolEvent::Said(id, Up::Acknowledged(message.sequence))));
+                self.say(id, Up::Acknowledged(message.sequence));
             }
             Applied::Gap if !router.resyncs => {
                 router.resyncs = true;
@@ -278,7 +312,7 @@ impl World {
         let Some(router) = self.routers.get_mut(&id) else { return };
         match delta {
             Delta::Marked(container) => {
-                self.send(Event::ToPool(PoolEvent::Said(id, Up::Released(*container))));
+                self.say(id, Up::Released(*container));
             }
             Delta::Refused(refusal) => {
                 let calls = router.refused(&refusal.key, self.now_ms);
@@ -305,7 +339,7 @@ impl World {
         self.report.calls.arrived += 1;
         let id = self.report.calls.arrived;
         match self.is_quiet() {
-            true => self.step_pool(PoolEvent::PolicySwitched(last_policy())),
+            true => self.calm_down(),
             false => {
                 let pause_ms = self.rng.between(0, self.config.pause_ms_max);
                 self.agenda.plan(self.now_ms + pause_ms, Event::Arrival);
@@ -322,6 +356,12 @@ impl World {
             router.line(&spec).waiting.push_back(id);
         }
         self.serve(router, &key);
+    }
+
+    /// From now on all that idles goes soon, whoever leads.
+    fn calm_down(&mut self) {
+        self.config.settings.policy = last_policy();
+        self.step_pool(PoolEvent::PolicySwitched(last_policy()));
     }
 
     fn serve_all(&mut self, id: RouterId) {
@@ -341,9 +381,7 @@ impl World {
             self.agenda.plan(now_ms + self.rng.between(0, 1), Event::AtProxy(call));
         }
         let (rescue, demand) = (router.rescue(key), router.demand(key, now_ms));
-        for up in rescue.into_iter().chain(demand) {
-            self.send(Event::ToPool(PoolEvent::Said(id, up)));
-        }
+        rescue.into_iter().chain(demand).for_each(|up| self.say(id, up));
     }
 
     fn router_tick(&mut self, id: RouterId) {
@@ -352,7 +390,7 @@ impl World {
         router.resyncs = false;
         let usage: Vec<_> = router.table.usage().collect();
         if !usage.is_empty() {
-            self.send(Event::ToPool(PoolEvent::Said(id, Up::Usage(usage))));
+            self.say(id, Up::Usage(usage));
         }
         self.serve_all(id);
     }
@@ -383,7 +421,7 @@ impl World {
         let Some(call) = self.calls.get(&id) else { return };
         let (router, slot) = (call.router, call.slot.as_ref());
         let Some(container) = slot.map(|slot| slot.lease().container) else { return };
-        self.send(Event::ToPool(PoolEvent::Said(router, Up::Disowned(container))));
+        self.say(router, Up::Disowned(container));
         self.send_back(id, Slot::disown);
     }
 
@@ -438,25 +476,29 @@ impl World {
         self.serve(call.router, &call.spec.key);
     }
 
-    fn start(&mut self, id: ContainerId, node: NodeId, life: Option<Life>, spec: Arc<ContainerSpec>) {
+    fn start(
+        &mut self,
+        epoch: Epoch,
+        id: ContainerId,
+        node: NodeId,
+        life: Option<Life>,
+        spec: Arc<ContainerSpec>,
+    ) {
         if life.is_none() || self.driver.life(node) != life {
-            return self.send(Event::ToPool(PoolEvent::StartFailed(id)));
+            return self.send(Event::ToPool(epoch, PoolEvent::StartFailed(id)));
         }
         if self.driver.start(id, node, spec) {
             let (from_ms, to_ms) = self.config.cold_start_ms;
-            if !self.is_quiet() && self.rng.chance(self.config.faults.start_hang) {
-                return self.fired("start hangs");
+            if self.strikes(Fault::StartHangs) {
+                return self.note(|| format!("HANGS {id}"));
             }
-            let failed = !self.is_quiet() && self.rng.chance(self.config.faults.start_failure);
-            if failed {
-                self.fired("start failed");
-            }
+            let failed = self.strikes(Fault::StartFails);
             let took_ms = self.rng.between(from_ms, to_ms);
-            self.agenda.plan(self.now_ms + took_ms, Event::StartOver { container: id, failed });
+            self.agenda.plan(self.now_ms + took_ms, Event::StartOver { epoch, container: id, failed });
         }
     }
 
-    fn start_over(&mut self, id: ContainerId, failed: bool) {
+    fn start_over(&mut self, epoch: Epoch, id: ContainerId, failed: bool) {
         let Some(container) = self.driver.containers.get_mut(&id) else { return };
         container.is_ready = !failed;
         let said = match failed {
@@ -466,17 +508,17 @@ impl World {
         if failed {
             self.driver.stop(id);
         }
-        self.send(Event::ToPool(said));
+        self.send(Event::ToPool(epoch, said));
     }
 
-    fn stop(&mut self, id: ContainerId) {
+    fn stop(&mut self, epoch: Epoch, id: ContainerId) {
         if let Some(container) = self.driver.stop(id) {
             let lost = container.running.len() + container.queue.len();
             if lost > 0 {
                 self.break_off(format!("GC-1: container {id} was stopped with {lost} calls in it"));
             }
         }
-        self.send(Event::ToPool(PoolEvent::Stopped(id)));
+        self.send(Event::ToPool(epoch, PoolEvent::Stopped(id)));
     }
 
     /// What becomes of the calls in a container that died: those that ran are lost, those that waited go elsewhere.
@@ -489,13 +531,37 @@ impl World {
     fn router_back(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(&id) else { return };
         *router = Router { life: router.life, is_up: true, table: Table::default(), ..Router::default() };
+        self.join(id);
+    }
+
+    /// A router connects to whoever leads, and says what it holds.
+    fn join(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        router.epoch = self.leaders.epoch;
+        let in_service = router.table.containers().filter(|container| container.is_in_service());
+        let held = in_service.map(|container| container.lease().container).collect();
+        self.step_pool(PoolEvent::Held(id, held));
         self.step_pool(PoolEvent::RouterJoined(id));
+    }
+
+    /// A router notices after a while that it follows a leader that was.
+    pub(crate) fn reconnect(&mut self, id: RouterId) {
+        if let Some(router) = self.routers.get(&id) {
+            let (life, soon_ms) = (router.life, self.rng.between(1, 50));
+            self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
+        }
     }
 
     fn node_back(&mut self, id: NodeId) {
         let Some(node) = self.driver.nodes.get_mut(&id) else { return };
         node.is_up = true;
-        let offer = Offer::of_memory(node.memory_mb);
-        self.step_pool(PoolEvent::NodeJoined { node: id, offer });
+        self.node_joins(id);
+    }
+
+    pub(crate) fn node_joins(&mut self, id: NodeId) {
+        if let Some(memory_mb) = self.driver.nodes.get(&id).map(|node| node.memory_mb) {
+            let offer = Offer::of_memory(memory_mb);
+            self.step_pool(PoolEvent::NodeJoined { node: id, offer });
+        }
     }
 }

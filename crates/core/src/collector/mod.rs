@@ -40,9 +40,9 @@ use self::residents::Residents;
 use crate::id::{ContainerId, NodeId};
 use crate::pool::message::ContainerSpec;
 
-/// A container that is busy and was not heard of for so long may be idle in truth: its router's report was lost. Its proxy
+/// Routers tell of what is busy with each report. One that was not heard of for so long is idle in truth: the last report was lost. Its proxy
 /// knows, and is asked.
-const SILENCE_MS_MAX: u64 = 900_000;
+const SILENCE_MS_MAX: u64 = 30_000;
 /// Routers report use now and then only: a container that a call waited for is not judged before its call can be known.
 const FIRST_CALL_MS_MAX: u64 = 1_000;
 

@@ -13,6 +13,7 @@ use super::demand::Demand;
 use super::message::ContainerSpec;
 use super::rescue::Rescues;
 use crate::id::ActionKey;
+use crate::placement::Request;
 
 /// Hashes without random keys; nothing depends on the order of the map.
 type Hasher = BuildHasherDefault<DefaultHasher>;
@@ -51,6 +52,8 @@ pub(super) struct Actions {
 #[derive(Debug)]
 struct Entry {
     spec: Arc<ContainerSpec>,
+    /// What its containers ask of a node.
+    request: Arc<Request>,
     /// Containers that there are to be at least.
     instances_min: u64,
     demand: Option<Demand>,
@@ -78,8 +81,13 @@ impl Actions {
             self.kept.insert(number);
         }
         if let Some(place) = self.entries.get_mut(number.place()) {
-            let (spec, rescues) = (Arc::clone(spec), Rescues::default());
-            *place = Some(Entry { spec, instances_min, demand: None, rescues });
+            *place = Some(Entry {
+                request: Arc::new(spec.request()),
+                spec: Arc::clone(spec),
+                instances_min,
+                demand: None,
+                rescues: Rescues::default(),
+            });
         }
         self.numbers.insert(Arc::clone(key), number);
         for entity in key.entities() {
@@ -114,6 +122,11 @@ impl Actions {
     /// Whose calls it is.
     pub(super) fn key(&self, number: ActionNumber) -> Option<&Arc<ActionKey>> {
         Some(&self.entry(number)?.spec.key)
+    }
+
+    /// What its containers ask of a node.
+    pub(super) fn request(&self, number: ActionNumber) -> Option<&Arc<Request>> {
+        Some(&self.entry(number)?.request)
     }
 
     /// The actions that are made of an entity.

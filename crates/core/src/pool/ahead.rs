@@ -1,7 +1,6 @@
 //! What is started before a call asks for it: ahead of calls that the collector expects, up to the least that an action
 //! is to have, and stem cells. It takes only what is free: nothing leaves for it, and starts for calls come first.
 
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use super::Pool;
@@ -23,7 +22,9 @@ pub(super) struct Askers(Vec<Option<RouterId>>);
 
 impl Askers {
     pub(super) fn note(&mut self, key: &ActionKey, router: RouterId) {
-        self.0.resize(ASKERS, None);
+        if self.0.is_empty() {
+            self.0.resize(ASKERS, None);
+        }
         self.0[place(key)] = Some(router);
     }
 
@@ -32,9 +33,9 @@ impl Askers {
     }
 }
 
+/// Revisions come from one counter, so those of different actions differ.
 fn place(key: &ActionKey) -> usize {
-    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-    usize::try_from(hash % ASKERS as u64).unwrap_or(0)
+    usize::try_from(key.revision.0 % ASKERS as u64).unwrap_or(0)
 }
 
 impl Pool {

@@ -10,6 +10,7 @@ use super::container::Phase;
 use super::message::{Action, Delta};
 use super::mutant::{Mutant, is_planted};
 use super::reason::Cause;
+use super::takeover::is_unclaimed;
 use crate::collector::Due;
 use crate::id::{ContainerId, RouterId};
 
@@ -174,6 +175,7 @@ impl Pool {
             match container.phase {
                 Phase::Starting { .. } => self.start_overdue(id),
                 Phase::Closing { refused: false, .. } if is_planted(Mutant::AskedOnce) => {}
+                Phase::Marked { .. } if is_unclaimed(container) => self.orphan(id),
                 Phase::Marked { marked_ms, .. } | Phase::Closing { marked_ms, .. } => {
                     self.ask_close(id, marked_ms);
                 }

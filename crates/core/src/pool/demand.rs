@@ -7,7 +7,7 @@ use super::message::{ContainerSpec, Demand as Said};
 use super::sizing::{ALLOWANCE_FIRST, Load};
 use super::view::{DemandView, WaitsFor};
 use crate::id::{ActionKey, RouterId, Sequence};
-use crate::placement::{Hold, Request};
+use crate::placement::Hold;
 
 /// A line that was not empty for so many cold starts is no burst, however fast it moves.
 const PATIENCE_COLD_STARTS: u64 = 10;
@@ -27,8 +27,6 @@ pub(super) struct Demand {
     pub(super) hold_until_ms: u64,
     /// The order in which demands came.
     pub(super) came: u64,
-    /// What its containers ask of a node.
-    pub(super) request: Arc<Request>,
     /// The room that is held for containers of it.
     pub(super) promises: Vec<Hold>,
     /// Why it does not get what it lacks.
@@ -64,7 +62,6 @@ impl Demand {
     /// A demand of nobody yet.
     pub(super) fn new(spec: Arc<ContainerSpec>, came: u64, now_ms: u64) -> Self {
         Self {
-            request: Arc::new(spec.request()),
             spec,
             came,
             promises: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! Events are in the past tense, actions in the imperative. Times are milliseconds of the shell's monotonic clock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use triplane_model::{Action as ModelAction, Collection, FullName, Revision};
@@ -98,7 +99,7 @@ pub struct Numbered {
 #[derive(Clone, Debug)]
 pub enum Delta {
     /// Everything that this router owns; replaces what it knew.
-    Snapshot(Vec<Lease>),
+    Snapshot(Snapshot),
     /// A container is ready and leased to this router.
     Ready(Lease),
     /// A container is to be collected: no new calls; answer [`Up::Released`].
@@ -113,6 +114,16 @@ pub enum Delta {
     EntityChanged(Collection, FullName, Option<Revision>),
     /// All identities of the namespace with this UUID are to be forgotten.
     IdentityRevoked(Arc<str>),
+}
+
+/// Everything that a router owns. Marks are in it, and not said after it: between the two a container would be in service again that
+/// another router may have got meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All containers.
+    pub leases: Vec<Lease>,
+    /// Those of them that are to be collected: no new calls.
+    pub marked: BTreeSet<ContainerId>,
 }
 
 /// Why a demand cannot be met.
@@ -137,6 +148,19 @@ pub enum RefusalReason {
     StartFailed,
 }
 
+/// A container of an earlier leader, as its driver tells it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Which.
+    pub container: ContainerId,
+    /// Where it runs.
+    pub node: NodeId,
+    /// What it was started for.
+    pub spec: Arc<ContainerSpec>,
+    /// Where it is reached.
+    pub endpoint: Endpoint,
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -159,6 +183,10 @@ pub enum Event {
     PolicySwitched(Policy),
     /// A node is gone with all its containers.
     NodeLost(NodeId),
+    /// A container runs that an earlier leader started.
+    Found(Found),
+    /// A router that joins next has these containers in service. Those that it holds marked may be another's by now.
+    Held(RouterId, Vec<ContainerId>),
     /// A router connected, or asks for a snapshot.
     RouterJoined(RouterId),
     /// A router's leases lapsed.

@@ -4,7 +4,7 @@
 //! look at the world; equal events make equal actions. Late, doubled and unknown messages do no harm.
 //!
 //! Demands become containers in [`serve`](self) (sized by `sizing`, placed by `nodes`) and come into service in `starts`;
-//! containers leave by mark and sweep in `collect`; what routers are told is numbered in `stream`; `change` follows the
+//! containers leave by mark and sweep in `collect`; a new leader learns in `takeover` what there is; what routers are told is numbered in `stream`; `change` follows the
 //! change log. No step walks all containers: what it asks is answered by an `index`, and every change of a container goes
 //! through [`Pool::alter`], which keeps that.
 //!
@@ -30,6 +30,7 @@ mod settings;
 mod sizing;
 mod starts;
 mod stream;
+mod takeover;
 mod view;
 
 #[cfg(test)]
@@ -141,6 +142,8 @@ impl Pool {
             Event::NodeDrained { node, is_draining } => self.drain(node, is_draining),
             Event::PolicySwitched(policy) => self.switch(policy),
             Event::NodeLost(node) => self.node_lost(node),
+            Event::Found(found) => self.found(found),
+            Event::Held(router, ids) => self.held(router, &ids),
             Event::RouterJoined(router) => self.router_joined(router),
             Event::RouterLost(router) => self.router_lost(router),
             Event::Said(router, up) => self.said(router, up),

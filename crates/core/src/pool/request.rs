@@ -3,7 +3,7 @@
 use triplane_model::Action;
 
 use super::message::ContainerSpec;
-use crate::placement::{Artifact, AskError, Asked, CPU_MILLI_PER_GB, Constraints, Request};
+use crate::placement::{Artifact, AskError, Asked, CPU_MILLI_PER_GB, Constraints, Request, Resources};
 
 /// The annotation that says how many containers an action keeps.
 const INSTANCES_MIN: &str = "instances-min";
@@ -68,9 +68,9 @@ impl ContainerSpec {
     pub fn request(&self) -> Request {
         let (exec, annotations) = (&self.action.exec, &self.action.annotations);
         let memory_mb = self.action.limits.memory_mb;
-        let asked = Asked::of(memory_mb, annotations, CPU_MILLI_PER_GB);
+        let plain = || Asked { resources: Resources::of_memory(memory_mb), reserves_cpu: false };
         Request {
-            asked: asked.unwrap_or_else(|_| Asked::of_memory(memory_mb)),
+            asked: Asked::of(memory_mb, annotations, CPU_MILLI_PER_GB).unwrap_or_else(|_| plain()),
             namespace: self.key.namespace.clone(),
             kind: exec.kind.as_str().into(),
             code: Artifact::of(&exec.code.0),

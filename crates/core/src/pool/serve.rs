@@ -59,6 +59,12 @@ struct Pass {
     no_turn: BTreeSet<Wish>,
 }
 
+impl Pass {
+    fn is_hopeless(&self, request: &Request) -> bool {
+        !self.no_room.is_empty() && self.no_room.contains(&Wish::of(request))
+    }
+}
+
 /// What decides whether a container fits. One that is particular about its nodes is like no other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wish {
@@ -108,12 +114,13 @@ enum Got {
 impl Pool {
     /// A router said what it needs of an action.
     pub(super) fn demanded(&mut self, router: RouterId, said: &Said) {
-        let key = &said.spec.key;
-        let known = self.actions.number(key).filter(|&action| self.actions.is_demanded(action));
-        if known.is_none() && said.waiting == 0 {
+        let known = self.actions.number(&said.spec.key);
+        let is_new = !known.is_some_and(|action| self.actions.is_demanded(action));
+        if is_new && said.waiting == 0 {
             return;
         }
-        let Some(action) = known.or_else(|| self.new_demand(router, said)) else { return };
+        let action = if is_new { self.new_demand(router, said, known) } else { known };
+        let Some(action) = action else { return };
         if let Some(demand) = self.actions.demand_mut(action) {
             demand.ask(router, said, self.routers.applied(router), self.now_ms);
         }
@@ -122,16 +129,21 @@ impl Pool {
     }
 
     /// Takes in the demand for an action that nothing waited for, unless too many starts are pending.
-    fn new_demand(&mut self, router: RouterId, said: &Said) -> Option<ActionNumber> {
+    fn new_demand(
+        &mut self,
+        router: RouterId,
+        said: &Said,
+        known: Option<ActionNumber>,
+    ) -> Option<ActionNumber> {
         let key = &said.spec.key;
-        let all = self.actions.number(key).map_or(0, |action| self.containers.index().all(action));
+        let all = known.map_or(0, |action| self.containers.index().all(action));
         if all == 0 && self.pending_starts() >= u64::from(self.settings.pending_starts_max) {
             let cold_start_us = self.cold_starts.estimate_us(&said.spec.action.exec.kind, &self.settings);
             let retry_after_ms = (cold_start_us / 1000).max(1);
             self.tell_refusal(router, key, RefusalReason::TooManyStarts, retry_after_ms);
             return None;
         }
-        let action = self.intern(&said.spec);
+        let action = known.unwrap_or_else(|| self.intern(&said.spec));
         self.askers.note(key, router);
         self.last_demand += 1;
         let demand = Demand::new(Arc::clone(&said.spec), self.last_demand, self.now_ms);
@@ -169,11 +181,11 @@ impl Pool {
         let in_turn = self.to_serve();
         in_turn.iter().for_each(|&action| self.let_go(action));
         let mut pass = Pass::default();
-        for first in [true, false] {
-            in_turn.iter().for_each(|&action| self.serve(action, first, &mut pass));
+        for &action in &in_turn {
+            self.serve(action, true, &mut pass);
         }
         for action in in_turn {
-            match self.lacking(action) > 0 {
+            match self.serve(action, false, &mut pass) {
                 true => self.looks.short.insert(action),
                 false => self.looks.short.remove(&action),
             };
@@ -228,15 +240,16 @@ impl Pool {
         demand.neediest(|router| index.starting_for(action, router) * demand.concurrency())
     }
 
-    /// One look at one demand.
-    fn serve(&mut self, action: ActionNumber, first: bool, pass: &mut Pass) {
+    /// One look at one demand; says whether it lacks something still.
+    fn serve(&mut self, action: ActionNumber, first: bool, pass: &mut Pass) -> bool {
         let mut lacking = self.lacking(action).saturating_sub(self.promised(action));
         if lacking > 0 {
             lacking = lacking.saturating_sub(self.bring_back(action, lacking));
         }
         let census = self.census(action);
         let now_ms = self.now_ms;
-        let Some(demand) = self.actions.demand_mut(action) else { return };
+        let has_promises = self.promised(action) > 0;
+        let Some(demand) = self.actions.demand_mut(action) else { return false };
         if !census.has_none() {
             demand.blocked_ms = None;
         }
@@ -246,18 +259,22 @@ impl Pool {
         }
         if lacking > 0 && now_ms < demand.hold_until_ms {
             demand.waits_for = Some(WaitsFor::Retry { at_ms: demand.hold_until_ms });
-            return;
+            return true;
         }
         let instances_max = demand.spec.action.limits.instances.unwrap_or(u64::MAX);
         let may_start = instances_max.saturating_sub(census.all);
         if lacking > may_start {
             demand.waits_for = Some(WaitsFor::Instances);
         }
+        let mut got = 0;
         for _ in 0..lacking.min(may_start) {
-            if let Got::Nothing = self.start_one(action, pass) {
-                break;
+            match self.start_one(action, pass) {
+                Got::Container => got += 1,
+                Got::Promise => {}
+                Got::Nothing => break,
             }
         }
+        has_promises || got < lacking
     }
 
     /// Containers that should be starting and are not.
@@ -322,8 +339,7 @@ impl Pool {
 
     /// Starts a container if there is room, else makes room.
     fn start_one(&mut self, action: ActionNumber, pass: &mut Pass) -> Got {
-        let Some(demand) = self.actions.demand(action) else { return Got::Nothing };
-        let request = Arc::clone(&demand.request);
+        let Some(request) = self.actions.request(action).map(Arc::clone) else { return Got::Nothing };
         if !self.nodes.could_ever_take(&request) {
             self.refuse(action, RefusalReason::PoolFull);
             return Got::Nothing;
@@ -332,8 +348,7 @@ impl Pool {
             self.block(action, WaitsFor::Starts);
             return Got::Nothing;
         }
-        let hopeless = pass.no_room.contains(&Wish::of(&request));
-        let node = if hopeless { None } else { self.nodes.choose(&request) };
+        let node = if pass.is_hopeless(&request) { None } else { self.nodes.choose(&request) };
         match node {
             Some(node) if self.start_for(action, node, &request) => Got::Container,
             _ if self.is_promised(action, &request, pass) => Got::Promise,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Pool;
-use super::container::{Container, Phase};
-use super::message::{Action, Delta, Numbered};
+use super::container::Phase;
+use super::message::{Action, Delta, Numbered, Snapshot};
 use super::reason::Cause;
 use crate::id::{ContainerId, RouterId, Sequence};
 
@@ -91,24 +91,28 @@ impl Pool {
         }
     }
 
-    /// A router connected, or lost the thread: it gets all that it owns. The numbers go on where they were, so that an
-    /// older message on the way cannot be taken for a newer one. Marks are said again after it.
+    /// A router connected, or lost the thread: it gets all that it owns, marks included. The numbers go on where they were, so
+    /// that an older message on the way cannot be taken for a newer one.
     pub(super) fn router_joined(&mut self, router: RouterId) {
         self.routers.join(router);
-        let is_leased = |id: &ContainerId| self.containers.get(*id).is_some_and(Container::is_leased);
-        let owned: Vec<_> = self.containers.index().of_owner(router).filter(is_leased).collect();
-        let leases = owned.iter().filter_map(|&id| self.containers.get(id)?.lease()).collect();
-        self.tell(router, Delta::Snapshot(leases));
-        for id in owned {
-            if self.containers.get(id).is_some_and(|container| !container.is_in_service()) {
-                self.tell_marked_again(router, id);
+        let mut snapshot = Snapshot::default();
+        for id in self.containers.index().of_owner(router) {
+            let Some(container) = self.containers.get(id).filter(|container| container.is_leased()) else {
+                continue;
+            };
+            snapshot.leases.extend(container.lease());
+            if !container.is_in_service() {
+                snapshot.marked.insert(id);
             }
+        }
+        let marked = snapshot.marked.clone();
+        if let Some(number) = self.number(router, Delta::Snapshot(snapshot)) {
+            marked.into_iter().for_each(|id| self.marked_by(id, number));
         }
     }
 
-    /// The snapshot has put the container back into the router's service, so an earlier answer to the mark is void.
-    fn tell_marked_again(&mut self, router: RouterId, id: ContainerId) {
-        let Some(number) = self.number(router, Delta::Marked(id)) else { return };
+    /// A message that says a mark again counts as the one that said it.
+    fn marked_by(&mut self, id: ContainerId, number: Sequence) {
         self.alter(id, |container| {
             if let Phase::Marked { told, .. } = &mut container.phase {
                 *told = number;

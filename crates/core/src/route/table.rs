@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::container::Container;
 use super::group::Group;
 use crate::id::{ActionKey, ContainerId, Epoch, Sequence};
-use crate::pool::message::{Delta, Lease, Numbered, Usage};
+use crate::pool::message::{Delta, Lease, Numbered, Snapshot, Usage};
 use crate::pool::mutant::{Mutant, is_planted};
 
 /// Hashes without random keys, so that equal tables behave equally. A collision costs a tenant's own calls a few
@@ -88,7 +88,7 @@ impl Table {
         }
         let mut next = Self { version: Some(version), ..self.clone() };
         match &message.delta {
-            Delta::Snapshot(leases) => next.replace_all(leases),
+            Delta::Snapshot(snapshot) => next.replace_all(snapshot),
             Delta::Ready(lease) => next.insert(lease),
             Delta::Removed(id) => next.remove(*id),
             Delta::Marked(id) => next.each(*id, Container::mark),
@@ -111,12 +111,16 @@ impl Table {
         self.version.is_some_and(|own| version.epoch == own.epoch && version.sequence.0 == own.sequence.0 + 1)
     }
 
-    /// What a snapshot says is all there is. Containers that stay keep their counters; a mark does not outlive a
-    /// snapshot, it is said again after it.
-    fn replace_all(&mut self, leases: &[Lease]) {
+    /// What a snapshot says is all there is. Containers that stay keep their counters.
+    fn replace_all(&mut self, Snapshot { leases, marked }: &Snapshot) {
         let kept = leases.iter().map(|lease| (lease.container, self.kept_or_new(lease)));
         let containers: BTreeMap<_, _> = kept.collect();
-        containers.values().for_each(|container| container.unmark());
+        for (id, container) in &containers {
+            match marked.contains(id) {
+                true => container.mark(),
+                false => container.unmark(),
+            }
+        }
         let mut groups: HashMap<Arc<ActionKey>, Arc<Group>, Hasher> = HashMap::default();
         for container in containers.values() {
             add(&mut groups, container);
@@ -171,16 +175,22 @@ fn add(groups: &mut HashMap<Arc<ActionKey>, Arc<Group>, Hasher>, container: &Arc
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::fixture::{key, lease, numbered};
     use crate::pool::message::Endpoint;
 
     fn table(deltas: impl IntoIterator<Item = Delta>) -> Table {
-        let snapshot = std::iter::once(Delta::Snapshot(Vec::new()));
+        let snapshot = std::iter::once(snapshot([]));
         snapshot
             .chain(deltas)
             .zip(1..)
             .fold(Table::default(), |table, (delta, sequence)| next(&table, numbered(1, sequence, delta)))
+    }
+
+    fn snapshot<const N: usize>(leases: [Lease; N]) -> Delta {
+        Delta::Snapshot(Snapshot { leases: leases.into(), marked: BTreeSet::new() })
     }
 
     fn next(table: &Table, message: Numbered) -> Table {
@@ -225,7 +235,7 @@ mod tests {
     fn a_snapshot_replaces_everything_but_the_counters_of_what_stays() {
         let before = table([Delta::Ready(lease("a", 1, 2)), Delta::Ready(lease("b", 2, 1))]);
         let slot = before.group(&key("a", 1)).unwrap().choose(5).unwrap();
-        let snapshot = Delta::Snapshot(vec![lease("a", 1, 2), lease("c", 3, 1)]);
+        let snapshot = snapshot([lease("a", 1, 2), lease("c", 3, 1)]);
         let after = next(&before, numbered(2, 1, snapshot));
         assert_eq!(ids(&after), [1, 3]);
         assert_eq!(after.container(id(1)).unwrap().in_flight(), 1);
@@ -252,8 +262,11 @@ mod tests {
         let unmarked = next(&marked, numbered(1, 4, Delta::Unmarked(id(1))));
         assert!(group.choose(0).is_some());
         let again = next(&unmarked, numbered(1, 5, Delta::Marked(id(1))));
-        let _ = next(&again, numbered(1, 6, Delta::Snapshot(vec![lease("a", 1, 1)])));
+        let free = next(&again, numbered(1, 6, snapshot([lease("a", 1, 1)])));
         assert!(group.choose(0).is_some());
+        let marked = Snapshot { leases: vec![lease("a", 1, 1)], marked: BTreeSet::from([id(1)]) };
+        let _ = next(&free, numbered(1, 7, Delta::Snapshot(marked)));
+        assert!(group.choose(0).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use triplane_core::pool::message::Delta;
+use triplane_core::pool::message::{Delta, Snapshot};
 use triplane_model::{Collection, Revision};
 
 use crate::planes::lock;
@@ -120,7 +120,7 @@ async fn a_deleted_action_is_404_at_once_and_a_created_one_runs_at_once() {
 async fn after_a_snapshot_everything_is_asked_anew_but_still_used_when_nobody_answers() {
     let world = World::new().await;
     assert_eq!(world.post("_/actions/a", "").await.status, 202);
-    world.tell(Delta::Snapshot(Vec::new()));
+    world.tell(Delta::Snapshot(Snapshot::default()));
     world.knowledge.is_away.store(true, Ordering::SeqCst);
     assert_eq!(world.post("_/actions/a", "").await.status, 202, "what is known still holds");
     world.knowledge.is_away.store(false, Ordering::SeqCst);

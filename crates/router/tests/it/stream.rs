@@ -1,7 +1,7 @@
 //! The pool stream: order, epochs, acknowledgements, usage.
 
 use triplane_core::id::{Epoch, Sequence};
-use triplane_core::pool::message::{Delta, Numbered, Up};
+use triplane_core::pool::message::{Delta, Numbered, Snapshot, Up};
 use triplane_router::Followed;
 
 use crate::world::{World, container, lease};
@@ -41,7 +41,7 @@ async fn a_snapshot_of_a_new_leader_replaces_the_table_and_demands_are_said_agai
     world.in_the_background();
     let call = world.calls(CALL, "");
     world.demanded(1).await;
-    let snapshot = |leases| Delta::Snapshot(leases);
+    let snapshot = |leases| Delta::Snapshot(Snapshot { leases, ..Snapshot::default() });
     assert_eq!(world.router.apply(message(2, 1, snapshot(vec![]))), Followed::Applied);
     world.demanded(1).await;
     let leases = vec![lease("a", 1, 5, 1)];

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use triplane_core::id::{ActionKey, ContainerId, Epoch, RouterId, Secret, Sequence};
-use triplane_core::pool::message::{Delta, Endpoint, Lease, Numbered, Up};
+use triplane_core::pool::message::{Delta, Endpoint, Lease, Numbered, Snapshot, Up};
 use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
@@ -96,7 +96,7 @@ impl World {
         };
         world.knowledge.put_identity(identity("guest", NamespaceLimits::default()));
         world.knowledge.put_action(action("a", 1, |_| {}));
-        world.tell(Delta::Snapshot(Vec::new()));
+        world.tell(Delta::Snapshot(Snapshot::default()));
         world
     }
 

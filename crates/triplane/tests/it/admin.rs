@@ -5,9 +5,9 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 use triplane_testkit::json::text;
-use triplane_testkit::{ServerSettings, TempDir};
+use triplane_testkit::{ServerSettings, TempDir, wait_until};
 
-use crate::platform::{Guest, Platform};
+use crate::platform::{Guest, Platform, SOON};
 
 fn admin(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_triplane"));
@@ -247,4 +247,29 @@ async fn the_token_of_the_admin_api_can_be_configured() {
     let answer = platform.server.admin.send(http::Method::GET, path, headers, bytes::Bytes::new()).await;
     let _ = answer.unwrap().expect(200);
     let _ = said(&admin(platform.data.path(), &["user", "get", "guest"]));
+}
+
+#[tokio::test]
+async fn the_operator_sees_what_is_where_and_why_and_empties_nodes_and_switches_policies() {
+    let platform = Platform::start().await;
+    let (guest, data) = (platform.guest(), platform.data.path());
+    guest.create("rests", "function main() { return { calm: true } }").await;
+    let _ = guest.result("rests", json!({})).await;
+    let pool = || said(&admin(data, &["pool"]));
+    assert!(pool().contains("/guest/rests"), "{}", pool());
+
+    let policy = said(&admin(data, &["policy", "--collector", "fixed:idle_ms=1000"]));
+    assert!(policy.contains("fixed:idle_ms=1000"), "{policy}");
+    wait_until(SOON, "it left and it is said why", async || pool().contains("idle for ")).await;
+    assert_eq!(admin(data, &["policy", "--collector", "mru"]).status.code(), Some(2));
+
+    assert_eq!(said(&admin(data, &["node", "drain", "0"])), "node 0 takes no more containers");
+    let _ = guest.fire("rests", json!({})).await;
+    wait_until(SOON, "it is said what it waits for", async || {
+        pool().contains("no node that takes it has room")
+    })
+    .await;
+    assert_eq!(said(&admin(data, &["node", "restore", "0"])), "node 0 takes containers again");
+    assert_eq!(guest.result("rests", json!({})).await, json!({"calm": true}));
+    assert_eq!(admin(data, &["node", "drain", "7"]).status.code(), Some(1));
 }

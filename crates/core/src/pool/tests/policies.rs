@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::collector;
+use crate::placement::StrategyName;
 use crate::pool::settings::Policy;
 
 impl Scene {
@@ -76,6 +77,16 @@ fn a_collector_without_an_idle_time_lets_go_only_for_others() {
     scene.leaves(1);
     let (number, cause) = scene.departures().remove(0);
     assert!(number == 1 && cause.starts_with("made room"), "{cause}");
+}
+
+#[test]
+fn a_namespace_has_a_strategy_of_its_own() {
+    let mut scene = Scene::of_nodes(&[1024, 1024]);
+    assert_eq!(scene.demands(&plain("a"), 1), ["start 1 a@1 on 0"]);
+    assert_eq!(scene.demands(&plain("b"), 1), ["start 2 b@1 on 0"], "packed");
+    let guest = plain("c").key.namespace.clone();
+    scene.switches(|policy| drop(policy.placement.namespaces.insert(guest, StrategyName::Spread)));
+    assert_eq!(scene.demands(&plain("c"), 1), ["start 3 c@1 on 1"]);
 }
 
 #[test]

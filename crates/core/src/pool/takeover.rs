@@ -1,0 +1,60 @@
+//! A new leader begins with an empty pool: drivers say what runs, routers say what they hold.
+//!
+//! What is found is nobody's at first, and is not used anew: its router, which goes on sending calls to it all the while (ROUTE-2), has the
+//! time of a release to say so. What nobody has claimed by then goes to a router that waits for one like it, or is collected.
+
+use std::sync::Arc;
+
+use super::Pool;
+use super::container::{Container, Phase};
+use super::message::Found;
+use crate::id::{ContainerId, RouterId, Sequence};
+
+impl Pool {
+    /// A container that an earlier leader started runs on a node. Drivers say so before anything else happens.
+    pub(super) fn found(&mut self, found: Found) {
+        let Found { container: id, node, spec, endpoint } = found;
+        if self.containers.get(id).is_some() {
+            return;
+        }
+        let memory_mb = spec.action.limits.memory_mb;
+        self.nodes.charge(node, memory_mb);
+        let action = self.intern(&spec.key);
+        self.insert(Container {
+            id,
+            spec: Arc::clone(&spec),
+            action,
+            node,
+            memory_mb,
+            owner: None,
+            endpoint: Some(endpoint),
+            phase: Phase::Ready,
+            used_ms: self.now_ms,
+            in_service_ms: self.now_ms,
+            in_flight: 0,
+            condemned: false,
+        });
+        let marked_ms = self.now_ms;
+        // no message of this leader has told anybody
+        self.alter(id, |it| it.phase = Phase::Marked { marked_ms, told: Sequence(u64::MAX) });
+    }
+
+    /// A router that is about to join holds these containers, by leases of an earlier leader or of this one.
+    pub(super) fn held(&mut self, router: RouterId, ids: &[ContainerId]) {
+        let now_ms = self.now_ms;
+        for &id in ids {
+            if self.containers.get(id).is_some_and(is_unclaimed) {
+                self.alter(id, |container| {
+                    container.owner = Some(router);
+                    container.phase = Phase::Ready;
+                    container.used_ms = now_ms;
+                });
+            }
+        }
+    }
+}
+
+/// Whether nobody has said yet that it is theirs.
+pub(super) fn is_unclaimed(container: &Container) -> bool {
+    container.owner.is_none() && matches!(container.phase, Phase::Marked { .. })
+}
