@@ -1,5 +1,7 @@
 //! A fixed mix of bits, in place of randomness: the same call decides the same in every process and in every replay.
 
+use std::hash::{BuildHasherDefault, Hasher};
+
 use triplane_model::ActivationId;
 
 /// Spreads the bits of a number (the finalizer of splitmix64).
@@ -25,4 +27,71 @@ pub(crate) fn halves(id: ActivationId) -> [u64; 2] {
         u64::from_be_bytes(half)
     };
     [half(0), half(8)]
+}
+
+/// Hashes short keys in a few instructions for each word of them. It has no random key: equal tables behave equally, and whoever
+/// chooses names can make some collide. It is for tables whose entries cost those who make them a container or a place in a line.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Folding(u64);
+
+/// See [`Folding`].
+pub(crate) type BuildFolding = BuildHasherDefault<Folding>;
+
+impl Folding {
+    fn fold(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(26) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+impl Hasher for Folding {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.fold(u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            self.fold(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.fold(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.fold(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.fold(number as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        mix(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::hash::BuildHasher as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_in_one_place_have_hashes_that_differ() {
+        let hash = |key: &(String, Option<String>, u64)| BuildFolding::default().hash_one(key);
+        let name = |number: u64| format!("action{number}");
+        let keys = (0..1_000).flat_map(|number| {
+            [
+                (name(number), None, 1),
+                ("a".to_owned(), Some(name(number)), 1),
+                ("a".to_owned(), None, number),
+                ("\0".repeat(usize::try_from(number).unwrap_or(0)), None, 1),
+            ]
+        });
+        let keys: BTreeSet<_> = keys.collect();
+        let low_bits: BTreeSet<u64> = keys.iter().map(|key| hash(key) & 0xFFFF_FFFF).collect();
+        assert_eq!(low_bits.len(), keys.len());
+    }
 }

@@ -3,7 +3,7 @@
 //! Each measured program fills a pool, says that it is ready, waits for a line on its input, and calls [`counted`]. It is this
 //! binary again, under Valgrind, whose instrumentation is switched on only for that call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Secret, Sequence};
 use triplane_core::placement::{Offer, StrategyName};
 use triplane_core::pool::message::{
-    Action, ContainerSpec, Delta, Demand, Endpoint, Event, Lease, Numbered, Up,
+    Action, ContainerSpec, Delta, Demand, Endpoint, Event, Lease, Numbered, Snapshot, Up,
 };
 use triplane_core::pool::{Pool, Settings};
 use triplane_core::route::{Applied, Table};
@@ -211,7 +211,7 @@ fn route_choice() -> Box<dyn FnMut()> {
         concurrency: 1,
         endpoint: endpoint(),
     });
-    let delta = Delta::Snapshot(leases.collect());
+    let delta = Delta::Snapshot(Snapshot { leases: leases.collect(), marked: BTreeSet::new() });
     let message = Numbered { epoch: Epoch(1), sequence: Sequence(1), delta };
     let Applied::Next(table) = Table::default().apply(&message) else { panic!("a snapshot is taken in") };
     let keys: Vec<Arc<ActionKey>> = (0..1_000).step_by(7).map(|number| spec(number).key.clone()).collect();

@@ -4,7 +4,6 @@
 //! are containers of it or a demand for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use triplane_model::FullName;
@@ -13,10 +12,8 @@ use super::demand::Demand;
 use super::message::ContainerSpec;
 use super::rescue::Rescues;
 use crate::id::ActionKey;
+use crate::mix::BuildFolding;
 use crate::placement::Request;
-
-/// Hashes without random keys; nothing depends on the order of the map.
-type Hasher = BuildHasherDefault<DefaultHasher>;
 
 /// An action revision inside the machine. Numbers are given anew when nothing refers to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +33,8 @@ impl ActionNumber {
 /// All that there are.
 #[derive(Debug, Default)]
 pub(super) struct Actions {
-    numbers: HashMap<Arc<ActionKey>, ActionNumber, Hasher>,
+    /// Nothing depends on the order of it.
+    numbers: HashMap<Arc<ActionKey>, ActionNumber, BuildFolding>,
     entries: Vec<Option<Entry>>,
     /// Places in `entries` that are free.
     free: Vec<ActionNumber>,

@@ -175,7 +175,7 @@ impl Pool {
             match container.phase {
                 Phase::Starting { .. } => self.start_overdue(id),
                 Phase::Closing { refused: false, .. } if is_planted(Mutant::AskedOnce) => {}
-                Phase::Marked { .. } if is_unclaimed(container) => self.orphan(id),
+                Phase::Marked { .. } if is_unclaimed(container) => self.orphan(id, Cause::Orphaned),
                 Phase::Marked { marked_ms, .. } | Phase::Closing { marked_ms, .. } => {
                     self.ask_close(id, marked_ms);
                 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::Pool;
 use super::container::{Container, Phase};
-use super::message::Found;
+use super::message::{Action, Found};
+use crate::collector::Cause as Why;
 use crate::id::{ContainerId, RouterId, Sequence};
 
 impl Pool {
@@ -17,15 +18,18 @@ impl Pool {
         if self.containers.get(id).is_some() {
             return;
         }
-        let memory_mb = spec.action.limits.memory_mb;
-        self.nodes.charge(node, memory_mb);
-        let action = self.intern(&spec.key);
+        let action = self.intern(&spec);
+        let Ok(charge) = self.nodes.charge(node, &spec.request()) else {
+            // the node offers less than it did, or something else: there is no place for it any more
+            self.forget_unreferenced(action);
+            return self.out.push(Action::Stop(id));
+        };
+        self.collector.started(self.now_ms, id, &spec, node, Why::Call);
         self.insert(Container {
             id,
             spec: Arc::clone(&spec),
             action,
-            node,
-            memory_mb,
+            charge,
             owner: None,
             endpoint: Some(endpoint),
             phase: Phase::Ready,
@@ -33,6 +37,8 @@ impl Pool {
             in_service_ms: self.now_ms,
             in_flight: 0,
             condemned: false,
+            ahead: None,
+            cause: None,
         });
         let marked_ms = self.now_ms;
         // no message of this leader has told anybody

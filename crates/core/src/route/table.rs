@@ -1,18 +1,14 @@
 //! What the router owns, as of one message of the pool stream.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use super::container::Container;
 use super::group::Group;
 use crate::id::{ActionKey, ContainerId, Epoch, Sequence};
+use crate::mix::BuildFolding;
 use crate::pool::message::{Delta, Lease, Numbered, Snapshot, Usage};
 use crate::pool::mutant::{Mutant, is_planted};
-
-/// Hashes without random keys, so that equal tables behave equally. A collision costs a tenant's own calls a few
-/// comparisons; the containers in the table bound how many.
-type Hasher = BuildHasherDefault<DefaultHasher>;
 
 /// The last message that a table has taken in (ROUTE-1: it never goes back).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +23,7 @@ pub struct Version {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     version: Option<Version>,
-    groups: Arc<HashMap<Arc<ActionKey>, Arc<Group>, Hasher>>,
+    groups: Arc<HashMap<Arc<ActionKey>, Arc<Group>, BuildFolding>>,
     containers: Arc<BTreeMap<ContainerId, Arc<Container>>>,
 }
 
@@ -121,7 +117,7 @@ impl Table {
                 false => container.unmark(),
             }
         }
-        let mut groups: HashMap<Arc<ActionKey>, Arc<Group>, Hasher> = HashMap::default();
+        let mut groups: HashMap<Arc<ActionKey>, Arc<Group>, BuildFolding> = HashMap::default();
         for container in containers.values() {
             add(&mut groups, container);
         }
@@ -163,7 +159,7 @@ impl Table {
     }
 }
 
-fn add(groups: &mut HashMap<Arc<ActionKey>, Arc<Group>, Hasher>, container: &Arc<Container>) {
+fn add(groups: &mut HashMap<Arc<ActionKey>, Arc<Group>, BuildFolding>, container: &Arc<Container>) {
     let key = &container.lease().key;
     let group = groups
         .entry(Arc::clone(key))

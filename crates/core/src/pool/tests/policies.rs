@@ -85,7 +85,7 @@ fn a_namespace_has_a_strategy_of_its_own() {
     assert_eq!(scene.demands(&plain("a"), 1), ["start 1 a@1 on 0"]);
     assert_eq!(scene.demands(&plain("b"), 1), ["start 2 b@1 on 0"], "packed");
     let guest = plain("c").key.namespace.clone();
-    scene.switches(|policy| drop(policy.placement.namespaces.insert(guest, StrategyName::Spread)));
+    scene.switches(|policy| policy.placement.namespaces.extend([(guest, StrategyName::Spread)]));
     assert_eq!(scene.demands(&plain("c"), 1), ["start 3 c@1 on 1"]);
 }
 
