@@ -81,7 +81,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Admin(command) => return runtime()?.block_on(admin::run(command)),
         Command::Async(options) => runtime()?.block_on(asynchronous::run(options)),
-        Command::Simulate(options) => simulate::run_seeds(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Config(options) => config::show(&options),
     };
     done.map(|()| ExitCode::SUCCESS)

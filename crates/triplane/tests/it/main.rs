@@ -34,6 +34,7 @@ mod openwhisk;
 mod parameter_storage;
 mod platform;
 mod pool;
+mod simulate;
 mod store_levels;
 mod synced;
 mod tls_door;
