@@ -15,7 +15,7 @@ pub(super) struct Spread;
 
 impl Strategy for Spread {
     fn look(&self) -> Look {
-        Look { tightest: 0, roomiest: 8, holders: 0, random: 12 }
+        Look { tightest: 0, calmest: 8, holders: 0, random: 4 }
     }
 
     fn cost(&self, candidate: &Candidate<'_>) -> Cost {
