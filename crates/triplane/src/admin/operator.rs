@@ -13,7 +13,7 @@ use serde_json::Value;
 use triplane_core::id::NodeId;
 use triplane_core::pool::{Inspection, Policy};
 use triplane_management::{AdminToken, Dispatch, Flush, Management, Pool, Ports, Propagation, Settings};
-use triplane_model::{ActivationId, ParameterKeys};
+use triplane_model::ActivationId;
 use triplane_store::{Change, DirLock, LockError, Sqlite, Stores};
 
 use crate::audit;

@@ -1,6 +1,6 @@
 //! `triplane action`, `activation`, `property` and so on: what people see, and what scripts get.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
