@@ -116,15 +116,19 @@ impl<'a> Attempt<'a> {
 
     fn keep_smallest(&mut self) {
         let count = self.candidates.len();
-        let sets = (0..1_u32 << count).filter(|set| self.makes_room(*set));
-        let loss = |set: &u32| {
+        let loss = |set: u32| {
             let values = (0..count).filter(|at| set & (1 << at) != 0).map(|at| self.candidates[at].value);
             (set.count_ones(), values.map(u128::from).sum::<u128>())
         };
-        if let Some(smallest) = sets.min_by_key(loss) {
-            let mut at = 0..count;
-            self.candidates.retain(|_| at.next().is_some_and(|at| smallest & (1 << at) != 0));
+        let mut smallest = (loss(u32::MAX), u32::MAX);
+        for set in 0..1_u32 << count {
+            let loss = loss(set);
+            if loss < smallest.0 && self.makes_room(set) {
+                smallest = (loss, set);
+            }
         }
+        let mut at = 0..count;
+        self.candidates.retain(|_| at.next().is_some_and(|at| smallest.1 & (1 << at) != 0));
     }
 
     fn makes_room(&self, set: u32) -> bool {

@@ -13,19 +13,20 @@ use std::collections::BTreeMap;
 
 use super::mix::{Mix, Size};
 use super::node::Node;
-use super::resources::{GPU_MILLI, Resource, Resources, share_ppm};
-use super::space::{CPU, CPU_RESERVED, ENDLESS, GPUS, MEMORY, NETWORK, Need, STORAGE, Space};
+use super::resources::{Resource, Resources, share_ppm};
+use super::space::{CPU, CPU_RESERVED, ENDLESS, GPU_PART, GPUS, MEMORY, NETWORK, Need, Space};
 
 /// The expected fragment of a node that has this space left: millionths of a typical node, times the weight of the mix.
 pub(super) fn expected_fragment(node: &Node, space: &Space, mix: &Mix, typical: &Resources) -> u64 {
-    let held = mix.sizes().iter().filter(|size| node.could_hold_need(&size.need));
-    let fragments = held.map(|size| {
-        let shares = fragments(&size.need, space).into_iter().flatten();
-        let fragment_ppm: u64 =
-            shares.map(|(resource, _, unused)| share_ppm(unused, typical.get(resource))).sum();
-        fragment_ppm * u64::from(size.weight)
-    });
-    fragments.sum()
+    let mut sum = 0;
+    for size in held_sizes(node, mix) {
+        let mut fragment_ppm = 0;
+        for_each_fragment(&size.need, space, |fragment| {
+            fragment_ppm += share_ppm(fragment.unused, typical.get(fragment.resource));
+        });
+        sum += fragment_ppm * u64::from(size.weight);
+    }
+    sum
 }
 
 /// The share of what is free, of each resource that is asked for, that the demand cannot use: millionths.
@@ -36,13 +37,12 @@ pub(super) fn fragmentation_ppm<'a>(
     let mut sums: BTreeMap<Resource, (u128, u128)> = BTreeMap::new();
     for node in nodes {
         let space = node.space();
-        let held = mix.sizes().iter().filter(|size| node.could_hold_need(&size.need));
-        for Size { need, weight } in held {
-            for (resource, free, unused) in fragments(need, &space).into_iter().flatten() {
-                let (all_free, all_unused) = sums.entry(resource).or_default();
-                *all_free += u128::from(free) * u128::from(*weight);
-                *all_unused += u128::from(unused) * u128::from(*weight);
-            }
+        for size in held_sizes(node, mix) {
+            for_each_fragment(&size.need, &space, |fragment| {
+                let (free, unused) = sums.entry(fragment.resource).or_default();
+                *free += u128::from(fragment.free) * u128::from(size.weight);
+                *unused += u128::from(fragment.unused) * u128::from(size.weight);
+            });
         }
     }
     let ppm = |(free, unused): (u128, u128)| unused.saturating_mul(1_000_000).checked_div(free).unwrap_or(0);
@@ -51,41 +51,45 @@ pub(super) fn fragmentation_ppm<'a>(
     all.collect()
 }
 
-/// Of each resource that a size asks for and that is limited: how much is free, and how much of that it cannot use.
-fn fragments(need: &Need, space: &Space) -> [Option<(Resource, u64, u64)>; Resource::ALL.len()] {
-    let copies = copies(need, space);
-    Resource::ALL.map(|resource| {
-        let (asked, free) = match resource {
-            Resource::Gpu => (need.gpu_milli, space.gpu_milli()),
-            Resource::Cpu if need.amounts[CPU_RESERVED] > 0 => both(need, space, CPU_RESERVED),
-            Resource::Cpu => both(need, space, CPU),
-            Resource::Memory => both(need, space, MEMORY),
-            Resource::Network => both(need, space, NETWORK),
-            Resource::Storage => both(need, space, STORAGE),
-        };
-        let is_limited = asked > 0 && free != ENDLESS;
-        is_limited.then(|| (resource, free, free.saturating_sub(copies.saturating_mul(asked))))
-    })
+/// The sizes that a node could hold.
+fn held_sizes<'a>(node: &'a Node, mix: &'a Mix) -> impl Iterator<Item = &'a Size> {
+    mix.sizes().iter().filter(|size| node.could_hold_need(&size.need))
 }
 
-fn both(need: &Need, space: &Space, dimension: usize) -> (u64, u64) {
-    (need.amounts[dimension], space.free[dimension])
+/// What one size of container leaves of one resource.
+struct Fragment {
+    resource: Resource,
+    free: u64,
+    unused: u64,
+}
+
+/// The fragment of each resource that a size asks for and that is limited.
+fn for_each_fragment(need: &Need, space: &Space, mut each: impl FnMut(Fragment)) {
+    let copies = copies(need, space);
+    for (dimension, asked) in need.wanted() {
+        let (resource, asked, free) = match dimension {
+            // the same, for who reserves it
+            CPU if need.amounts[CPU_RESERVED] > 0 => continue,
+            GPUS | GPU_PART => (Resource::Gpu, need.gpu_milli, space.gpu_milli()),
+            CPU | CPU_RESERVED => (Resource::Cpu, asked, space.free[dimension]),
+            MEMORY => (Resource::Memory, asked, space.free[dimension]),
+            NETWORK => (Resource::Network, asked, space.free[dimension]),
+            _ => (Resource::Storage, asked, space.free[dimension]),
+        };
+        if free != ENDLESS {
+            let unused = free.saturating_sub(copies.saturating_mul(asked));
+            each(Fragment { resource, free, unused });
+        }
+    }
 }
 
 /// How many containers of a size fit.
 fn copies(need: &Need, space: &Space) -> u64 {
-    let plain = [MEMORY, CPU, CPU_RESERVED, NETWORK, STORAGE].into_iter().filter_map(|dimension| {
-        let (asked, free) = both(need, space, dimension);
-        free.checked_div(asked)
+    let of_each = need.wanted().map(|(dimension, asked)| match dimension {
+        GPU_PART => space.devices.iter().map(|free| u64::from(*free) / asked).sum(),
+        _ => space.free[dimension] / asked,
     });
-    let gpus = match need.gpu_milli {
-        0 => u64::MAX,
-        fraction if fraction < GPU_MILLI => {
-            space.devices.iter().map(|free| u64::from(*free) / fraction).sum()
-        }
-        whole => space.free[GPUS] / whole.div_ceil(GPU_MILLI),
-    };
-    plain.min().unwrap_or(u64::MAX).min(gpus)
+    of_each.min().unwrap_or(0)
 }
 
 #[cfg(test)]

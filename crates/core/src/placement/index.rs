@@ -2,11 +2,11 @@
 //!
 //! [`Tree`] has for each group of nodes the most that any of them has free of each resource, groups of two, of four and so
 //! on. A group that is too small in any number is passed over as a whole, so a look through a full pool ends at the root and
-//! one for a node from some place on goes down once. `Order` has the nodes of each class in the order of their free memory.
+//! one for a node from some place on goes down once. [`Order`] has the nodes of each class in the order of some number.
 
 use std::collections::BTreeSet;
 
-use super::space::{DIMENSIONS, MEMORY, Need, Space};
+use super::space::{DIMENSIONS, Need, Space};
 
 /// Where a node is in the tables.
 pub(super) type Slot = u32;
@@ -124,10 +124,10 @@ impl Tree {
     }
 }
 
-/// Where a node is in the [`Order`].
+/// Where a node is in an [`Order`]: its class and its number.
 pub(super) type Place = (u8, u64);
 
-/// The nodes by class and free memory.
+/// The nodes of each class in the order of a number, such as their free memory.
 #[derive(Debug, Default)]
 pub(super) struct Order(BTreeSet<(u8, u64, Slot)>);
 
@@ -145,9 +145,9 @@ impl Order {
         }
     }
 
-    /// Those of a class that have enough memory, the one with the least first.
-    pub(super) fn tightest(&self, class: u8, need: &Need) -> impl DoubleEndedIterator<Item = Slot> {
-        let range = (class, need.amounts[MEMORY], 0)..=(class, u64::MAX, Slot::MAX);
+    /// Those of a class with at least this number, in order.
+    pub(super) fn from(&self, class: u8, least: u64) -> impl Iterator<Item = Slot> {
+        let range = (class, least, 0)..=(class, u64::MAX, Slot::MAX);
         self.0.range(range).map(|(_, _, slot)| *slot)
     }
 }
@@ -157,6 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::placement::space::MEMORY;
 
     fn space(memory: u64, storage: u64) -> Space {
         let mut space = Space::default();
@@ -166,10 +167,10 @@ mod tests {
     }
 
     fn need(memory: u64, storage: u64) -> Need {
-        let mut need = Need::default();
-        need.amounts[MEMORY] = memory;
-        need.amounts[DIMENSIONS - 1] = storage;
-        need
+        let mut amounts = [0; DIMENSIONS];
+        amounts[MEMORY] = memory;
+        amounts[DIMENSIONS - 1] = storage;
+        Need::new(amounts, 0)
     }
 
     fn found(tree: &Tree, from: usize, need: &Need) -> Vec<Slot> {
@@ -194,16 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn the_order_has_those_with_enough_memory_of_one_class() {
+    fn an_order_has_those_of_one_class_from_a_number_on() {
         let mut order = Order::default();
         for (slot, place) in (0..).zip([(0, 300), (1, 100), (0, 100), (0, 200)]) {
             order.shift(slot, None, Some(place));
         }
         order.shift(3, Some((0, 200)), Some((0, 400)));
-        let tightest: Vec<_> = order.tightest(0, &need(200, 0)).collect();
-        assert_eq!(tightest, [0, 3]);
+        let ordered = |order: &Order| order.from(0, 200).collect::<Vec<_>>();
+        assert_eq!(ordered(&order), [0, 3]);
         order.shift(0, Some((0, 300)), None);
-        assert_eq!(order.tightest(0, &need(0, 0)).next_back(), Some(3));
+        assert_eq!(ordered(&order), [3]);
     }
 
     proptest! {

@@ -307,6 +307,12 @@ impl Node {
         &self.leaving.resources
     }
 
+    /// The share of what is taken most of, in millionths; more than one million where an advisory resource is overcommitted.
+    #[must_use]
+    pub fn load_ppm(&self) -> u64 {
+        self.charged.resources.dominant_share_ppm(&self.offer.capacity.resources)
+    }
+
     /// How many containers it has.
     #[must_use]
     pub fn containers(&self) -> u32 {

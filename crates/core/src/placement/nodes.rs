@@ -26,7 +26,8 @@ struct Entry {
     class: u8,
     /// [`Node::space`].
     space: Space,
-    place: Option<Place>,
+    /// Where it is in the order by free memory, and in that by load; nowhere when it takes nothing.
+    places: Option<[Place; 2]>,
 }
 
 /// The nodes of the pool.
@@ -38,7 +39,8 @@ pub(super) struct Nodes {
     classes: Vec<Option<(Arc<Class>, u32)>>,
     mixed: u32,
     tree: Tree,
-    order: Order,
+    by_memory: Order,
+    by_load: Order,
     holders: BTreeMap<Artifact, BTreeSet<Slot>>,
     /// Those that something is leaving.
     clearing: BTreeSet<NodeId>,
@@ -68,7 +70,7 @@ impl Nodes {
         self.count_capacity(Some(&offer.capacity.resources), None);
         self.incarnations += 1;
         let node = Node::new(id, self.incarnations, offer, class);
-        let entry = Entry { node, class: number, space: Space::default(), place: None };
+        let entry = Entry { node, class: number, space: Space::default(), places: None };
         let slot = self.free.pop_first().unwrap_or_else(|| {
             self.slots.push(None);
             Slot::try_from(self.slots.len() - 1).unwrap_or(Slot::MAX)
@@ -82,7 +84,7 @@ impl Nodes {
     pub(super) fn remove(&mut self, id: NodeId) {
         let Some(slot) = self.by_id.remove(&id) else { return };
         let Some(entry) = self.slots[slot as usize].take() else { return };
-        self.order.shift(slot, entry.place, None);
+        self.shift(slot, entry.places, None);
         self.tree.set(slot, 0, &Space::default());
         self.leave(entry.class);
         self.count_capacity(None, Some(&entry.node.offer().capacity.resources));
@@ -228,7 +230,7 @@ impl Nodes {
     pub(super) fn takes(&self, slot: Slot, classes: Classes, request: &Request, need: &Need) -> bool {
         let Some(entry) = self.slots.get(slot as usize).and_then(Option::as_ref) else { return false };
         let node = &entry.node;
-        let is_open = entry.place.is_some() && classes & (1 << entry.class) != 0;
+        let is_open = entry.places.is_some() && classes & (1 << entry.class) != 0;
         is_open
             && (entry.class != MIXED || node.class.admits(request, &self.pinned).is_ok())
             && may_share(node, request).is_ok()
@@ -262,8 +264,13 @@ impl Nodes {
     }
 
     /// The nodes of a class that have enough memory, the one with the least first.
-    pub(super) fn tightest(&self, class: u8, need: &Need) -> impl DoubleEndedIterator<Item = Slot> {
-        self.order.tightest(class, need)
+    pub(super) fn tightest(&self, class: u8, need: &Need) -> impl Iterator<Item = Slot> {
+        self.by_memory.from(class, need.amounts[MEMORY])
+    }
+
+    /// The nodes of a class, the least loaded first.
+    pub(super) fn calmest(&self, class: u8) -> impl Iterator<Item = Slot> {
+        self.by_load.from(class, 0)
     }
 
     /// Changes a node, unless it is another incarnation than the change is for.
@@ -292,10 +299,16 @@ impl Nodes {
         let Some(entry) = self.slots[slot as usize].as_mut() else { return };
         let is_open = !entry.node.is_draining;
         entry.space = entry.node.space();
-        let place = is_open.then(|| (entry.class, entry.space.free[MEMORY]));
-        self.order.shift(slot, entry.place, place);
-        entry.place = place;
+        let numbers = [entry.space.free[MEMORY], entry.node.load_ppm()];
+        let places = is_open.then(|| numbers.map(|number| (entry.class, number)));
+        let places_before = std::mem::replace(&mut entry.places, places);
         self.tree.set(slot, Classes::from(is_open) << entry.class, &entry.space);
+        self.shift(slot, places_before, places);
+    }
+
+    fn shift(&mut self, slot: Slot, from: Option<[Place; 2]>, to: Option<[Place; 2]>) {
+        self.by_memory.shift(slot, from.map(|places| places[0]), to.map(|places| places[0]));
+        self.by_load.shift(slot, from.map(|places| places[1]), to.map(|places| places[1]));
     }
 
     fn count_capacity(&mut self, more: Option<&Resources>, less: Option<&Resources>) {

@@ -34,7 +34,7 @@ impl Search<'_> {
         if self.nodes.len() <= ALL_MAX {
             return self.all();
         }
-        let mut sample = Vec::with_capacity(look.tightest + look.roomiest + look.holders + look.random);
+        let mut sample = Vec::with_capacity(look.tightest + look.calmest + look.holders + look.random);
         self.add_random(look.random, &mut sample);
         if !sample.is_empty() {
             self.add_ordered(look, &mut sample);
@@ -55,20 +55,29 @@ impl Search<'_> {
     fn add_random(&self, count: usize, sample: &mut Vec<Slot>) {
         for number in 0..count.max(1) as u64 {
             let from = self.drawn(number, self.nodes.slots_len());
-            match self.nodes.find(from, self.classes, self.request, self.need) {
+            match self.at_or_after(from) {
                 Some(slot) => sample.push(slot),
                 None => return,
             }
         }
     }
 
+    /// The node in a slot if it takes the container, which is soon told, else the next one that does.
+    fn at_or_after(&self, slot: usize) -> Option<Slot> {
+        let at = Slot::try_from(slot).ok().filter(|at| self.takes(*at));
+        at.or_else(|| self.nodes.find(slot, self.classes, self.request, self.need))
+    }
+
     /// Each class has its share of the looks, and at least one.
     fn add_ordered(&self, look: Look, sample: &mut Vec<Slot>) {
         let share = |count: usize| count.div_ceil((self.classes.count_ones() as usize).max(1));
         for class in (0..64_u8).filter(|class| self.classes & (1 << class) != 0) {
-            let tightest = || self.nodes.tightest(class, self.need);
-            self.add_first(tightest(), share(look.tightest), sample);
-            self.add_first(tightest().rev(), share(look.roomiest), sample);
+            if look.tightest > 0 {
+                self.add_first(self.nodes.tightest(class, self.need), share(look.tightest), sample);
+            }
+            if look.calmest > 0 {
+                self.add_first(self.nodes.calmest(class), share(look.calmest), sample);
+            }
         }
     }
 
@@ -78,6 +87,9 @@ impl Search<'_> {
     }
 
     fn add_holders(&self, count: usize, sample: &mut Vec<Slot>) {
+        if count == 0 {
+            return;
+        }
         let from = Slot::try_from(self.drawn(u64::MAX, self.nodes.slots_len())).unwrap_or(0);
         for artifact in [Some(self.request.code), self.request.image].into_iter().flatten() {
             self.add_first(self.nodes.holders(artifact, from), count, sample);

@@ -37,6 +37,9 @@ pub(super) struct Need {
     pub(super) amounts: [u64; DIMENSIONS],
     /// All that it wants of GPUs, thousandths of one.
     pub(super) gpu_milli: u64,
+    /// The dimensions in which it wants something, and how many they are: most want little, and are compared often.
+    wanted: [u8; DIMENSIONS],
+    wanted_len: u8,
 }
 
 impl Need {
@@ -53,7 +56,22 @@ impl Need {
             true => amounts[GPU_PART] = gpu_milli,
             false => amounts[GPUS] = gpu_milli / GPU_MILLI,
         }
-        Self { amounts, gpu_milli }
+        Self::new(amounts, gpu_milli)
+    }
+
+    pub(super) fn new(amounts: [u64; DIMENSIONS], gpu_milli: u64) -> Self {
+        let mut need = Self { amounts, gpu_milli, ..Self::default() };
+        for (dimension, _) in (0_u8..).zip(amounts).filter(|(_, amount)| *amount > 0) {
+            need.wanted[usize::from(need.wanted_len)] = dimension;
+            need.wanted_len += 1;
+        }
+        need
+    }
+
+    /// The dimensions in which it wants something, and how much.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (usize, u64)> {
+        let wanted = self.wanted.iter().take(usize::from(self.wanted_len));
+        wanted.map(|dimension| (usize::from(*dimension), self.amounts[usize::from(*dimension)]))
     }
 
     pub(super) fn fits(&self, space: &Space) -> bool {
@@ -62,7 +80,7 @@ impl Need {
 
     /// Whether it fits into these numbers of a [`Space`].
     pub(super) fn fits_in(&self, free: &[u64; DIMENSIONS]) -> bool {
-        self.amounts.iter().zip(free).all(|(amount, free)| amount <= free)
+        self.wanted().all(|(dimension, amount)| amount <= free[dimension])
     }
 }
 

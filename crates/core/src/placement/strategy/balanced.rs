@@ -12,7 +12,7 @@ pub(super) struct Balanced;
 
 impl Strategy for Balanced {
     fn look(&self) -> Look {
-        Look { tightest: 8, roomiest: 4, holders: 0, random: 20 }
+        Look { tightest: 8, calmest: 4, holders: 0, random: 20 }
     }
 
     fn cost(&self, candidate: &Candidate<'_>) -> Cost {

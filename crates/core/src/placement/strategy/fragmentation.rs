@@ -11,7 +11,7 @@ pub(super) struct Fragmentation;
 
 impl Strategy for Fragmentation {
     fn look(&self) -> Look {
-        Look { tightest: 8, roomiest: 2, holders: 0, random: 16 }
+        Look { tightest: 8, calmest: 2, holders: 0, random: 16 }
     }
 
     /// Of equal changes the best fit: as long as no demand was seen, this is [`pack`](super::pack).

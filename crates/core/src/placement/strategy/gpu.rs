@@ -14,7 +14,7 @@ pub(super) struct Gpu;
 
 impl Strategy for Gpu {
     fn look(&self) -> Look {
-        Look { tightest: 8, roomiest: 4, holders: 0, random: 24 }
+        Look { tightest: 8, calmest: 4, holders: 0, random: 24 }
     }
 
     fn cost(&self, candidate: &Candidate<'_>) -> Cost {

@@ -102,8 +102,8 @@ pub(super) struct Cost(pub(super) [u64; 3]);
 pub(super) struct Look {
     /// Those with the least free memory that is enough.
     pub(super) tightest: usize,
-    /// Those with the most free memory.
-    pub(super) roomiest: usize,
+    /// The least loaded ones.
+    pub(super) calmest: usize,
     /// Those that have the code already.
     pub(super) holders: usize,
     /// Any. At least one: that look goes through the whole pool before it says that there is no node.

@@ -11,7 +11,7 @@ pub(super) struct Pack;
 
 impl Strategy for Pack {
     fn look(&self) -> Look {
-        Look { tightest: 6, roomiest: 0, holders: 0, random: 1 }
+        Look { tightest: 4, calmest: 0, holders: 0, random: 1 }
     }
 
     /// Of equally full nodes that whose CPU is used the most.

@@ -15,7 +15,7 @@ pub(super) struct Spread;
 
 impl Strategy for Spread {
     fn look(&self) -> Look {
-        Look { tightest: 0, roomiest: 8, holders: 0, random: 2 }
+        Look { tightest: 0, calmest: 6, holders: 0, random: 2 }
     }
 
     fn cost(&self, candidate: &Candidate<'_>) -> Cost {
