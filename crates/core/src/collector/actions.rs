@@ -81,6 +81,11 @@ impl Actions {
         }
     }
 
+    /// All that are remembered, and places of forgotten ones.
+    pub(super) fn indices(&self) -> impl Iterator<Item = ActionIndex> + use<> {
+        (0..self.slots.len()).map(ActionIndex)
+    }
+
     /// What is remembered of it.
     pub(super) fn get(&mut self, index: ActionIndex) -> &mut History {
         &mut self.slots[index.0].history

@@ -1,5 +1,6 @@
 //! What lives on each node, and which of it is idle.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::judge::Priority;
@@ -43,6 +44,14 @@ impl Resident {
     }
 }
 
+/// How near a node is to being empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Emptiness {
+    is_idle: bool,
+    less_mb: Reverse<u64>,
+    node: Reverse<NodeId>,
+}
+
 impl Residents {
     pub(super) fn came(&mut self, node: NodeId, memory_mb: u64) {
         let resident = self.0.entry(node).or_default();
@@ -72,6 +81,12 @@ impl Residents {
 
     pub(super) fn idle_on(&self, node: NodeId) -> impl Iterator<Item = IdleOne> {
         self.0.get(&node).into_iter().flat_map(Resident::idle)
+    }
+
+    /// How near a node is to being empty: higher is nearer.
+    pub(super) fn emptiness(&self, node: NodeId) -> Option<Emptiness> {
+        let resident = self.0.get(&node);
+        resident.map(|it| Emptiness { is_idle: it.is_idle(), less_mb: Reverse(it.memory_mb), node: Reverse(node) })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Resident)> {
