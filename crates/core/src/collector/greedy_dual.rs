@@ -58,7 +58,11 @@ mod tests {
         let mut action = History::new(0);
         action.uses = uses;
         action.start_took(cold_start_ms);
-        policy.priority(&Priors::default(), &mut action, &Idle { since_ms: 0, now_ms: 0, memory_mb, level: 0, awaits_until_ms: None })
+        policy.priority(
+            &Priors::default(),
+            &mut action,
+            &Idle { since_ms: 0, now_ms: 0, memory_mb, level: 0, awaits_until_ms: None },
+        )
     }
 
     #[test]

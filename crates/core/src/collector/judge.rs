@@ -65,8 +65,9 @@ pub(super) trait Judge: fmt::Debug + Send {
     /// A container with this priority left for lack of room.
     fn evicted(&mut self, _priority: Priority) {}
 
-    /// Whether containers are chosen such that nodes become empty.
-    fn is_compacting(&self) -> bool {
-        false
+    /// An occupied node costs as much as so much idle memory, MB, and containers go such that nodes become empty; `None`: in
+    /// whatever order.
+    fn node_mb(&self) -> Option<u64> {
+        None
     }
 }

@@ -101,7 +101,8 @@ impl Levels {
     /// far as this one. At least those that are in use.
     pub(super) fn likely(&self, percent: u64) -> usize {
         let peaks = &self.bursts.peaks;
-        let reached: u64 = peaks[self.in_use.clamp(1, LEVELS_MAX) - 1..].iter().map(|&count| u64::from(count)).sum();
+        let reached: u64 =
+            peaks[self.in_use.clamp(1, LEVELS_MAX) - 1..].iter().map(|&count| u64::from(count)).sum();
         let mut beyond = reached;
         let mut likely = self.in_use;
         for &count in peaks.iter().skip(self.in_use.max(1) - 1) {
@@ -164,7 +165,11 @@ mod tests {
         }
         let mut priors = Priors::default();
         levels.rise(10 * MINUTE, &mut priors);
-        assert_eq!((levels.likely(50), levels.likely(10), levels.likely(80)), (4, 8, 1), "3 of 10 stay alone");
+        assert_eq!(
+            (levels.likely(50), levels.likely(10), levels.likely(80)),
+            (4, 8, 1),
+            "3 of 10 stay alone"
+        );
         levels.rise(10 * MINUTE, &mut priors);
         assert_eq!(levels.likely(80), 4);
         (0..3).for_each(|_| levels.rise(10 * MINUTE, &mut priors));

@@ -32,7 +32,8 @@ impl Priors {
             0 => 0,
             total => u64::from(count) * WEIGHT * OTHERS / u64::from(total),
         };
-        let mut expected = Expected { bins: [0; BINS], beyond: u64::from(own.beyond()) * WEIGHT + share(others.beyond()) };
+        let mut expected =
+            Expected { bins: [0; BINS], beyond: u64::from(own.beyond()) * WEIGHT + share(others.beyond()) };
         for ((bin, own), others) in expected.bins.iter_mut().zip(own.bins()).zip(others.bins()) {
             *bin = u64::from(own) * WEIGHT + share(others);
         }

@@ -29,6 +29,8 @@ pub(super) struct Resident {
     /// What they hold.
     pub(super) memory_mb: u64,
     idle: BTreeMap<(Priority, ContainerId), u64>,
+    /// Whether it is noted that it is to be looked at.
+    is_noted: bool,
 }
 
 impl Resident {
@@ -83,10 +85,25 @@ impl Residents {
         self.0.get(&node).into_iter().flat_map(Resident::idle)
     }
 
+    /// Whether nothing but idle containers lives on a node.
+    pub(super) fn is_idle(&self, node: NodeId) -> bool {
+        self.0.get(&node).is_some_and(Resident::is_idle)
+    }
+
+    /// Notes that a node is to be looked at, or not any more; says whether that is news.
+    pub(super) fn note(&mut self, node: NodeId, is_noted: bool) -> bool {
+        let resident = self.0.get_mut(&node);
+        resident.is_some_and(|resident| std::mem::replace(&mut resident.is_noted, is_noted) != is_noted)
+    }
+
     /// How near a node is to being empty: higher is nearer.
     pub(super) fn emptiness(&self, node: NodeId) -> Option<Emptiness> {
         let resident = self.0.get(&node);
-        resident.map(|it| Emptiness { is_idle: it.is_idle(), less_mb: Reverse(it.memory_mb), node: Reverse(node) })
+        resident.map(|it| Emptiness {
+            is_idle: it.is_idle(),
+            less_mb: Reverse(it.memory_mb),
+            node: Reverse(node),
+        })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Resident)> {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::ContainerId;
+use crate::id::{ContainerId, NodeId};
 
 /// Nodes up to which the choice is exact.
 const NODES_EXACT: usize = 12;
@@ -16,12 +16,20 @@ const IDLE_EXACT: usize = 8;
 const AMOUNTS_MAX: usize = 4_096;
 
 /// A node as the choice sees it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
+    pub(super) id: NodeId,
     /// Whether something lives there that cannot go.
     pub(super) is_needed: bool,
     /// What can.
     pub(super) idle: Vec<Candidate>,
+}
+
+impl Node {
+    /// Whether nothing is left there without these.
+    pub(super) fn is_emptied_by(&self, victims: &[ContainerId]) -> bool {
+        !self.is_needed && self.idle.iter().all(|idle| victims.contains(&idle.container))
+    }
 }
 
 /// A container that can go.
@@ -99,14 +107,17 @@ fn exactly(nodes: &[Node], need_mb: u64, most_mb: u64) -> Option<Vec<ContainerId
         best = next;
     }
     let enough = best.range(need_mb..).map(|(_, choice)| choice);
-    enough.reduce(|best, other| if other.is_better_than(best) { other } else { best }).map(|it| it.victims.clone())
+    enough
+        .reduce(|best, other| if other.is_better_than(best) { other } else { best })
+        .map(|it| it.victims.clone())
 }
 
 /// What can go of a node, by what it frees.
 fn subsets(node: &Node) -> ByFreed {
     let mut subsets = ByFreed::from([(0, Choice::default())]);
     for bits in 1_u32..1 << node.idle.len() {
-        let chosen = || node.idle.iter().zip(0..).filter(|(_, bit)| bits >> bit & 1 == 1).map(|(idle, _)| idle);
+        let chosen =
+            || node.idle.iter().zip(0..).filter(|(_, bit)| bits >> bit & 1 == 1).map(|(idle, _)| idle);
         let is_all = chosen().count() == node.idle.len();
         let choice = Choice {
             emptied: usize::from(is_all && !node.is_needed),
@@ -165,12 +176,14 @@ mod tests {
     /// Nodes, each with whether it is needed and (memory, loss) of its idle containers; these are numbered over all.
     fn nodes(said: &[(bool, &[(u64, u64)])]) -> Vec<Node> {
         let mut numbers = 1..;
-        let candidate = |number, &(memory_mb, loss)| Candidate { container: container(number), memory_mb, loss };
-        let mut node = |(is_needed, idle): &(bool, &[(u64, u64)])| Node {
+        let candidate =
+            |number, &(memory_mb, loss)| Candidate { container: container(number), memory_mb, loss };
+        let mut node = |((is_needed, idle), id): (&(bool, &[(u64, u64)]), u32)| Node {
+            id: NodeId(id),
             is_needed: *is_needed,
             idle: idle.iter().map(|idle| candidate(numbers.next().unwrap(), idle)).collect(),
         };
-        said.iter().map(&mut node).collect()
+        said.iter().zip(0..).map(&mut node).collect()
     }
 
     fn chosen(nodes: &[Node], need_mb: u64) -> Vec<u64> {

@@ -35,18 +35,17 @@ pub(super) struct Plan {
     pub(super) hold_ms: u64,
     /// From when to when there is one again, if that is worth it.
     pub(super) again_ms: Option<(u64, u64)>,
+    /// What the container is worth at first, for each MB of it: MB·ms.
+    pub(super) worth_ms: u64,
 }
 
 /// The best plan for a container that has been idle since `from_bin` began.
 pub(super) fn plan(expected: &Expected, prices: Prices, from_bin: usize) -> Plan {
     let best = Best::of(expected, prices);
     let hold_to = (from_bin..BINS).find(|&bin| !best.holds[bin]).unwrap_or(BINS);
-    let again = (hold_to..BINS).find(|&bin| best.starts[bin]);
-    let again_ms = again.map(|bin| {
-        let end = (bin..BINS).skip(1).find(|&bin| !best.holds[bin]).unwrap_or(BINS);
-        (start_ms(bin), start_ms(end))
-    });
-    Plan { hold_ms: if hold_to == from_bin { 0 } else { start_ms(hold_to) }, again_ms }
+    let again_ms = best.start_from(hold_to).map(|(from, to)| (start_ms(from), start_ms(to)));
+    let hold_ms = if hold_to == from_bin { 0 } else { start_ms(hold_to) };
+    Plan { hold_ms, again_ms, worth_ms: best.worth_ms }
 }
 
 /// What is best in each bin.
@@ -55,11 +54,19 @@ struct Best {
     holds: [bool; BINS],
     /// A container is started if there is none.
     starts: [bool; BINS],
+    /// What a container is worth that has just fallen idle, for each MB of it.
+    worth_ms: u64,
 }
 
 impl Best {
+    /// The first bins from this one on in which a container is started, and in which it goes.
+    fn start_from(&self, bin: usize) -> Option<(usize, usize)> {
+        let from = (bin..BINS).find(|&bin| self.starts[bin])?;
+        Some((from, (from + 1..BINS).find(|&bin| !self.holds[bin]).unwrap_or(BINS)))
+    }
+
     fn of(expected: &Expected, prices: Prices) -> Self {
-        let mut best = Self { holds: [false; BINS], starts: [false; BINS] };
+        let mut best = Self { holds: [false; BINS], starts: [false; BINS], worth_ms: 0 };
         let (mut with, mut without) = (0, 0);
         let mut survivors = i128::from(expected.beyond);
         for bin in (0..BINS).rev() {
@@ -75,6 +82,8 @@ impl Best {
             best.holds[bin] = held > without;
             with = held.max(without);
         }
+        let worth_ms = (with - without) / (survivors * prices.memory_mb).max(1);
+        best.worth_ms = u64::try_from(worth_ms).unwrap_or(0);
         best
     }
 }
@@ -110,16 +119,17 @@ mod tests {
             ("one in ten comes too late", vec![minutes(8)], 9, 0),
             ("one in ten comes soon", vec![(4_000, 1)], 9, 5_000),
         ] {
-            assert_eq!(planned(&gaps, beyond), Plan { hold_ms, again_ms: None }, "{what}");
+            let plan = planned(&gaps, beyond);
+            assert_eq!((plan.hold_ms, plan.again_ms), (hold_ms, None), "{what}");
         }
     }
 
     #[test]
     fn a_call_that_is_expected_later_gets_a_container_just_in_time() {
         let plan = planned(&[(30 * MINUTE, 9)], 1);
-        assert_eq!(plan, Plan { hold_ms: 0, again_ms: Some((30 * MINUTE, 31 * MINUTE)) });
+        assert_eq!((plan.hold_ms, plan.again_ms), (0, Some((30 * MINUTE, 31 * MINUTE))));
         let plan = planned(&[(1_000, 5), (60 * MINUTE, 5)], 0);
-        assert_eq!(plan, Plan { hold_ms: 5_000, again_ms: Some((60 * MINUTE, 61 * MINUTE)) });
+        assert_eq!((plan.hold_ms, plan.again_ms), (5_000, Some((60 * MINUTE, 61 * MINUTE))));
     }
 
     #[test]
@@ -135,46 +145,69 @@ mod tests {
     }
 
     #[test]
-    fn no_other_plan_of_one_hold_and_one_start_is_worth_more() {
-        for seed in 0..40_u64 {
+    fn a_container_is_worth_more_the_likelier_and_the_sooner_its_next_call() {
+        let worth = |gaps: &[(u64, u64)], beyond| planned(gaps, beyond).worth_ms;
+        let plain = worth(&[(MINUTE, 5)], 5);
+        assert!(worth(&[(MINUTE, 9)], 1) > plain && worth(&[(4_000, 5)], 5) > plain);
+        assert_eq!(worth(&[(60 * MINUTE, 9)], 1), 0, "another one is started then");
+    }
+
+    #[test]
+    fn no_other_windows_are_worth_more() {
+        for seed in 0..30_u64 {
             let gap = |n: u64| (crate::mix::mix(seed * 100 + n) % (20 * MINUTE), 1 + n % 3);
             let gaps: Vec<_> = (0..3 + seed % 6).map(gap).collect();
             let expected = expected(&gaps, seed % 7);
-            let found = worth(&expected, plan(&expected, PRICES, 0));
-            let ends = || (0..=bin_of(20 * MINUTE).unwrap()).step_by(3);
-            for hold in ends() {
-                for from in ends().filter(|&from| from >= hold) {
-                    for to in ends().filter(|&to| to > from) {
-                        let again_ms = Some((start_ms(from), start_ms(to)));
-                        let other = Plan { hold_ms: start_ms(hold), again_ms };
-                        let worth = worth(&expected, other);
-                        // more than one start may be worth it; the plan is made anew then
-                        assert!(found >= worth || found > 0, "{gaps:?}: {other:?} is worth {worth}, not {found}");
+            let found = worth(&expected, &windows(&expected));
+            let bins = || (0..=bin_of(20 * MINUTE).unwrap()).step_by(2);
+            for hold in bins() {
+                for from in bins().filter(|&from| from >= hold) {
+                    for to in bins().filter(|&to| to > from) {
+                        let other = worth(&expected, &[(0, hold), (from, to)]);
+                        assert!(
+                            found >= other,
+                            "{gaps:?}: 0-{hold}, {from}-{to} is worth {other}, not {found}"
+                        );
                     }
                 }
             }
         }
     }
 
-    /// What a plan earns, computed gap by gap.
-    fn worth(expected: &Expected, plan: Plan) -> i128 {
-        let windows = [(0, plan.hold_ms)].into_iter().chain(plan.again_ms);
-        windows.map(|(from_ms, to_ms)| window_worth(expected, from_ms, to_ms)).sum()
+    /// The bins in which there is a container, by the best plan.
+    fn windows(expected: &Expected) -> Vec<(usize, usize)> {
+        let best = Best::of(expected, PRICES);
+        let hold_to = (0..BINS).find(|&bin| !best.holds[bin]).unwrap_or(BINS);
+        let mut windows = vec![(0, hold_to)];
+        while let Some(window) = best.start_from(windows[windows.len() - 1].1) {
+            windows.push(window);
+        }
+        windows
     }
 
-    fn window_worth(expected: &Expected, from_ms: u64, to_ms: u64) -> i128 {
-        let mut sum = 0;
-        for (bin, &weight) in expected.bins.iter().enumerate() {
-            let (start, end) = (start_ms(bin), start_ms(bin + 1));
-            let held_ms = to_ms.min((start + end) / 2).saturating_sub(from_ms);
-            let hit = start >= from_ms && end <= to_ms;
-            let started = from_ms > 0 && start >= from_ms;
-            sum += i128::from(weight)
-                * (i128::from(hit) * PRICES.cold_start_mb_ms
-                    - i128::from(held_ms) * PRICES.memory_mb
-                    - i128::from(started) * PRICES.start_mb_ms);
+    /// What windows earn, computed gap by gap.
+    fn worth(expected: &Expected, windows: &[(usize, usize)]) -> i128 {
+        let gaps = expected.bins.iter().enumerate().map(|(bin, &weight)| (Some(bin), i128::from(weight)));
+        let gaps: Vec<_> = gaps.chain([(None, i128::from(expected.beyond))]).collect();
+        let each = |&(bin, weight): &(Option<usize>, i128)| {
+            weight * windows.iter().map(|&window| window_worth(bin, window)).sum::<i128>()
+        };
+        gaps.iter().map(each).sum()
+    }
+
+    /// What a window earns for a gap that ends in a bin, in the middle of it.
+    fn window_worth(bin: Option<usize>, (from, to): (usize, usize)) -> i128 {
+        let is_over = from == to || bin.is_some_and(|bin| bin < from);
+        if is_over {
+            return 0;
         }
-        let started = i128::from(from_ms > 0) * PRICES.start_mb_ms;
-        sum - i128::from(expected.beyond) * (i128::from(to_ms - from_ms) * PRICES.memory_mb + started)
+        let is_hit = bin.is_some_and(|bin| bin < to);
+        let end_ms = match bin.filter(|_| is_hit) {
+            Some(bin) => i128::from(start_ms(bin) + start_ms(bin + 1)) / 2,
+            None => i128::from(start_ms(to)),
+        };
+        i128::from(is_hit) * PRICES.cold_start_mb_ms
+            - (end_ms - i128::from(start_ms(from))) * PRICES.memory_mb
+            - i128::from(from > 0) * PRICES.start_mb_ms
     }
 }
