@@ -41,7 +41,8 @@ impl Actions {
             return index;
         }
         let slot = Slot { key: key.clone(), history: History::new(now_ms) };
-        let index = match self.coldest().filter(|_| self.slots.len() >= self.most) {
+        let is_full = self.slots.len() >= self.most;
+        let index = match is_full.then(|| self.coldest()).flatten() {
             None => {
                 self.slots.push(slot);
                 ActionIndex(self.slots.len() - 1)

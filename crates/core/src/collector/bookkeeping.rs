@@ -7,9 +7,9 @@ use super::victims::{Candidate, Node};
 use super::{Collector, Due, IdleOne, Prewarm, Reason};
 use crate::id::{ContainerId, NodeId};
 
-/// A container that is busy and was not heard of for so long may be idle in truth: its router's report was lost. Its proxy
-/// knows, and is asked.
-const SILENCE_MS_MAX: u64 = 900_000;
+/// Routers tell of what is busy with each report. What was not heard of for so long is idle in truth: its last report was
+/// lost. Its proxy knows, and is asked.
+const SILENCE_MS_MAX: u64 = 30_000;
 /// Routers report use now and then only: a container that a call waited for is not judged before its call can be known.
 const FIRST_CALL_MS_MAX: u64 = 1_000;
 /// Idle containers of an action among which one is chosen to go.
@@ -41,7 +41,7 @@ impl Collector {
         }
         let held = self.containers.get(&container)?;
         let history = self.actions.get(held.action);
-        let idle = held.idle(container, history, now_ms);
+        let idle = held.idle(container, history, &self.falls, now_ms);
         let at_ms = self.judge.expires_ms(&self.priors, history, &idle)?;
         if at_ms > now_ms {
             self.look_later(container, at_ms);
@@ -66,7 +66,7 @@ impl Collector {
     /// The container that goes when one of its action is to go: containers of one action are alike, so it is the one on the
     /// node that is the nearest to being empty, and the other takes its place.
     pub(super) fn in_its_place(&mut self, container: ContainerId, now_ms: u64) -> ContainerId {
-        let was_used = |held: &&Held| held.awaits_until_ms.is_none() && self.judge.node_mb().is_some();
+        let was_used = |held: &&Held| held.awaits_until_ms.is_none() && self.judge.nodes().is_some();
         let Some(held) = self.containers.get(&container).filter(was_used) else { return container };
         let since_ms = held.since_ms;
         let idle = self.actions.get(held.action).idle.iter().take(ALIKE_MAX);
@@ -96,7 +96,7 @@ impl Collector {
     /// be held.
     pub(super) fn look_at_node(&mut self, node: NodeId, now_ms: u64) -> Vec<Due> {
         self.residents.note(node, false);
-        let Some(node_mb) = self.judge.node_mb().filter(|_| self.residents.is_idle(node)) else {
+        let Some(prices) = self.judge.nodes().filter(|_| self.residents.is_idle(node)) else {
             return Vec::new();
         };
         let idle: Vec<_> = self.residents.idle_on(node).take(EMPTIED_MAX + 1).collect();
@@ -106,12 +106,13 @@ impl Collector {
                 return Vec::new();
             };
             let history = self.actions.get(held.action);
-            let view = held.idle(one.container, history, now_ms);
+            let view = held.idle(one.container, history, &self.falls, now_ms);
             let until_ms = self.judge.expires_ms(&self.priors, history, &view).unwrap_or(u64::MAX);
             held_ms = held_ms.max(until_ms.saturating_sub(now_ms));
         }
-        let worth = idle.iter().fold(0_u64, |sum, one| sum.saturating_add(loss(one)));
-        if idle.len() > EMPTIED_MAX || worth >= node_mb.saturating_mul(held_ms) {
+        let worth = |one: &IdleOne| one.priority.min(prices.move_ms).saturating_mul(one.memory_mb);
+        let worth = idle.iter().fold(0_u64, |sum, one| sum.saturating_add(worth(one)));
+        if idle.len() > EMPTIED_MAX || worth >= prices.node_mb.saturating_mul(held_ms) {
             self.note_node_at(node, now_ms + QUIET_NODE_MS[1]);
             return Vec::new();
         }
@@ -124,7 +125,7 @@ impl Collector {
 
     /// Looks at a node soon if nothing is busy there.
     pub(super) fn note_node(&mut self, node: NodeId, now_ms: u64) {
-        if self.judge.node_mb().is_some() && self.residents.is_idle(node) {
+        if self.judge.nodes().is_some() && self.residents.is_idle(node) {
             self.note_node_at(node, now_ms + QUIET_NODE_MS[0]);
         }
     }
@@ -226,7 +227,7 @@ impl Collector {
         let Some(held) = self.containers.get_mut(&container) else { return };
         let history = self.actions.get(held.action);
         history.idle.insert((held.since_ms, container));
-        let idle = held.idle(container, history, now_ms);
+        let idle = held.idle(container, history, &self.falls, now_ms);
         held.priority = self.judge.priority(&self.priors, history, &idle);
         let one = IdleOne { container, priority: held.priority, memory_mb: held.memory_mb };
         let node = held.node;

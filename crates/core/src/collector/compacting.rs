@@ -14,7 +14,7 @@
 
 use super::gaps::{Gaps, bin_of};
 use super::history::History;
-use super::judge::{Idle, Judge, Priority, Window};
+use super::judge::{Idle, Judge, NodePrices, Priority, Window};
 use super::levels::group;
 use super::policy::Parameters;
 use super::priors::Priors;
@@ -140,8 +140,8 @@ impl Judge for Compacting {
         (self.ahead_percent > 0).then(|| (action.levels.likely(self.ahead_percent), until_ms))
     }
 
-    fn node_mb(&self) -> Option<u64> {
-        Some(self.node_mb)
+    fn nodes(&self) -> Option<NodePrices> {
+        Some(NodePrices { node_mb: self.node_mb, move_ms: self.start_s * 1_000 })
     }
 }
 
@@ -174,10 +174,9 @@ mod tests {
 
     #[test]
     fn the_same_calls_hold_a_small_container_and_not_a_large_one() {
-        let gaps: Vec<_> =
-            [2, 4, 3, 5].into_iter().cycle().take(40).map(|minutes| minutes * MINUTE).collect();
+        let gaps: Vec<_> = (1..=10).chain(1..=10).map(|turn| turn * 20_000).collect();
         let (mut action, now_ms) = called_after(&gaps);
-        assert_eq!(hold_ms(&mut action, now_ms, 128), 6 * MINUTE);
+        assert_eq!(hold_ms(&mut action, now_ms, 128), 4 * MINUTE);
         action.plans = Default::default();
         assert_eq!(hold_ms(&mut action, now_ms, 2_048), 0);
     }

@@ -25,6 +25,11 @@ impl Falls {
         is_over.then(|| (self.at_ms, std::mem::take(&mut self.actions)))
     }
 
+    /// How many of an action are not settled.
+    pub(super) fn of(&self, action: ActionIndex) -> usize {
+        self.actions.iter().filter(|fallen| **fallen == action).count()
+    }
+
     /// Settles those of one action at once.
     pub(super) fn flush(&mut self, action: ActionIndex, actions: &mut Actions) {
         let at_ms = self.at_ms;

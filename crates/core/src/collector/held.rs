@@ -1,6 +1,7 @@
 //! What is known of a container.
 
 use super::actions::ActionIndex;
+use super::falls::Falls;
 use super::history::History;
 use super::judge::{Idle, Priority};
 use crate::id::{ContainerId, NodeId};
@@ -35,8 +36,9 @@ pub(super) enum State {
 
 impl Held {
     /// As a policy sees it.
-    pub(super) fn idle(&self, id: ContainerId, history: &History, now_ms: u64) -> Idle {
+    pub(super) fn idle(&self, id: ContainerId, history: &History, falls: &Falls, now_ms: u64) -> Idle {
         let Self { since_ms, memory_mb, awaits_until_ms, .. } = *self;
-        Idle { since_ms, now_ms, memory_mb, level: history.level(since_ms, id), awaits_until_ms }
+        let level = history.level(since_ms, id).saturating_sub(falls.of(self.action));
+        Idle { since_ms, now_ms, memory_mb, level, awaits_until_ms }
     }
 }

@@ -36,7 +36,8 @@ pub(super) struct History {
     pub(super) heard_ms: u64,
     /// When it is looked at for a start ahead of a call.
     pub(super) planned_ms: Option<u64>,
-    cold_start_ms: Option<u64>,
+    /// How long a start takes, once one was seen.
+    pub(super) took_ms: Option<u64>,
 }
 
 impl History {
@@ -47,12 +48,12 @@ impl History {
 
     /// How long a start takes, milliseconds.
     pub(super) fn cold_start_ms(&self) -> u64 {
-        self.cold_start_ms.unwrap_or(COLD_START_MS_DEFAULT)
+        self.took_ms.unwrap_or(COLD_START_MS_DEFAULT)
     }
 
     /// A start took that long.
     pub(super) fn start_took(&mut self, took_ms: u64) {
-        let mean = self.cold_start_ms.get_or_insert(took_ms);
+        let mean = self.took_ms.get_or_insert(took_ms);
         *mean = (*mean * 7 + took_ms).div_ceil(8);
     }
 

@@ -65,9 +65,17 @@ pub(super) trait Judge: fmt::Debug + Send {
     /// A container with this priority left for lack of room.
     fn evicted(&mut self, _priority: Priority) {}
 
-    /// An occupied node costs as much as so much idle memory, MB, and containers go such that nodes become empty; `None`: in
-    /// whatever order.
-    fn node_mb(&self) -> Option<u64> {
+    /// What nodes and moves cost, if containers go such that nodes become empty; `None`: in whatever order.
+    fn nodes(&self) -> Option<NodePrices> {
         None
     }
+}
+
+/// What matters when a node is emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NodePrices {
+    /// An occupied node costs as much as so much idle memory, MB.
+    pub(super) node_mb: u64,
+    /// A container that is worth more is started again elsewhere, which costs as much as holding it for that long.
+    pub(super) move_ms: u64,
 }

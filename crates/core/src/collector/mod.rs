@@ -1,11 +1,13 @@
 //! Which idle container goes, when and why; what is started ahead of a call; how many stem cells wait for what.
 //!
-//! The pool tells a [`Collector`] what happens to containers, and asks it what is due. How it judges is a [`Policy`], which
-//! may be switched while it runs: what was learned of the actions stays. One file each: [`fixed`], [`lru`], [`greedy_dual`],
-//! [`histogram`], [`compacting`]. The collector only proposes: a proxy that is in use refuses to close (GC-1).
+//! The pool tells a [`Collector`] what happens to containers, and asks it what is due: at [`Collector::next_due_ms`], which may
+//! be at once after any event. How it judges is a [`Policy`], which may be switched while it runs: what was learned of the
+//! actions stays. One file each: [`fixed`], [`lru`], [`greedy_dual`], [`histogram`], [`compacting`], and for simulations
+//! [`clairvoyant`]. The collector only proposes: a proxy that is in use refuses to close (GC-1).
 //!
 //! Nothing walks the pool. An expiry is looked at when it was due at the time it was noted; if the container was used
-//! since, it is noted anew then, so that a use costs no change of the agenda.
+//! since, it is noted anew then, so that a use costs no change of the agenda. (Only [`Collector::relieve`] and
+//! [`Collector::switch`] look at all that is idle.)
 
 mod actions;
 mod bookkeeping;
@@ -320,7 +322,7 @@ impl Collector {
     /// The containers that go so that at least so much memory comes free in the pool, or as much as there is idle; they
     /// count as on their way out.
     pub fn relieve(&mut self, now_ms: u64, memory_mb: u64) -> Vec<Due> {
-        if self.judge.node_mb().is_none() || memory_mb == 0 {
+        if self.judge.nodes().is_none() || memory_mb == 0 {
             let victims = self.lowest(memory_mb).into_iter();
             return victims
                 .map(|container| Due { container, reason: self.evicted(now_ms, container) })

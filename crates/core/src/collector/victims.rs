@@ -176,12 +176,14 @@ mod tests {
     /// Nodes, each with whether it is needed and (memory, loss) of its idle containers; these are numbered over all.
     fn nodes(said: &[(bool, &[(u64, u64)])]) -> Vec<Node> {
         let mut numbers = 1..;
-        let candidate =
-            |number, &(memory_mb, loss)| Candidate { container: container(number), memory_mb, loss };
+        let mut candidate = |&(memory_mb, loss): &(u64, u64)| {
+            let container = container(numbers.next().unwrap());
+            Candidate { container, memory_mb, loss }
+        };
         let mut node = |((is_needed, idle), id): (&(bool, &[(u64, u64)]), u32)| Node {
             id: NodeId(id),
             is_needed: *is_needed,
-            idle: idle.iter().map(|idle| candidate(numbers.next().unwrap(), idle)).collect(),
+            idle: idle.iter().map(&mut candidate).collect(),
         };
         said.iter().zip(0..).map(&mut node).collect()
     }
@@ -221,8 +223,9 @@ mod tests {
 
     #[test]
     fn large_pools_are_cleared_node_by_node() {
+        const PAIR: &[(u64, u64)] = &[(256, 9); 2];
         let mut said: Vec<(bool, &[(u64, u64)])> = vec![(true, &[(256, 0); 8]); 50];
-        said.extend([(false, &[(256, 9); 2] as &[_]); 50]);
+        said.extend([(); 50].map(|()| (false, PAIR)));
         let pool = nodes(&said);
         let victims = chosen(&pool, 10 * 512);
         assert_eq!(victims.len(), 20);
