@@ -10,7 +10,9 @@ mod baseline;
 mod blocking;
 mod cold;
 mod context;
+mod control;
 mod defences;
+mod front_door;
 mod hyper_server;
 mod idle;
 mod languages;
@@ -117,6 +119,8 @@ enum Name {
     Languages,
     /// Accepts and starts of calls that are not waited for, and a queue that is full of them.
     Async,
+    /// What decisions of the control plane cost, and what collectors spare on load that they were not tuned to.
+    Control,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -148,6 +152,7 @@ fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             Name::Defences => ("defences", defences::run(&context)?),
             Name::Languages => ("languages", languages::run(&context)?),
             Name::Async => ("async", asynchronous::run(&context, options.calls)?),
+            Name::Control => ("control", control::run(&context)?),
         };
         missed += report::publish(&options.results, name, &measurements)?;
     }

@@ -34,6 +34,8 @@ pub(crate) enum Target {
     RatioMin(f64),
     /// The value is at most this.
     ValueMax(f64),
+    /// The value is at least this.
+    ValueMin(f64),
 }
 
 impl Measurement {
@@ -53,6 +55,7 @@ impl Measurement {
             Target::RatioMax(max) => self.ratio.is_some_and(|ratio| ratio <= max),
             Target::RatioMin(min) => self.ratio.is_some_and(|ratio| ratio >= min),
             Target::ValueMax(max) => self.value <= max,
+            Target::ValueMin(min) => self.value >= min,
         };
         Self { target: Some(target), met: Some(met), ..self }
     }
@@ -130,6 +133,7 @@ fn describe(target: Target) -> String {
         Target::RatioMax(max) => format!("ratio ≤ {max}"),
         Target::RatioMin(min) => format!("ratio ≥ {min}"),
         Target::ValueMax(max) => format!("value ≤ {max}"),
+        Target::ValueMin(min) => format!("value ≥ {min}"),
     }
 }
 
@@ -158,6 +162,7 @@ mod tests {
         assert_eq!(measured().promised(Target::RatioMax(1.4)).met, Some(false));
         assert_eq!(measured().promised(Target::RatioMin(1.6)).met, Some(false));
         assert_eq!(measured().promised(Target::ValueMax(60.0)).met, Some(true));
+        assert_eq!(measured().promised(Target::ValueMin(60.1)).met, Some(false));
     }
 
     #[test]

@@ -9,9 +9,9 @@ module or a builtin harms itself and not the framing.
 
 import sys
 from builtins import (
-    BaseException, Exception, GeneratorExit, ImportError, KeyboardInterrupt, MemoryError, OSError, RecursionError,
-    RuntimeError, SystemExit, TypeError, ValueError, bytearray, bytes, callable, compile, dict, exec, getattr, hasattr,
-    int, isinstance, len, memoryview, open, range, set, sorted, str, type,
+    BaseException, BlockingIOError, Exception, GeneratorExit, ImportError, KeyboardInterrupt, MemoryError, OSError,
+    RecursionError, RuntimeError, SystemExit, TypeError, ValueError, bytearray, bytes, callable, classmethod, compile,
+    dict, exec, getattr, hasattr, int, isinstance, len, memoryview, open, range, set, sorted, str, type, vars,
 )
 from posix import _exit, close, putenv, read, readv, register_at_fork, set_blocking, set_inheritable, unsetenv, write
 
@@ -76,15 +76,14 @@ say_hello()
 
 import os
 import site
-import _posixsubprocess
-from _frozen_importlib import module_from_spec
+from _frozen_importlib import ModuleSpec, _find_spec as find_spec, module_from_spec
 from _frozen_importlib_external import PathFinder, SourceFileLoader, spec_from_file_location
+from _imp import acquire_lock as lock_imports, lock_held as imports_are_locked, release_lock as unlock_imports
 # What `json` is made of. That takes as long to import as the interpreter to start, and an action may never need it.
 from _json import encode_basestring as quote, make_encoder, make_scanner
-from _thread import RLock, allocate_lock
+from _thread import RLock
 from io import BufferedIOBase, TextIOWrapper
 from os.path import dirname, isdir, isfile, join
-from select import select
 
 modules = sys.modules
 environ = os.environ
@@ -112,7 +111,7 @@ def on_fork():
     global faults_lock, forked
     forked = True
     # A thread that is not here may have held it.
-    faults_lock = allocate_lock()
+    faults_lock = RLock()
     try:
         # The proxy learns of our end by the end of the socket, so no child may keep it open.
         close(SOCKET)
@@ -265,7 +264,8 @@ stdout = sys.stdout
 stderr = sys.stderr
 # Ours alone, so that an action that closes or replaces its streams does not lose what we say about it.
 faults = text_stream(Output(STDERR, '<stderr>'))
-faults_lock = allocate_lock()
+# Showing an exception may look for a module, and so run what is put off, which may fail, too.
+faults_lock = RLock()
 
 
 def prepare_output():
@@ -560,8 +560,117 @@ def sync_env_for_programs():
     """Has it done whenever Python starts a program, which inherits that environment."""
     for name in ('execv', 'posix_spawn', 'posix_spawnp', 'system'):
         setattr(os, name, synced(getattr(os, name)))
-    # That of `subprocess` and `multiprocessing`.
+    put_off.append(sync_env_for_subprocess)
+
+
+def sync_env_for_subprocess():
+    """The same for `subprocess` and `multiprocessing`."""
+    import _posixsubprocess
     _posixsubprocess.fork_exec = synced(_posixsubprocess.fork_exec)
+
+
+# --- what is put off until a module is looked for ---------------------------------------------------------------------
+# Packages of the host may have code that Python runs when it starts: lines in `.pth` files, and `sitecustomize`. Where
+# that imports something, it takes longer than all else of a start, and many an action imports nothing that is not there.
+# It runs, in its order, before the first import that has to look for a module.
+put_off = []
+# What `sys.path` is until then, but for what the action makes of it.
+path_of_start = []
+# The `.pth` files of which no further line is run.
+broken_files = set()
+
+
+class PutOff:
+    """Finds modules before all others do, once."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        is_import = imports_are_locked()
+        if is_import:
+            # What was put off may wait for threads that import.
+            unlock_imports()
+        try:
+            run_put_off()
+        finally:
+            if is_import:
+                lock_imports()
+        if cls in sys.meta_path:
+            return None  # Somebody put it there again.
+        if is_import and name in modules:
+            # It was imported in the meantime. As long as it is there, the import takes its own loader, and loads another.
+            return ModuleSpec(name, Found(modules.pop(name)))
+        return find_spec(name, path, target)
+
+
+class Found:
+    """Loads a module that was loaded: by taking it as it is."""
+
+    def __init__(self, module):
+        self.module = module
+        self.spec = getattr(module, '__spec__', None)
+
+    def create_module(self, spec):
+        return self.module
+
+    def exec_module(self, module):
+        module.__spec__ = self.spec
+
+
+def run_put_off():
+    if PutOff in sys.meta_path:
+        sys.meta_path.remove(PutOff)
+    steps = [*put_off]
+    put_off.clear()
+    path = [*sys.path]
+    # Nothing of it is to find a module of the action's in the place of Python's.
+    sys.path[:] = path_of_start
+    try:
+        for step in steps:
+            step()
+    finally:
+        sys.path[:] = replaced_part(path, path_of_start, [*sys.path])
+
+
+def replaced_part(whole, part, replacement):
+    """A list with another part; what is new of that is added where the part is not found."""
+    for start in range(len(whole) - len(part) + 1):
+        if whole[start:start + len(part)] == part:
+            return whole[:start] + replacement + whole[start + len(part):]
+    return whole + [added for added in replacement if added not in part]
+
+
+def put_off_line(line):
+    """What `site` has in the place of `exec`, for the lines of `.pth` files."""
+    scope = dict(sys._getframe(1).f_locals)
+    put_off.append(lambda: run_line(line, scope, scope.get('sitedir')))
+
+
+def run_line(line, scope, sitedir):
+    """Runs a line as `site` does; some look for their directory in the frame that calls them."""
+    file = scope.get('fullname')
+    if file in broken_files:
+        return
+    try:
+        exec(line, vars(site), scope)
+    except Exception as error:
+        broken_files.add(file)
+        report(f'Error processing {file}:\n')
+        report_exception(error)
+        report('\nRemainder of file ignored')
+
+
+def add_packages():
+    """Makes the host's packages importable, as Python does when it starts. It was told to leave that to us."""
+    customize = site.execsitecustomize
+    site.exec = put_off_line
+    site.execsitecustomize = lambda: put_off.append(customize)
+    try:
+        site.main()
+    finally:
+        del site.exec
+        site.execsitecustomize = customize
+    path_of_start[:] = sys.path
+    sys.meta_path.insert(0, PutOff)
 
 
 # --- running the action -----------------------------------------------------------------------------------------------
@@ -905,9 +1014,22 @@ def take(data, start, size):
     return payload
 
 
-def receive():
-    """Reads once, and handles each frame that came or began."""
-    data = read_some()
+def read_early():
+    """What came already, if anything."""
+    set_blocking(SOCKET, False)
+    try:
+        return read(SOCKET, READ_BYTES) or die(EXIT_CLOSED)
+    except BlockingIOError:
+        return b''
+    except OSError:
+        die(EXIT_LOST)
+    finally:
+        set_blocking(SOCKET, True)
+
+
+def receive(data=b''):
+    """Reads once, if nothing was read, and handles each frame that came or began."""
+    data = data or read_some()
     at = 0
     while at < len(data):
         if len(data) - at < HEADER_BYTES:
@@ -951,12 +1073,20 @@ def import_common():
     import json
 
 
+def start_packages():
+    """Runs what the host's packages run when Python starts."""
+    run_put_off()
+    started_with.update(modules)
+
+
 def warm_up():
-    """Does in advance what the first action would wait for, while there is none."""
-    for step in (rehearse, import_common):
-        if select([SOCKET], [], [], 0)[0]:
-            return
+    """Does in advance what the first action would wait for, while there is none. Answers what came then."""
+    for step in (rehearse, start_packages, import_common):
+        data = read_early()
+        if data:
+            return data
         step()
+    return b''
 
 
 def start():
@@ -967,16 +1097,16 @@ def start():
     prepare_output()
     # The action must not find this module by the name that is usual for a program's own.
     modules['__main__'] = type(sys)('__main__')
-    # The host's packages. Python is started without, so that HELLO comes before they are looked for.
-    site.main()
+    add_packages()
     started_with.update(modules)
-    warm_up()
+    return warm_up()
 
 
-def serve():
+def serve(data):
     try:
         while action is None:
-            receive()
+            receive(data)
+            data = b''
         action.serve()
     except Exception as error:
         # A fault of ours, or raised by a signal handler of the action between calls: the state is unknown.
@@ -984,5 +1114,4 @@ def serve():
         _exit(EXIT_FAULT)
 
 
-start()
-serve()
+serve(start())

@@ -235,15 +235,16 @@ const outcome = ({ payload, stdout, stderr }) =>
   ({ failed: payload[0] === 1, body: JSON.parse(payload.subarray(1).toString()), stdout, stderr });
 
 // The launcher that a command (the program and its arguments) starts: `start` answers one that said HELLO and that ends with
-// the test, `startAction` one with an action.
+// the test, after `early` may have sent it something before it ran; `startAction` one with an action.
 const driver = (command) => {
-  const start = async (t) => {
+  const start = async (t, early = () => {}) => {
     const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'launcher-test-'));
     const launcher = new Launcher(command, directory);
     t.after(async () => {
       await launcher.end();
       fs.rmSync(directory, { recursive: true, force: true });
     });
+    early(launcher);
     launcher.hello = await launcher.receive((f) => f.kind === HELLO, 'HELLO');
     return launcher;
   };

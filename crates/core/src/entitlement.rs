@@ -61,6 +61,32 @@ pub fn to_action(caller: &EntityName, name: &FullName, reached: Option<&Reached>
     }
 }
 
+/// Whether a caller may read a package by a name, or the action in it that it `asked` for, where what others share may be executed only
+/// (`shared-packages-execute-only`). Who may use the package at all is looked at before.
+///
+/// # Errors
+/// 403, with OpenWhisk's text.
+pub fn to_read(caller: &EntityName, package: &Reached, asked: &FullName) -> Result<(), ApiError> {
+    let named = &package.named.name;
+    let is_action = asked.package.is_some();
+    let is_bound_elsewhere =
+        package.named.binding.as_ref().is_some_and(|binding| binding.namespace != named.namespace);
+    let text = match (named.namespace == *caller, is_bound_elsewhere, is_action) {
+        (true, false, _) => return Ok(()),
+        (false, _, false) => format!("GET not permitted for '{named}' since it's a shared package"),
+        (false, _, true) => {
+            format!("GET not permitted for '{named}' since it's an action in a shared package")
+        }
+        (true, true, false) => {
+            format!("GET not permitted since {} is a binding of a shared package", named.name)
+        }
+        (true, true, true) => format!(
+            "GET not permitted for '{asked}'. Resource does not exist or is an action in a shared package binding."
+        ),
+    };
+    Err(ApiError::new(403, text))
+}
+
 #[cfg(test)]
 mod tests {
     use triplane_model::package::PackagePut;
@@ -103,6 +129,39 @@ mod tests {
         }
         assert_eq!(asked("other/p", Some(&reached("other/p", true))), Ok("other/p".into()));
         assert_eq!(asked("other/p", Some(&reached("other/p", false))), Err(Denied::Forbidden));
+    }
+
+    #[test]
+    fn where_shared_packages_are_executed_only_the_own_ones_are_read() {
+        let refused = |package: &Reached, asked: &str| {
+            to_read(&guest(), package, &name(asked)).map_err(|error| (error.status, error.message))
+        };
+        let text = |text: &str| Err((403, text.to_owned()));
+        let own = reached("guest/p", true);
+        assert_eq!((refused(&own, "guest/p"), refused(&own, "guest/p/a")), (Ok(()), Ok(())));
+        let within = binding("guest/b", "guest/p", Some(package("guest/p", true)));
+        assert_eq!(refused(&within, "guest/b/a"), Ok(()));
+
+        let shared = reached("other/p", true);
+        assert_eq!(
+            refused(&shared, "other/p"),
+            text("GET not permitted for 'other/p' since it's a shared package")
+        );
+        assert_eq!(
+            refused(&shared, "other/p/a"),
+            text("GET not permitted for 'other/p' since it's an action in a shared package")
+        );
+        let bound = binding("guest/b", "other/p", Some(package("other/p", true)));
+        assert_eq!(
+            refused(&bound, "guest/b"),
+            text("GET not permitted since b is a binding of a shared package")
+        );
+        assert_eq!(
+            refused(&bound, "guest/b/a"),
+            text(
+                "GET not permitted for 'guest/b/a'. Resource does not exist or is an action in a shared package binding."
+            )
+        );
     }
 
     #[test]

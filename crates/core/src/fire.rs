@@ -7,6 +7,8 @@ use crate::mix::{mix, mix_call};
 
 /// The most bytes of payload that the calls of one fire have together: they are in memory and in one transaction.
 pub const BYTES_MAX: u64 = 64 << 20;
+/// What is said of a fire whose calls have more than [`BYTES_MAX`]: the fault of whoever wrote its parameters and rules.
+pub const TOO_LARGE: &str = "the calls of the fire would have more than 64 MiB of payload together; give it less, or have fewer rules";
 
 /// What became of a rule.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use bytes::Bytes;
 use rand::Rng;
 use triplane_core::asynchronous::Policy;
+use triplane_core::entitlement;
 use triplane_core::pool::check_annotations;
 use triplane_model::action::{ActionPut, exec_undefined};
 use triplane_model::package::Resolved;
@@ -43,6 +44,12 @@ pub(crate) async fn list_package(scope: Scope, names: Names, query: Query, State
 /// `GET /namespaces/{ns}/actions/[{package}/]{name}`: with the parameters of its package.
 pub(crate) async fn get(scope: Scope, names: Names, query: Query, State(app): State<App>) -> Answer {
     let (caller, name) = (&scope.identity.namespace, scope.entity(names));
+    if app.settings.shared_packages_execute_only
+        && let Some(package) = name.package_name()
+    {
+        let package = reach::readable_package(&*app.ports.entities, caller, &package, &name).await?;
+        entitlement::to_read(caller, &package, &name)?;
+    }
     let Resolved { action, binding, .. } = reach::readable_action(&*app.ports.entities, caller, name).await?;
     if !query.flag("code", true)? {
         let bytes = action.parameters.size_bytes() + action.annotations.size_bytes();

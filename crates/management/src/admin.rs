@@ -11,6 +11,7 @@ use triplane_model::{ApiError, LimitsDocument};
 use crate::answer::{self, Answer, Failure};
 use crate::app::App;
 use crate::query::Query;
+use crate::settings::Settings;
 use crate::subjects::{self, NewUser, Secret, UserError};
 use crate::{audit, body, import, limits};
 
@@ -169,7 +170,8 @@ pub(crate) async fn import(_: Operator, query: Query, State(app): State<App>, re
     let upload = body::read(&app, request).await?;
     let shared = App::clone(&app);
     let taking = async move {
-        let rules = import::Rules { keys: &shared.settings.parameter_keys, overwrite };
+        let Settings { parameter_keys: keys, limits, .. } = &shared.settings;
+        let rules = import::Rules { keys, limits, overwrite };
         import::take(&*shared.ports.entities, &upload.bytes, rules).await
     };
     let outcome = app.commit(taking).await?;

@@ -5,7 +5,7 @@ use axum::extract::{Request as Asked, State};
 use serde_json::{Map, Value, json};
 use triplane_core::alarm::{Feed, Request, WrongRequest};
 use triplane_model::{ApiError, FullName, Trigger};
-use triplane_store::{AlarmOf, Expected, KeptAlarm};
+use triplane_store::{AlarmOf, Expected, KeptAlarm, StoreError};
 
 use crate::answer::{self, Answer, Failure};
 use crate::app::{App, now_ms};
@@ -18,6 +18,9 @@ use crate::reach::unless_other;
 const FEED: &str = "feed";
 /// The field that pauses and continues.
 const ACTIVE: &str = "active";
+/// What is said of an alarm that is to go on though there is nothing that it would go on to.
+const NEVER_AGAIN: &str =
+    "the alarm is not due any more; give it another date, or other bounds, and it goes on";
 
 impl From<WrongRequest> for Failure {
     fn from(WrongRequest(text): WrongRequest) -> Self {
@@ -62,6 +65,9 @@ pub(crate) async fn update(scope: Scope, names: Names, State(app): State<App>, r
     let changed = match parameters.get(ACTIVE) {
         Some(Value::Bool(active)) => {
             let alarm = kept.alarm.set_active(*active, None, now_ms());
+            if *active && alarm.next_ms.is_none() {
+                return Err(ApiError::new(400, NEVER_AGAIN).into());
+            }
             KeptAlarm { alarm, ..kept }
         }
         Some(_) => return Err(ApiError::new(400, "active must be true or false").into()),
@@ -96,7 +102,11 @@ async fn parameters(app: &App, request: Asked) -> Result<Map<String, Value>, Fai
 
 async fn put(app: &App, trigger: FullName, kept: KeptAlarm, expected: Expected) -> Answer {
     let alarms = &app.ports.alarms;
-    let revision = alarms.put_alarm(trigger.clone(), kept.clone(), expected).await?;
+    let written = alarms.put_alarm(trigger.clone(), kept.clone(), expected).await;
+    let revision = written.map_err(|error| match (error, expected) {
+        (StoreError::Conflict, Expected::Absent) => ApiError::exists().into(),
+        (error, _) => Failure::from(error),
+    })?;
     app.ports.alarm_clock.notify_one();
     Ok(answer::json(&shown(&AlarmOf { trigger, revision, kept })))
 }

@@ -13,6 +13,7 @@ use crate::answer::Failure;
 use crate::audit;
 use crate::ports::Ports;
 use crate::settings::Settings;
+use crate::turns::Turns;
 
 /// The state of the handlers.
 pub(crate) type App = Arc<Shared>;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) body_kib: Arc<Semaphore>,
     /// One permit for each list of entities that is read and printed.
     pub(crate) lists: Semaphore,
+    /// Who writes a rule, which is written with its triggers.
+    pub(crate) rules: Turns,
     /// The OpenAPI document.
     pub(crate) document: Bytes,
 }
@@ -37,7 +40,14 @@ const LISTS_MAX: usize = 8;
 impl Shared {
     pub(crate) fn new(settings: Settings, ports: Ports, document: String) -> Self {
         let body_kib = Arc::new(Semaphore::new(settings.bodies.total_bytes_max.div_ceil(1024)));
-        Self { settings, ports, body_kib, lists: Semaphore::new(LISTS_MAX), document: document.into() }
+        Self {
+            settings,
+            ports,
+            body_kib,
+            lists: Semaphore::new(LISTS_MAX),
+            rules: Turns::default(),
+            document: document.into(),
+        }
     }
 
     /// Waits until the records of all calls that ended before now are in the store, or for a bounded time.

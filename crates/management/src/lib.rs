@@ -42,6 +42,7 @@ mod sign;
 pub mod subjects;
 mod table;
 mod triggers;
+mod turns;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -53,7 +54,9 @@ use tower::ServiceExt;
 use tracing::Instrument;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{Action, CodeHash, Credential, EntityName, FullName, Identity, TransactionId, Trigger};
+use triplane_model::{
+    Action, CodeHash, Collection, Credential, EntityName, FullName, Identity, TransactionId, Trigger,
+};
 use triplane_net::Body;
 use triplane_store::StoreError;
 
@@ -183,6 +186,17 @@ impl Management {
     /// When the store does not answer.
     pub async fn trigger(&self, name: FullName) -> Result<Option<Trigger>, StoreError> {
         reach::unless_other(self.app.ports.entities.entity(name).await)
+    }
+
+    /// Whether a name belongs to an entity of another collection than this one.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_of_another(&self, collection: Collection, name: FullName) -> Result<bool, StoreError> {
+        match self.app.ports.entities.document(collection, name).await {
+            Err(StoreError::OtherType) => Ok(true),
+            found => found.map(|_| false),
+        }
     }
 
     /// Deletes a trigger with its alarm, and its rules if asked to, as its owner would: what goes with an alarm that fires once.

@@ -1,6 +1,7 @@
 //! Packages and bindings: list, read, write, delete (openwhisk-api.md 5.1).
 
 use axum::extract::{Request, State};
+use triplane_core::entitlement;
 use triplane_model::package::{Contents, PackagePut};
 use triplane_model::{ApiError, Binding, Collection, EntityName, FullName, Package};
 use triplane_store::{EntityQuery, Expected, StoreError, Write};
@@ -25,6 +26,9 @@ pub(crate) async fn list(scope: Scope, query: Query, State(app): State<App>) -> 
 pub(crate) async fn get(scope: Scope, names: Names, State(app): State<App>) -> Answer {
     let (caller, name) = (&scope.identity.namespace, scope.entity(names));
     let reached = reach::readable_package(&*app.ports.entities, caller, &name, &name).await?;
+    if app.settings.shared_packages_execute_only {
+        entitlement::to_read(caller, &reached, &name)?;
+    }
     if reached.named.binding.as_ref().is_some_and(|binding| binding.package() == name) {
         let text = format!("Package binding '{name}' contains a circular reference.");
         return Err(ApiError::new(422, text).into());

@@ -16,7 +16,7 @@ use crate::lists;
 use crate::query::Query;
 use crate::reach::{self, unless_other};
 
-/// How often a write is tried anew when a trigger changed in between: rules of one trigger are often made at the same time.
+/// How often a write is tried anew when a trigger changed in between.
 const TRIES_MAX: usize = 8;
 
 /// `GET /namespaces/{ns}/rules`: without their status, which is in their triggers.
@@ -89,6 +89,8 @@ type Plan = ((Rule, RuleStatus), Vec<Write>);
 /// Does as wished; when what that was planned by changed in between, it is planned anew.
 async fn commit(app: &App, name: &FullName, wish: &Wish) -> Result<(Rule, RuleStatus), Failure> {
     let entities = &*app.ports.entities;
+    // Clients make all rules of a trigger at the same time. Of those that meet only one gets through.
+    let _turn = app.rules.turn(&name.namespace).await;
     let mut tries = 0;
     loop {
         let (rule, writes) = match wish {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub runtimes: Runtimes,
     /// Which images of users it runs too; none where nothing runs them.
     pub images: Option<ImageRules>,
+    /// Packages that others share can be used, but not read, nor the actions in them.
+    pub shared_packages_execute_only: bool,
     /// `build` of the info document: a date.
     pub build: String,
     /// `buildno` of the info document.
@@ -101,6 +103,7 @@ impl Default for Settings {
             limits: SystemLimits::default(),
             namespace_limits: NamespaceLimits::default(),
             parameter_keys: ParameterKeys::default(),
+            shared_packages_execute_only: false,
             runtimes: Runtimes::default(),
             images: None,
             build: String::new(),

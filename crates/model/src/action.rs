@@ -4,7 +4,7 @@ use base64::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::entity::{Collection, Entity};
+use crate::entity::{Collection, entity};
 use crate::error::ApiError;
 use crate::fields::{Fields, check_size};
 use crate::id::{CodeHash, Revision, Version};
@@ -217,7 +217,7 @@ impl ExecPut {
         if kind.trim().eq_ignore_ascii_case(SEQUENCE) {
             return Self::parse_sequence(&fields);
         }
-        if kind.trim().eq_ignore_ascii_case(BLACKBOX) && (kinds.images.is_some() || names_skeleton(&fields)) {
+        if kind.trim().eq_ignore_ascii_case(BLACKBOX) {
             return Self::parse_blackbox(fields, kinds.images);
         }
         let runtime = kinds.runtimes.resolve(&kind)?;
@@ -251,8 +251,10 @@ impl ExecPut {
             ));
         };
         let name = ImageName::parse(&image)?;
-        if let Some(rules) = rules {
-            rules.check(&name)?;
+        match rules {
+            Some(rules) => rules.check(&name)?,
+            None if is_skeleton(&name) => {}
+            None => return Err(no_engine(&image)),
         }
         let code = match fields.remove("code") {
             None | Some(Value::Null) => String::new(),
@@ -285,25 +287,7 @@ impl ExecPut {
     }
 }
 
-impl Entity for Action {
-    const COLLECTION: Collection = Collection::Actions;
-
-    fn name(&self) -> &FullName {
-        &self.name
-    }
-
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn with_revision(self, revision: Revision) -> Self {
-        Self { revision, ..self }
-    }
-
-    fn updated_ms(&self) -> u64 {
-        self.updated_ms
-    }
-}
+entity!(Action, Collection::Actions);
 
 impl Exec {
     /// Whether it is a sequence.
@@ -415,10 +399,18 @@ struct ShownExec<'a> {
 }
 
 /// Whether the image is the one that runs executables (`wsk action create --native`), which needs no engine.
-fn names_skeleton(exec: &serde_json::Map<String, Value>) -> bool {
-    let image = exec.get("image").and_then(Value::as_str);
-    let name = image.and_then(|image| ImageName::parse(image).ok()).map(|image| image.name);
-    name.is_some_and(|name| name.trim_start_matches("docker.io/") == SKELETON)
+fn is_skeleton(image: &ImageName<'_>) -> bool {
+    image.name.trim_start_matches("docker.io/") == SKELETON
+}
+
+/// 400: an image where nothing runs images. OpenWhisk always has an engine, and no text for this.
+fn no_engine(image: &str) -> ApiError {
+    ApiError::new(
+        400,
+        format!(
+            "the image {image} cannot run on this platform, which has no container engine; its operator can enable one"
+        ),
+    )
 }
 
 /// 400: a PUT that creates an action without `exec`.
@@ -531,12 +523,7 @@ mod tests {
         assert!(text(json!({"exec": {"kind": "nodejs:20"}})).ends_with(
             "'code' must be a string or attachment object defined in 'exec' for 'nodejs:20' actions"
         ));
-        for kind in ["blackbox", "cobol:1"] {
-            assert!(
-                text(json!({"exec": {"kind": kind}})).contains("is not supported by this platform"),
-                "{kind}"
-            );
-        }
+        assert!(text(json!({"exec": {"kind": "cobol:1"}})).contains("is not supported by this platform"));
         assert_eq!(put(json!([])).unwrap_err().status, 400);
         let name = FullName::new(EntityName::namespace("guest").unwrap(), EntityName::entity("a").unwrap());
         let undefined =
@@ -554,6 +541,8 @@ mod tests {
             let body = put(json!({"exec": {"kind": "blackbox", "image": image, "code": "#!/bin/sh"}}));
             assert_eq!(body.is_ok(), is_taken, "{image}");
         }
+        let refused = put(json!({"exec": {"kind": "blackbox", "image": "me/mine"}})).unwrap_err();
+        assert!(refused.message.starts_with("the image me/mine cannot run on this platform"), "{refused}");
     }
 
     #[test]

@@ -80,6 +80,35 @@ pub trait Entity: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
+/// Implements [`Entity`] for a struct with the fields `name`, `revision` and `updated_ms`; what it has of its own follows.
+macro_rules! entity {
+    ($entity:ty, $collection:expr $(, { $($own:tt)* })?) => {
+        impl $crate::entity::Entity for $entity {
+            const COLLECTION: $crate::entity::Collection = $collection;
+
+            fn name(&self) -> &$crate::name::FullName {
+                &self.name
+            }
+
+            fn revision(&self) -> $crate::id::Revision {
+                self.revision
+            }
+
+            fn with_revision(self, revision: $crate::id::Revision) -> Self {
+                Self { revision, ..self }
+            }
+
+            fn updated_ms(&self) -> u64 {
+                self.updated_ms
+            }
+
+            $($($own)*)?
+        }
+    };
+}
+
+pub(crate) use entity;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -85,6 +85,42 @@ impl Default for SystemLimits {
     }
 }
 
+/// A limit that no action, or no list, could keep to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("limits.{name} is {value}; it takes {min} to {max}")]
+pub struct BadLimit {
+    name: &'static str,
+    value: u64,
+    min: u64,
+    max: u64,
+}
+
+impl SystemLimits {
+    /// Holds each default against its range, and what must not be 0 against 1.
+    ///
+    /// # Errors
+    /// The first that makes no sense.
+    pub fn check(&self) -> Result<(), BadLimit> {
+        let checked = [
+            ("timeout_ms_min", self.timeout_ms_min, 1, u64::MAX),
+            ("timeout_ms_default", self.timeout_ms_default, self.timeout_ms_min, self.timeout_ms_max),
+            ("memory_mb_min", self.memory_mb_min, 1, u64::MAX),
+            ("memory_mb_default", self.memory_mb_default, self.memory_mb_min, self.memory_mb_max),
+            ("logs_mb_default", self.logs_mb_default, self.logs_mb_min, self.logs_mb_max),
+            ("concurrency_min", self.concurrency_min, 1, u64::MAX),
+            ("concurrency_default", self.concurrency_default, self.concurrency_min, self.concurrency_max),
+            ("list_default", self.list_default, 1, self.list_max),
+            ("blocking_wait_ms_max", self.blocking_wait_ms_max, 1, u64::MAX),
+            ("sequence_length_max", self.sequence_length_max, 1, u64::MAX),
+        ];
+        let bad = checked.into_iter().find(|(_, value, min, max)| !(min..=max).contains(&value));
+        match bad {
+            Some((name, value, min, max)) => Err(BadLimit { name, value, min, max }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What an action may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionLimits {
@@ -130,7 +166,7 @@ impl LimitsPatch {
         };
         let read = |name: &str, label: &str| match fields.get(name) {
             None | Some(serde_json::Value::Null) => Ok(None),
-            Some(value) => value.as_i64().map(Some).ok_or_else(|| {
+            Some(value) => whole(value).map(Some).ok_or_else(|| {
                 ApiError::malformed_content(format_args!("{label} limit must be whole number"))
             }),
         };
@@ -193,6 +229,12 @@ impl LimitsPatch {
     }
 }
 
+/// A whole number, however it is written: some clients have no integers, and write `60000.0`.
+fn whole(value: &serde_json::Value) -> Option<i64> {
+    let written_out = |number: f64| (number.fract() == 0.0).then(|| format!("{number:.0}"));
+    value.as_i64().or_else(|| value.as_f64().and_then(written_out)?.parse().ok())
+}
+
 /// Holds a value against a range; `text` makes the message from the value, the wording and the bound.
 fn in_range(
     value: Option<i64>,
@@ -237,6 +279,30 @@ mod tests {
         }
         assert_eq!(
             refused(r#"{"timeout":1.5}"#),
+            "The request content was malformed:\ntime limit must be whole number"
+        );
+    }
+
+    #[test]
+    fn limits_of_the_system_leave_room_for_their_defaults() {
+        assert_eq!(SystemLimits::default().check(), Ok(()));
+        let refused = |limits: SystemLimits| limits.check().unwrap_err().to_string();
+        let narrow = SystemLimits { memory_mb_min: 300, ..SystemLimits::default() };
+        assert_eq!(refused(narrow), "limits.memory_mb_default is 256; it takes 300 to 512");
+        let short = SystemLimits { timeout_ms_max: 1_000, ..SystemLimits::default() };
+        assert_eq!(refused(short), "limits.timeout_ms_default is 60000; it takes 100 to 1000");
+        let none = SystemLimits { sequence_length_max: 0, ..SystemLimits::default() };
+        assert_eq!(refused(none), format!("limits.sequence_length_max is 0; it takes 1 to {}", u64::MAX));
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction_or_an_exponent() {
+        let read =
+            |json: &str| LimitsPatch::parse(&serde_json::from_str(json).unwrap(), &SystemLimits::default());
+        assert_eq!(read(r#"{"timeout":60000.0,"logs":-0.0}"#), read(r#"{"timeout":60000,"logs":0}"#));
+        assert_eq!(read(r#"{"timeout":1e3}"#), read(r#"{"timeout":1000}"#));
+        assert_eq!(
+            refused(r#"{"timeout":1e300}"#),
             "The request content was malformed:\ntime limit must be whole number"
         );
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::action::Action;
-use crate::entity::{Collection, Entity};
+use crate::entity::{Collection, entity};
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::id::{Revision, Version};
@@ -159,29 +159,11 @@ fn annotated(mut annotations: Parameters, binding: Option<&Binding>) -> Paramete
     annotations
 }
 
-impl Entity for Package {
-    const COLLECTION: Collection = Collection::Packages;
-
-    fn name(&self) -> &FullName {
-        &self.name
-    }
-
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn with_revision(self, revision: Revision) -> Self {
-        Self { revision, ..self }
-    }
-
-    fn updated_ms(&self) -> u64 {
-        self.updated_ms
-    }
-
+entity!(Package, Collection::Packages, {
     fn is_listed_for_all(&self) -> bool {
         self.publish && self.binding.is_none()
     }
-}
+});
 
 impl Package {
     /// The JSON of the entity as a PUT or a DELETE answers it.

@@ -95,6 +95,12 @@ impl Parameters {
         Self(self.0.iter().map(|parameter| Parameter { init: true, ..parameter.clone() }).collect())
     }
 
+    /// The same, of which all go into a call: there is no `/init` that some could wait for.
+    #[must_use]
+    pub fn as_arguments(&self) -> Self {
+        Self(self.0.iter().map(|parameter| Parameter { init: false, ..parameter.clone() }).collect())
+    }
+
     /// Lays `over` over these: its keys win.
     pub fn merge(&mut self, over: &Self) {
         // By an index: 1 MB of short keys over 1 MB of short keys must not cost a quadratic search.
@@ -227,6 +233,14 @@ mod tests {
         );
         assert_eq!(merged(r#"[{"key":"a","value":1}]"#, ""), r#"{"a":1}"#);
         assert_eq!(merged("[]", "{}"), "{}");
+    }
+
+    #[test]
+    fn as_arguments_those_for_init_reach_the_call_too() {
+        let parameters: Parameters =
+            serde_json::from_str(r#"[{"key":"a","value":1,"init":true},{"key":"b","value":2}]"#).unwrap();
+        assert!(parameters.as_arguments().iter().all(|parameter| !parameter.init));
+        assert_eq!(parameters.as_arguments().get("a").unwrap().get(), "1");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::entity::{Collection, Entity};
+use crate::entity::{Collection, entity};
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::id::{Revision, Version};
@@ -91,25 +91,7 @@ impl Rule {
     }
 }
 
-impl Entity for Rule {
-    const COLLECTION: Collection = Collection::Rules;
-
-    fn name(&self) -> &FullName {
-        &self.name
-    }
-
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn with_revision(self, revision: Revision) -> Self {
-        Self { revision, ..self }
-    }
-
-    fn updated_ms(&self) -> u64 {
-        self.updated_ms
-    }
-}
+entity!(Rule, Collection::Rules);
 
 /// A rule as clients see it.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entity::{Collection, Entity};
+use crate::entity::{Collection, entity};
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::id::{Revision, Version};
@@ -115,25 +115,7 @@ impl Trigger {
     }
 }
 
-impl Entity for Trigger {
-    const COLLECTION: Collection = Collection::Triggers;
-
-    fn name(&self) -> &FullName {
-        &self.name
-    }
-
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn with_revision(self, revision: Revision) -> Self {
-        Self { revision, ..self }
-    }
-
-    fn updated_ms(&self) -> u64 {
-        self.updated_ms
-    }
-}
+entity!(Trigger, Collection::Triggers);
 
 /// A trigger as clients see it.
 #[derive(Serialize)]

@@ -192,6 +192,25 @@ impl Actions {
         may.map_err(|denied| denied.error(name))
     }
 
+    /// What is said of a name that leads to nothing: another text than `missing` when another kind of entity of the caller's has
+    /// it (openwhisk-api.md 1.3). Only such a name is asked about, so that existence stays hidden from others.
+    pub(crate) async fn refusal(
+        &self,
+        missing: ApiError,
+        caller: &Identity,
+        collection: Collection,
+        name: FullName,
+    ) -> ApiError {
+        if missing.status != 404 || name.namespace != caller.namespace {
+            return missing;
+        }
+        let asked = self.directory.is_of_another(collection, name);
+        match tokio::time::timeout(TIMES.answer_time_max, asked).await {
+            Ok(Ok(true)) => ApiError::other_collection(),
+            _ => missing,
+        }
+    }
+
     /// What the name of a package leads to; of that only what tells who may use it is kept.
     async fn package(&self, name: &FullName) -> Result<Option<Arc<Reached>>, Unavailable> {
         let fetch = || -> Future<Option<Arc<Reached>>> {

@@ -16,10 +16,15 @@ pub(crate) fn admit_fire(caller: &Known, now_ms: u64) -> Result<(), ApiError> {
 /// Counts a call; first in its minute, then in flight (openwhisk-api.md 9.2). `now_ms` is epoch milliseconds.
 pub(crate) fn admit(caller: &Known, now_ms: u64) -> Result<InFlightGuard, ApiError> {
     let limits = &caller.identity.limits;
-    count(&caller.usage.minute, limits.invocations_per_minute, now_ms)?;
+    admit_in_minute(caller, now_ms)?;
     caller.usage.in_flight.admit(limits.concurrent_invocations).map_err(|exceeded| {
         ApiError::concurrency_limited(exceeded.count, exceeded.allowed).retry_after_ms(1000)
     })
+}
+
+/// Counts a call in its minute only. `now_ms` is epoch milliseconds.
+pub(crate) fn admit_in_minute(caller: &Known, now_ms: u64) -> Result<(), ApiError> {
+    count(&caller.usage.minute, caller.identity.limits.invocations_per_minute, now_ms)
 }
 
 /// A namespace calls actions of the kinds that the system or an operator allows it (openwhisk-api.md 9.2).

@@ -16,8 +16,8 @@ use triplane_core::limits::InFlightGuard;
 use triplane_model::activation::{ActivationEntry, Response as Answer};
 use triplane_model::trigger::Link;
 use triplane_model::{
-    ActivationId, ActivationRecord, ApiError, EntityName, FullName, Merge, Merged, Parameters, RuleStatus,
-    Status, TransactionId,
+    ActivationId, ActivationRecord, ApiError, Collection, EntityName, FullName, Merge, Merged, Parameters,
+    RuleStatus, Status, TransactionId,
 };
 use triplane_net::{Body, BodyError};
 
@@ -26,6 +26,7 @@ use crate::clock::epoch_ms;
 use crate::detached::Detached;
 use crate::identity::Known;
 use crate::ports::{NotAccepted, QueuedCall};
+use crate::request_line::wants_extra_logging;
 use crate::route::TriggerPath;
 use crate::router::Router;
 use crate::triggers::Prepared;
@@ -56,6 +57,14 @@ pub(crate) struct Fire {
     pub(crate) cause: Option<ActivationId>,
     /// How many destinations it is away from a request.
     pub(crate) hops: u32,
+}
+
+impl Fire {
+    /// Whether an alarm fires it. What an alarm calls counts in its minute, as what a client fires does, but is in flight only while it
+    /// runs: nobody admitted it.
+    fn is_by_the_clock(&self) -> bool {
+        self.hops > 0 && self.cause.is_none()
+    }
 }
 
 /// What a fire makes of its rules.
@@ -94,9 +103,10 @@ impl Router {
         let payload = payload::read(&parts.headers, body, bytes_max, time_max).await?;
         let arguments = with_headers(&parts.headers, &payload)?;
         let found = self.triggers.get(&name).await;
-        let trigger = found
-            .map_err(|_| ApiError::unavailable().retry_after_ms(RETRY_AFTER_MS))?
-            .ok_or_else(ApiError::not_found)?;
+        let Some(trigger) = found.map_err(|_| ApiError::unavailable().retry_after_ms(RETRY_AFTER_MS))? else {
+            let (missing, caller) = (ApiError::not_found(), &caller.identity);
+            return Err(self.actions.refusal(missing, caller, Collection::Triggers, name).await);
+        };
         if !trigger.has_active_rule() {
             return Ok(reply::nothing());
         }
@@ -115,10 +125,14 @@ impl Router {
             hops: 0,
         };
         let router = Arc::clone(self);
+        let has_extra_logging = wants_extra_logging(&parts.headers);
         let fired = Detached::new(async move {
             let _running = router.runs.enter();
             let record = router.carry_out(&fire).await?;
-            if fire.caller.identity.limits.stores_activations()
+            // As OpenWhisk has it: a fire is not waited for, and a success.
+            let level =
+                router.settings.store_levels.of(&fire.caller.identity.limits, false, has_extra_logging);
+            if level.keeps(Status::Success)
                 && let Err(error) = router.ports.records.record(record).await
             {
                 let transaction = &*fire.transaction_id;
@@ -191,11 +205,7 @@ impl Router {
             let Some(Ok((call, guard))) = called else { continue };
             bytes += call.payload.len() as u64;
             if bytes > fire::BYTES_MAX {
-                let bytes_max = fire::BYTES_MAX;
-                let text = format!(
-                    "the calls of the fire would have more than {bytes_max} bytes of payload together"
-                );
-                return Err(NotAccepted::TooLarge(text));
+                return Err(NotAccepted::TooLarge(fire::TOO_LARGE.to_owned()));
             }
             plan.calls.push(call);
             plan.guards.extend(guard);
@@ -218,6 +228,10 @@ impl Router {
         let identity = &fire.caller.identity;
         let guard = match fire.hops {
             0 => Some(admission::admit(&fire.caller, fire.fired_ms)?),
+            _ if fire.is_by_the_clock() => {
+                admission::admit_in_minute(&fire.caller, fire.fired_ms)?;
+                None
+            }
             _ => None,
         };
         let target = self.resolve(identity, &link.action).await?;

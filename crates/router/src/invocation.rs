@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Request, Response};
 use triplane_core::limits::InFlightGuard;
-use triplane_model::{ActivationId, ApiError, FullName, Status, TransactionId};
+use triplane_model::{ActivationId, ApiError, Collection, FullName, Status, TransactionId};
 use triplane_net::{Body, BodyError};
 use triplane_wire::run::Finished;
 
@@ -94,7 +94,10 @@ impl Router {
         let caller = self.identities.caller(parts.headers.get(AUTHORIZATION)).await?;
         let name = path.check(&caller.identity)?;
         let guard = admission::admit(&caller, arrived_ms)?;
-        self.actions.entitle(&caller.identity, &name).await?;
+        if let Err(denied) = self.actions.entitle(&caller.identity, &name).await {
+            let package = name.package_name().unwrap_or(name);
+            return Err(self.actions.refusal(denied, &caller.identity, Collection::Packages, package).await);
+        }
         payload::check_size(body, caller.identity.limits.payload_bytes_max(limits))?;
         let query = Query::parse(parts.uri.query(), limits.blocking_wait_ms_max)?;
         Ok(Entered { caller, name, guard, query })
@@ -114,7 +117,8 @@ impl Router {
             Err(refused) => {
                 // A payload that cannot be read is told before an action that is not there.
                 payload::check_syntax(&payload)?;
-                return Err(refused);
+                let name = entered.name.clone();
+                return Err(self.actions.refusal(refused, &caller.identity, Collection::Actions, name).await);
             }
         };
         let (limits, settings) = (&caller.identity.limits, &self.settings);

@@ -42,6 +42,7 @@ pub struct Metrics {
     throttled: Counter,
     in_flight: Gauge,
     waiting_now: Gauge,
+    composing: Gauge,
     /// Calls that found no free slot.
     pub(crate) waited: Counter,
     phase_micros: Family<PhaseLabel, Counter>,
@@ -72,6 +73,7 @@ impl Default for Metrics {
             throttled: Counter::default(),
             in_flight: Gauge::default(),
             waiting_now: Gauge::default(),
+            composing: Gauge::default(),
             waited: Counter::default(),
             phase_micros,
             phase_count,
@@ -90,6 +92,11 @@ impl Metrics {
         registry.register("throttled", "Answers 429", self.throttled.clone());
         registry.register("runs_in_flight", "Calls that run or wait for a container", self.in_flight.clone());
         registry.register("calls_waiting", "Calls that wait for a container", self.waiting_now.clone());
+        registry.register(
+            "compositions_in_flight",
+            "Sequences and conductors that run, those of queued calls too",
+            self.composing.clone(),
+        );
         registry.register("calls_waited", "Calls that found no free slot", self.waited.clone());
         registry.register("phase_microseconds", "Time spent in a phase", self.phase_micros.clone());
         registry.register("phase_passes", "Passes through a phase", self.phase_count.clone());
@@ -105,8 +112,11 @@ impl Metrics {
     }
 
     /// Sets the gauges; they are read seldom, so the request path does not keep them.
-    pub(crate) fn observe(&self, in_flight: usize, waiting: usize) {
-        self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-        self.waiting_now.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    pub(crate) fn observe(&self, in_flight: usize, waiting: usize, composing: usize) {
+        for (gauge, now) in
+            [(&self.in_flight, in_flight), (&self.waiting_now, waiting), (&self.composing, composing)]
+        {
+            gauge.set(i64::try_from(now).unwrap_or(i64::MAX));
+        }
     }
 }

@@ -11,7 +11,7 @@ use triplane_core::asynchronous::{
 use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{ActivationId, Credential, EntityName, FullName, Identity, Trigger};
+use triplane_model::{ActivationId, Collection, Credential, EntityName, FullName, Identity, Trigger};
 use triplane_wire::run::{RunReply, RunRequest};
 
 /// What a port returns when the other plane cannot answer: the platform's fault, a retry is safe.
@@ -34,6 +34,8 @@ pub trait Directory: Send + Sync + Debug + 'static {
     fn package(&self, name: FullName) -> Future<Option<Reached>>;
     /// A trigger, with the rules that listen to it.
     fn trigger(&self, name: FullName) -> Future<Option<Trigger>>;
+    /// Whether a name belongs to an entity of another collection than this one.
+    fn is_of_another(&self, collection: Collection, name: FullName) -> Future<bool>;
 }
 
 /// How a container's proxy is reached.

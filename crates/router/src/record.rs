@@ -1,7 +1,7 @@
 //! Records of activations that never started; those that did start have their record from the proxy.
 
 use serde_json::json;
-use triplane_core::composition;
+use triplane_core::{composition, fire};
 use triplane_model::activation::{ActivationEntry, Response, text};
 use triplane_model::runtimes::SEQUENCE;
 use triplane_model::{
@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     ActionGone,
     /// The trigger, or its namespace, was deleted after the call was accepted.
     TriggerGone,
+    /// The calls of the fire have too much payload together.
+    FireTooLarge,
     /// It was too old to be started.
     Expired,
     /// Someone asked for its cancellation.
@@ -45,6 +47,7 @@ impl Failure {
             Self::NoResources => text::NO_RESOURCES,
             Self::ActionGone => text::ACTION_GONE,
             Self::TriggerGone => TRIGGER_GONE,
+            Self::FireTooLarge => fire::TOO_LARGE,
             Self::Expired => text::EXPIRED,
             Self::Cancelled => text::CANCELLED,
             Self::Lost => LOST,

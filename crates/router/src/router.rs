@@ -60,7 +60,9 @@ pub struct Router {
     pub(crate) waiting: Waiting,
     pub(crate) board: Board,
     pub(crate) runs: Arc<Runs>,
-    /// Places for compositions.
+    /// Compositions that run.
+    pub(crate) composing: Arc<Runs>,
+    /// Places for compositions that clients wait for.
     pub(crate) compositions: Semaphore,
     pub(crate) metrics: Metrics,
     pub(crate) async_metrics: AsyncMetrics,
@@ -82,6 +84,7 @@ impl Router {
             waiting: Waiting::default(),
             board: Board::default(),
             runs: Arc::default(),
+            composing: Arc::default(),
             compositions: Semaphore::new(settings.compositions_max),
             metrics: Metrics::default(),
             async_metrics: AsyncMetrics::default(),
@@ -136,7 +139,7 @@ impl Router {
 
     /// The metrics, with their gauges as of now.
     pub fn metrics(&self) -> &Metrics {
-        self.metrics.observe(self.runs.count(), self.lines.shared().waiting());
+        self.metrics.observe(self.runs.count(), self.lines.shared().waiting(), self.composing.count());
         &self.metrics
     }
 

@@ -32,7 +32,8 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     fn new(trigger: Trigger) -> Self {
-        Self { merge: Merge::new(&trigger.parameters, |_| false), trigger }
+        // A trigger starts nothing: those that are marked for `/init` are arguments like the others.
+        Self { merge: Merge::new(&trigger.parameters.as_arguments(), |_| false), trigger }
     }
 
     /// The rules that listen to it.

@@ -15,6 +15,7 @@ mod driver;
 mod event;
 mod faults;
 mod leaders;
+pub mod replay;
 mod report;
 mod rng;
 mod router;

@@ -4,6 +4,9 @@
 
 const http = require('node:http');
 
+// Actions are made in the global scope, and may require.
+globalThis.require = require;
+
 const MARKER = 'XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX';
 const OVERLAPS = process.env.__OW_ALLOW_CONCURRENT === 'true';
 

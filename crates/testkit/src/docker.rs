@@ -22,7 +22,7 @@ const KEEPER: &str = r#"
 PATH=$PATH:/usr/sbin:/sbin
 dir=$1
 unshare --net --mount sh -c 'ip link set lo up && mkdir "$0/data" && mount -t tmpfs -o size=2g engine "$0/data" && echo $$ >"$0/starting" && mv "$0/starting" "$0/pid" && exec dockerd \
-  --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/dockerd.pid" -H "unix://$0/sock" --bridge none \
+  --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/dockerd.pid" -H "unix://$0/sock" \
   --shutdown-timeout 2 --log-level warn' "$dir" </dev/null >"$dir/log" 2>&1 &
 engine=$!
 cat >/dev/null
@@ -50,6 +50,9 @@ pub const NODEJS: &str = "local/action-nodejs:1";
 pub const SKELETON: &str = "local/dockerskeleton:1";
 /// The same of the actionloop, with a Python to write actions in.
 pub const ACTION_LOOP: &str = "local/actionloop:1";
+
+/// Where a shell in an image looks for programs.
+const SEARCHED: &str = "ENV PATH=/usr/bin:/bin";
 
 const NODEJS_SERVER: &str = include_str!("../images/nodejs.js");
 
@@ -135,9 +138,9 @@ impl Engine {
             (DEAF, r#"CMD ["/runtime","deaf"]"#),
             (EXITS, r#"CMD ["/runtime","exits"]"#),
         ] {
-            self.import(&root, image, Some(command));
+            self.import(&root, image, &[command, SEARCHED]);
         }
-        self.import(&root, EMPTY, None);
+        self.import(&root, EMPTY, &[]);
         self.ask(&["tag", IMAGE, LATEST]);
     }
 
@@ -148,9 +151,12 @@ impl Engine {
     pub fn make_published(&self) {
         self.published.get_or_init(|| {
             let root = self.dir.join("nodejs");
-            copy_with_libraries(&found("node"), &root, "node");
-            std::fs::write(root.join("server.js"), NODEJS_SERVER).unwrap();
-            self.import(&root, NODEJS, Some(r#"CMD ["/node","/server.js"]"#));
+            copy_with_libraries(&found("node"), &root, "usr/bin/node");
+            copy_with_libraries(&found("sh"), &root, "bin/sh");
+            std::fs::create_dir_all(root.join("nodejsAction")).unwrap();
+            std::fs::write(root.join("nodejsAction/app.js"), NODEJS_SERVER).unwrap();
+            let command = r#"CMD ["node","--expose-gc","app.js"]"#;
+            self.import(&root, NODEJS, &["WORKDIR /nodejsAction", command, SEARCHED]);
 
             let root = self.dir.join("executables");
             copy_with_libraries(&self.runtime, &root, "runtime");
@@ -158,19 +164,16 @@ impl Engine {
                 copy_with_libraries(&found(program), &root, &format!("bin/{program}"));
             }
             copy_python(&root);
-            self.import(&root, SKELETON, Some(r#"CMD ["/runtime","skeleton"]"#));
-            self.import(&root, ACTION_LOOP, Some(r#"CMD ["/runtime","loop"]"#));
+            self.import(&root, SKELETON, &[r#"CMD ["/runtime","skeleton"]"#, SEARCHED]);
+            self.import(&root, ACTION_LOOP, &[r#"CMD ["/runtime","loop"]"#, SEARCHED]);
         });
     }
 
-    fn import(&self, root: &Path, image: &str, command: Option<&str>) {
+    fn import(&self, root: &Path, image: &str, changes: &[&str]) {
         let mut tar = Command::new("tar");
         let mut tar = tar.arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().unwrap();
         let mut import = self.docker();
-        import.arg("import");
-        if let Some(command) = command {
-            import.args(["--change", command, "--change", "ENV PATH=/usr/bin:/bin"]);
-        }
+        import.arg("import").args(changes.iter().flat_map(|change| ["--change", change]));
         let imported = import.args(["-", image]).stdin(tar.stdout.take().unwrap()).output().unwrap();
         assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
         tar.wait().unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::{info, warn};
-use triplane_core::alarm::{Alarm, DeleteAfterFire, Due, fire_id};
+use triplane_core::alarm::{Alarm, CATCH_UP_MS, DeleteAfterFire, Due, fire_id};
 use triplane_core::asynchronous::{Destination, Policy};
 use triplane_management::{Dispatch, Flush, Management};
 use triplane_model::{ActivationId, FullName, RuleStatus, TransactionId, Trigger};
@@ -73,10 +73,12 @@ impl AlarmClock {
         if *unsure {
             self.records.flush().await;
         }
-        let mut unsettled = 0;
+        let (mut unsettled, mut rung) = (0, 0);
         loop {
+            // Fewer than asked for are not the last: those that cannot be read are left out.
             let due = self.alarms.due(now, unsettled, BATCH).await?;
-            let is_last = (due.len() as u64) < BATCH;
+            let is_last = due.is_empty();
+            rung += due.len();
             for alarm in due {
                 let trigger = alarm.trigger.clone();
                 let rang = self.ring(alarm, now, *unsure).await.unwrap_or_else(|error| {
@@ -91,8 +93,9 @@ impl AlarmClock {
         }
         *unsure = unsettled > 0;
         let next = self.alarms.next_due().await?;
-        let sleep = next.map_or(SLEEP_MAX, |next| Duration::from_millis(next.saturating_sub(now_ms())));
-        Ok(if unsettled > 0 { sleep.max(AGAIN) } else { sleep }.min(SLEEP_MAX))
+        // What was due and was not rung cannot be read: no reason to look again at once, for ever.
+        let is_stuck = rung == 0 && next.is_some_and(|next| next <= now);
+        Ok(sleep(next, now_ms(), unsettled > 0 || is_stuck))
     }
 
     async fn ring(&self, found: AlarmOf, now_ms: u64, unsure: bool) -> Result<Rang, StoreError> {
@@ -144,7 +147,7 @@ impl AlarmClock {
             if unsure && self.is_known(&trigger.name, id).await? {
                 continue;
             }
-            self.calls.accept(call(&trigger.name, id, alarm, *due_ms)).await?;
+            self.calls.accept(call(&trigger.name, id, alarm)).await?;
         }
         self.dispatch.changed();
         Ok(())
@@ -177,8 +180,15 @@ impl AlarmClock {
     }
 }
 
-/// The call that fires a trigger.
-fn call(trigger: &FullName, id: ActivationId, alarm: &Alarm, due_ms: u64) -> NewCall {
+/// How long the clock sleeps until the next alarm is due, or until it looks again at what is left.
+fn sleep(next_ms: Option<u64>, now_ms: u64, leaves_something: bool) -> Duration {
+    let until_due = next_ms.map_or(SLEEP_MAX, |next| Duration::from_millis(next.saturating_sub(now_ms)));
+    until_due.clamp(if leaves_something { AGAIN } else { Duration::ZERO }, SLEEP_MAX)
+}
+
+/// The call that fires a trigger. It waits as long for its owner's limit of fires as due times are caught up, and leaves a row, by which
+/// it is known when its record is not stored.
+fn call(trigger: &FullName, id: ActivationId, alarm: &Alarm) -> NewCall {
     NewCall {
         id,
         namespace: trigger.namespace.clone(),
@@ -186,11 +196,26 @@ fn call(trigger: &FullName, id: ActivationId, alarm: &Alarm, due_ms: u64) -> New
         payload: alarm.payload.get().as_bytes().to_vec(),
         transaction_id: TransactionId::from_random(rand::random()).as_str().to_owned(),
         traceparent: None,
-        accepted_ms: due_ms,
-        policy: Policy::default(),
+        // Not when it was due: one that fires once may be due since long ago.
+        accepted_ms: now_ms(),
+        policy: Policy { age_ms_max: CATCH_UP_MS, ..Policy::default() },
         partition: None,
         idempotency: None,
         cause: None,
         hops: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_sleeps_until_something_is_due() {
+        assert_eq!(sleep(Some(5_200), 5_000, false), Duration::from_millis(200));
+        assert_eq!(sleep(Some(4_000), 5_000, false), Duration::ZERO, "it was due meanwhile");
+        assert_eq!(sleep(Some(4_000), 5_000, true), AGAIN, "it is due, and cannot be rung");
+        assert_eq!(sleep(Some(90_000), 5_000, true), SLEEP_MAX);
+        assert_eq!(sleep(None, 5_000, false), SLEEP_MAX);
     }
 }

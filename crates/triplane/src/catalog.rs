@@ -91,7 +91,8 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// The digest is written last: a package whose writing broke off is written again.
+    /// The digest is written last: a package whose writing broke off, or whose actions this host could not have, is written
+    /// again at the next start.
     async fn write(&self, package: &Package, digest: &str) -> anyhow::Result<()> {
         let path = format!("packages/{}?overwrite=true", package.package);
         let annotations = |digest: Option<&str>| {
@@ -99,22 +100,27 @@ impl Client<'_> {
             annotations.extend(digest.map(|digest| annotation(OF, json!(digest))));
             json!({"publish": true, "annotations": annotations})
         };
-        self.put(&path, &annotations(Some(""))).await?;
+        let mut is_whole = self.put(&path, &annotations(Some(""))).await?;
         for action in &package.actions {
             let path = format!("actions/{}/{}?overwrite=true", package.package, action.name);
-            self.put(&path, &action.body(&package.package)?).await?;
+            is_whole &= self.put(&path, &action.body(&package.package)?).await?;
         }
-        self.put(&path, &annotations(Some(digest))).await
-    }
-
-    /// A host without Node.js has no such actions: it is told, and serves without them.
-    async fn put(&self, path: &str, body: &Value) -> anyhow::Result<()> {
-        match self.send("PUT", path, Some(body)).await? {
-            (200, _) => {}
-            (400, answer) => warn!(path, error = %answer["error"], "not written into whisk.system"),
-            (status, answer) => anyhow::bail!("{path} of whisk.system: {status} {answer}"),
+        if is_whole {
+            self.put(&path, &annotations(Some(digest))).await?;
         }
         Ok(())
+    }
+
+    /// Says whether it was written. A host without Node.js has no such actions: it is told, and serves without them.
+    async fn put(&self, path: &str, body: &Value) -> anyhow::Result<bool> {
+        match self.send("PUT", path, Some(body)).await? {
+            (200, _) => Ok(true),
+            (400, answer) => {
+                warn!(path, error = %answer["error"], "not written into whisk.system");
+                Ok(false)
+            }
+            (status, answer) => anyhow::bail!("{path} of whisk.system: {status} {answer}"),
+        }
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {

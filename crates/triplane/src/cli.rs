@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::admin::cli::AdminCommand;
+use crate::simulate::cli::SimulateOptions;
 use crate::wsk::WskCommand;
 
 /// The hidden role of the process that starts sandboxes.
@@ -28,7 +29,7 @@ pub(crate) enum Command {
     Admin(AdminCommand),
     /// List, show, cancel, retry, redrive and purge asynchronous calls.
     Async(AsyncOptions),
-    /// Drive the decisions of the platform with seeds and faults.
+    /// Replay a load in a simulated pool: which policy it needs, and how many nodes.
     Simulate(SimulateOptions),
     /// Print the effective configuration, as TOML.
     Config(ServeOptions),
@@ -63,15 +64,6 @@ pub(crate) struct ServeOptions {
     /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
     #[arg(long)]
     pub(crate) require_isolation: bool,
-}
-
-/// What can be simulated.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Simulated {
-    /// The pool: the decisions of the control plane.
-    Pool,
-    /// The queue of asynchronous calls.
-    Queue,
 }
 
 /// Whose asynchronous calls, and what to do with them.
@@ -176,20 +168,4 @@ pub(crate) struct AsyncFilter {
     /// Accepted at or before this time, in epoch milliseconds.
     #[arg(long)]
     pub(crate) upto: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SimulateOptions {
-    /// What is simulated.
-    #[arg(value_enum, default_value_t = Simulated::Pool)]
-    pub(crate) what: Simulated,
-    /// The first seed.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// How many seeds.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seeds: u64,
-    /// How many calls arrive in each.
-    #[arg(long, default_value_t = 300)]
-    pub(crate) calls: u32,
 }

@@ -1,6 +1,8 @@
 //! Configuration: defaults, a TOML file, the environment (`TRIPLANE__SECTION__KEY`), flags; later ones win.
 
+mod activations;
 mod operator;
+mod web;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,9 +18,11 @@ use triplane_core::placement::StrategyName;
 use triplane_management::AdminToken;
 use triplane_model::image::ImageRules;
 use triplane_model::runtimes::SKELETON;
-use triplane_model::{EntityName, NamespaceLimits, StoreLevel, StoreLevels, SystemLimits};
+use triplane_model::{EntityName, NamespaceLimits, SystemLimits};
 
+pub(crate) use self::activations::ActivationsConfig;
 pub(crate) use self::operator::{AdminConfig, AuditConfig, ParameterStorageConfig};
+use self::web::WebConfig;
 use crate::cli::ServeOptions;
 
 /// What the environment variables start with that set a key of the configuration.
@@ -43,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) allow_well_known_credentials: bool,
     /// How long requests in flight may take at shutdown, in seconds.
     pub(crate) drain_seconds: u64,
+    /// Packages that others share can be used, but not read, nor the actions in them.
+    pub(crate) shared_packages_execute_only: bool,
     pub(crate) log: LogConfig,
     pub(crate) limits: SystemLimits,
     /// What a namespace may do for which nothing is set.
@@ -100,33 +106,6 @@ pub(crate) struct PoolConfig {
     pub(crate) stems_mb: u64,
     /// How long a call waits for room in a full pool, in seconds.
     pub(crate) wait_seconds: u64,
-}
-
-/// How long activations are kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ActivationsConfig {
-    /// The age at which they are removed, in hours.
-    pub(crate) retention_hours: u64,
-    /// How many bytes of records and logs a namespace may keep; the oldest go first.
-    pub(crate) namespace_bytes_max: u64,
-    /// Which records of calls that a client waits for are stored.
-    pub(crate) store_blocking_result_level: StoreLevel,
-    /// Which records of all others.
-    pub(crate) store_non_blocking_result_level: StoreLevel,
-    /// OpenWhisk's older name of `store_blocking_result_level = "STORE_FAILURES"`.
-    pub(crate) disable_store_result: bool,
-}
-
-impl ActivationsConfig {
-    /// Which calls leave a record.
-    pub(crate) fn levels(&self) -> StoreLevels {
-        let blocking = match (self.store_blocking_result_level, self.disable_store_result) {
-            (StoreLevel::Always, true) => StoreLevel::Failures,
-            (level, _) => level,
-        };
-        StoreLevels { blocking, non_blocking: self.store_non_blocking_result_level }
-    }
 }
 
 /// How requests are told apart.
@@ -390,29 +369,6 @@ pub(crate) struct NetworkConfig {
     pub(crate) namespaces: BTreeMap<String, Egress>,
 }
 
-/// How web actions are reached.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct WebConfig {
-    /// Host names of this platform: with `HOST` in it, `NS.HOST` leads to the web actions of the namespace NS.
-    pub(crate) vanity_hosts: Vec<String>,
-}
-
-impl WebConfig {
-    /// Names without scheme, port or final dot, as they stand in the header `Host`.
-    fn check(&self) -> anyhow::Result<()> {
-        let is_label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
-        match self.vanity_hosts.iter().find(|host| !host.split('.').all(is_label)) {
-            Some(host) => {
-                anyhow::bail!("web.vanity_hosts has '{host}', which is no host name: give the name alone")
-            }
-            None => Ok(()),
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -422,6 +378,7 @@ impl Default for Config {
             api_host: None,
             allow_well_known_credentials: false,
             drain_seconds: 10,
+            shared_packages_execute_only: false,
             log: LogConfig::default(),
             limits: SystemLimits { concurrency_max: 500, ..SystemLimits::default() },
             namespace: NamespaceLimits::default(),
@@ -486,18 +443,6 @@ impl Default for QueueConfig {
     }
 }
 
-impl Default for ActivationsConfig {
-    fn default() -> Self {
-        Self {
-            retention_hours: 7 * 24,
-            namespace_bytes_max: 1 << 30,
-            store_blocking_result_level: StoreLevel::Always,
-            store_non_blocking_result_level: StoreLevel::Always,
-            disable_store_result: false,
-        }
-    }
-}
-
 impl Config {
     /// Refuses what would be dangerous or cannot work.
     fn check(self) -> anyhow::Result<Self> {
@@ -507,6 +452,7 @@ impl Config {
              a loopback address, or say --allow-well-known-credentials",
             self.listen
         );
+        self.limits.check()?;
         self.docker.rules()?;
         self.parameter_storage.keys()?;
         self.admin.check()?;
@@ -617,6 +563,13 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         let refused = merged("lisen = 1", &[], &ServeOptions::default()).unwrap_err();
         assert!(format!("{refused:#}").contains("lisen"), "{refused:#}");
+    }
+
+    #[test]
+    fn limits_that_no_action_could_have_are_refused() {
+        let environment = [("TRIPLANE__LIMITS__MEMORY_MB_MIN", "512")];
+        let refused = merged("", &environment, &ServeOptions::default()).unwrap_err();
+        assert!(format!("{refused:#}").starts_with("limits.memory_mb_default is 256"), "{refused:#}");
     }
 
     #[test]

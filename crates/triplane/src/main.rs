@@ -49,7 +49,8 @@ fn main() -> ExitCode {
     if let Some(code) = triplane_node::native::run_if_asked(std::env::args_os().skip(1)) {
         return code;
     }
-    match run(Cli::parse_from(admin::cli::with_long_namespace(std::env::args_os()))) {
+    let arguments = wsk::behind_the_verb(admin::cli::with_long_namespace(std::env::args_os()));
+    match run(Cli::parse_from(arguments)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("triplane: {error:#}");
@@ -80,7 +81,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Admin(command) => return runtime()?.block_on(admin::run(command)),
         Command::Async(options) => runtime()?.block_on(asynchronous::run(options)),
-        Command::Simulate(options) => simulate::run_seeds(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Config(options) => config::show(&options),
     };
     done.map(|()| ExitCode::SUCCESS)

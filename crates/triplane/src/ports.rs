@@ -12,7 +12,9 @@ use triplane_core::pool::{Inspection, Policy};
 use triplane_management::{Dispatch, Flush, Management, Pool, Propagation};
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{ActivationId, CodeHash, Credential, EntityName, FullName, Identity, Trigger};
+use triplane_model::{
+    ActivationId, CodeHash, Collection, Credential, EntityName, FullName, Identity, Trigger,
+};
 use triplane_net::Body;
 use triplane_node::CodeSource;
 use triplane_proxy::spool::{Spool, Uploader};
@@ -50,6 +52,11 @@ impl Directory for ManagementPort {
     fn trigger(&self, name: FullName) -> ports::Future<Option<Trigger>> {
         let management = self.0.clone();
         async move { management.trigger(name).await.map_err(unavailable) }.boxed()
+    }
+
+    fn is_of_another(&self, collection: Collection, name: FullName) -> ports::Future<bool> {
+        let management = self.0.clone();
+        async move { management.is_of_another(collection, name).await.map_err(unavailable) }.boxed()
     }
 }
 

@@ -68,6 +68,7 @@ pub(crate) fn management(
         limits: config.limits.clone(),
         namespace_limits: config.namespace.clone(),
         parameter_keys,
+        shared_packages_execute_only: config.shared_packages_execute_only,
         runtimes: share.runtimes,
         images: share.rules,
         build: env!("CARGO_PKG_VERSION").to_owned(),

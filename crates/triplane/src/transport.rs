@@ -1,7 +1,7 @@
 //! HTTP towards a platform, for the command line: one request on one connection, plain or over TLS.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,6 +83,12 @@ impl Address {
             port: authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 }),
             authority: authority.as_str().to_owned(),
         })
+    }
+
+    /// Whether it is of this machine only.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
+        self.host == "localhost" || self.host.parse().is_ok_and(is_loopback)
     }
 }
 
@@ -186,6 +192,19 @@ mod tests {
             ("http://example.com/path", None),
         ] {
             assert_eq!(read(text), expected.map(|(text, port)| (text.to_owned(), port)), "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_addresses_are_of_this_machine() {
+        let is_loopback = |text: &str| Address::parse(text, "http").unwrap().is_loopback();
+        for text in
+            ["localhost", "127.0.0.1:3233", "http://127.8.0.1", "https://[::1]:3233", "[::ffff:127.0.0.1]"]
+        {
+            assert!(is_loopback(text), "{text}");
+        }
+        for text in ["example.com", "10.0.0.1:3233", "localhost.example.com", "[2001:db8::1]"] {
+            assert!(!is_loopback(text), "{text}");
         }
     }
 

@@ -22,7 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("simulator", &["core"]),
     ("testkit", &[]),
     ("triplane", &["management", "router", "node", "driver-docker", "simulator"]),
-    ("bench", &["store", "wire", "node", "testkit"]),
+    ("bench", &["store", "wire", "node", "simulator", "testkit"]),
     ("xtask", &[]),
 ];
 

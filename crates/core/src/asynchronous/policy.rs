@@ -34,6 +34,9 @@ pub struct Policy {
     /// Gets the answer of anything else but a cancelled call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Destination>,
+    /// Its record is stored whatever the levels of storing say: its request asked for it (`X-OW-EXTRA-LOGGING`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub extra_logging: bool,
 }
 
 /// What a call is ordered by.
@@ -59,6 +62,7 @@ impl Default for Policy {
             partition: None,
             on_success: None,
             on_failure: None,
+            extra_logging: false,
         }
     }
 }

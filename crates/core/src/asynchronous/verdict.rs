@@ -59,6 +59,8 @@ pub enum Obstacle {
     Broken,
     /// Its action or its namespace is gone.
     Gone,
+    /// What it would call is more than is taken at once.
+    TooLarge,
 }
 
 /// What to do with a call that did not start.
@@ -114,7 +116,7 @@ pub fn after_attempt(policy: &Policy, facts: &Facts, failure: Option<Failure>, n
 pub fn not_started(policy: &Policy, facts: &Facts, obstacle: Obstacle, now_ms: u64) -> Unstarted {
     match obstacle {
         _ if facts.cancel_asked => Unstarted::Release { due_ms: now_ms },
-        Obstacle::Broken | Obstacle::Gone => Unstarted::End(Final::Dead),
+        Obstacle::Broken | Obstacle::Gone | Obstacle::TooLarge => Unstarted::End(Final::Dead),
         Obstacle::NoRoom { retry_after_ms } => {
             let wait_ms = retry_after_ms.clamp(UNSTARTED.after(facts.id, facts.leases), UNSTARTED.most_ms);
             let too_old_ms = policy.expires_ms(facts.accepted_ms).saturating_add(1);

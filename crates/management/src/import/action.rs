@@ -7,44 +7,23 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
 use serde_json::Value;
 use triplane_model::action::Exec;
-use triplane_model::{
-    Action, ActionLimits, EntityName, FullName, Package, Parameters, Revision, SystemLimits, Version,
-};
+use triplane_model::limits::LimitsPatch;
+use triplane_model::{Action, ActionLimits, EntityName, FullName, Package, Revision, SystemLimits};
 use triplane_store::{Entities, Expected};
 
+use super::common::{self, Common};
 use super::{Failure, Fate, Rules, Taken, differs, refused};
 use crate::actions::lock;
 use crate::code;
 
-/// An action as OpenWhisk keeps it.
+/// What an action has that others have not, as OpenWhisk keeps it.
 #[derive(Deserialize)]
 struct Document {
-    namespace: String,
-    name: String,
-    version: String,
     #[serde(default)]
-    publish: bool,
-    #[serde(default)]
-    annotations: Parameters,
-    #[serde(default)]
-    parameters: Parameters,
-    #[serde(default)]
-    limits: Limits,
+    limits: Value,
     exec: ExecDocument,
-    #[serde(default)]
-    updated: u64,
     #[serde(rename = "_attachments", default)]
     attachments: HashMap<String, Attachment>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Limits {
-    timeout: Option<u64>,
-    memory: Option<u64>,
-    logs: Option<u64>,
-    concurrency: Option<u64>,
-    instances: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -109,9 +88,8 @@ fn is_same(known: &Action, new: &Action) -> bool {
 }
 
 fn read(document: &[u8], rules: Rules<'_>) -> Result<(Action, String), Failure> {
-    let document: Document = serde_json::from_slice(document).map_err(refused)?;
-    let name = full_name(&document.namespace, &document.name)?;
-    let version: Version = document.version.parse().map_err(|_| refused("its version is none"))?;
+    let Common { name, version, publish, annotations, parameters, updated_ms } = Common::read(document)?;
+    let document: Document = common::read(document)?;
     let kind = document.exec.kind.clone();
     let code = code_of(&document)?;
     let exec = Exec {
@@ -125,12 +103,10 @@ fn read(document: &[u8], rules: Rules<'_>) -> Result<(Action, String), Failure> 
     };
     // Those of a sequence are the names of its components, which are no secret.
     let parameters = match exec.components.is_empty() {
-        true => lock(rules.keys, document.parameters).map_err(|error| refused(error.message))?,
-        false => document.parameters,
+        true => lock(rules.keys, parameters).map_err(|error| refused(error.message))?,
+        false => parameters,
     };
-    let limits = limits(&document.limits);
-    let (annotations, publish) = (document.annotations, document.publish);
-    let updated_ms = document.updated;
+    let limits = limits(&document.limits, rules.limits)?;
     let revision = Revision(0);
     let action =
         Action { name, revision, version, publish, annotations, parameters, limits, exec, updated_ms };
@@ -145,26 +121,16 @@ fn components(given: Vec<Value>) -> Result<Vec<FullName>, Failure> {
     given.iter().map(read).collect()
 }
 
-/// `ns` or `ns/pkg`, and the name in it.
-fn full_name(path: &str, name: &str) -> Result<FullName, Failure> {
-    let named = |text: &str| EntityName::entity(text).map_err(|error| refused(error.message));
-    let (namespace, package) = match path.split_once('/') {
-        None => (path, None),
-        Some((namespace, package)) => (namespace, Some(named(package)?)),
+/// Limits are held against the system's as those of any action that is written: what is beyond them could not run here.
+fn limits(given: &Value, system: &SystemLimits) -> Result<ActionLimits, Failure> {
+    let patch = match given {
+        Value::Null => LimitsPatch::default(),
+        given => LimitsPatch::parse(given, system).map_err(|error| {
+            let why = error.message.lines().last().unwrap_or_default();
+            refused(format_args!("its limits: {}", why.trim_start_matches("requirement failed: ")))
+        })?,
     };
-    let namespace = EntityName::namespace(namespace).map_err(|error| refused(error.message))?;
-    Ok(FullName { namespace, package, name: named(name)? })
-}
-
-fn limits(given: &Limits) -> ActionLimits {
-    let system = SystemLimits::default();
-    ActionLimits {
-        timeout_ms: given.timeout.unwrap_or(system.timeout_ms_default),
-        memory_mb: given.memory.unwrap_or(system.memory_mb_default),
-        logs_mb: given.logs.unwrap_or(system.logs_mb_default),
-        concurrency: given.concurrency.unwrap_or(system.concurrency_default),
-        instances: given.instances,
-    }
+    Ok(patch.or_defaults(system))
 }
 
 /// The code as a client would send it: text, or the base64 of bytes.
@@ -211,7 +177,8 @@ mod tests {
                 "exec":{{"kind":"nodejs:20","code":{code},"binary":false}},"limits":{{"timeout":1000}},
                 "_attachments":{attachments},"updated":5}}"#
         );
-        let rules = Rules { keys: &ParameterKeys::default(), overwrite: false };
+        let (keys, limits) = (&ParameterKeys::default(), &SystemLimits::default());
+        let rules = Rules { keys, limits, overwrite: false };
         read(document.as_bytes(), rules).map_err(|failure| match failure {
             Failure::Refused(why) => why,
             Failure::Store(error) => panic!("{error}"),

@@ -11,33 +11,30 @@ use triplane_model::{
 };
 use triplane_store::{Entities, Expected};
 
+use super::common::{self, Common};
 use super::{Failure, Fate, Rules, Taken, differs, refused};
 use crate::actions::lock;
 
-/// What all of them have.
+/// What a package has besides.
 #[derive(Deserialize)]
-struct Document {
-    namespace: String,
-    name: String,
-    version: String,
-    #[serde(default)]
-    publish: bool,
-    #[serde(default)]
-    annotations: Parameters,
-    #[serde(default)]
-    parameters: Parameters,
-    #[serde(default)]
-    updated: u64,
-    /// Of a package: an empty object, or the package that it stands for.
+struct PackageDocument {
+    /// An empty object, or the package that it stands for.
     #[serde(default)]
     binding: Option<BindingDocument>,
-    /// Of a trigger.
+}
+
+/// What a trigger has besides.
+#[derive(Deserialize)]
+struct TriggerDocument {
     #[serde(default)]
     rules: Option<BTreeMap<String, LinkDocument>>,
-    /// Of a rule.
+}
+
+/// What a rule has besides.
+#[derive(Deserialize)]
+struct RuleDocument {
     #[serde(default)]
     trigger: Option<Value>,
-    /// Of a rule.
     #[serde(default)]
     action: Option<Value>,
 }
@@ -57,69 +54,38 @@ struct LinkDocument {
 }
 
 pub(super) async fn package(entities: &dyn Entities, document: &[u8], rules: Rules<'_>) -> Taken {
-    let document = read(document)?;
-    let (name, version) = head(&document)?;
-    let binding = document.binding.filter(|binding| !binding.name.is_empty()).map(bound).transpose()?;
-    let package = Package {
-        name,
-        revision: Revision(0),
-        version,
-        publish: document.publish,
-        annotations: document.annotations,
-        parameters: lock(rules.keys, document.parameters).map_err(|error| refused(error.message))?,
-        binding,
-        updated_ms: document.updated,
-    };
+    let PackageDocument { binding } = common::read(document)?;
+    let Common { name, version, publish, annotations, parameters, updated_ms } =
+        Common::read_unpackaged(document)?;
+    let binding = binding.filter(|binding| !binding.name.is_empty()).map(bound).transpose()?;
+    let parameters = lock(rules.keys, parameters).map_err(|error| refused(error.message))?;
+    let revision = Revision(0);
+    let package = Package { name, revision, version, publish, annotations, parameters, binding, updated_ms };
     put(entities, package, rules, |package| (package.version, package.updated_ms)).await
 }
 
 pub(super) async fn trigger(entities: &dyn Entities, document: &[u8], rules: Rules<'_>) -> Taken {
-    let document = read(document)?;
-    let (name, version) = head(&document)?;
-    let links = document.rules.map(|links| links.into_iter().map(|link| linked(link, &name)).collect());
-    let trigger = Trigger {
-        version,
-        revision: Revision(0),
-        publish: document.publish,
-        annotations: document.annotations,
-        parameters: document.parameters,
-        rules: links.transpose()?,
-        updated_ms: document.updated,
-        name,
-    };
+    let TriggerDocument { rules: links } = common::read(document)?;
+    let Common { name, version, publish, annotations, parameters, updated_ms } =
+        Common::read_unpackaged(document)?;
+    let links = links.map(|links| links.into_iter().map(|link| linked(link, &name)).collect());
+    let (revision, links) = (Revision(0), links.transpose()?);
+    let trigger =
+        Trigger { name, revision, version, publish, annotations, parameters, rules: links, updated_ms };
     put(entities, trigger, rules, |trigger| (trigger.version, trigger.updated_ms)).await
 }
 
 pub(super) async fn rule(entities: &dyn Entities, document: &[u8], rules: Rules<'_>) -> Taken {
-    let document = read(document)?;
-    let (name, version) = head(&document)?;
+    let RuleDocument { trigger, action } = common::read(document)?;
+    let Common { name, version, publish, annotations, updated_ms, .. } = Common::read_unpackaged(document)?;
     let named = |value: Option<Value>, what: &str| match value {
         Some(value) => full_name(&value, &name.namespace),
         None => Err(refused(format_args!("it names no {what}"))),
     };
-    let (trigger, action) = (named(document.trigger, "trigger")?, named(document.action, "action")?);
-    let rule = Rule {
-        version,
-        revision: Revision(0),
-        publish: document.publish,
-        annotations: document.annotations,
-        trigger,
-        action,
-        updated_ms: document.updated,
-        name,
-    };
+    let (trigger, action) = (named(trigger, "trigger")?, named(action, "action")?);
+    let rule =
+        Rule { name, revision: Revision(0), version, publish, annotations, trigger, action, updated_ms };
     put(entities, rule, rules, |rule| (rule.version, rule.updated_ms)).await
-}
-
-fn read(document: &[u8]) -> Result<Document, Failure> {
-    serde_json::from_slice(document).map_err(refused)
-}
-
-fn head(document: &Document) -> Result<(FullName, Version), Failure> {
-    let namespace = EntityName::namespace(&document.namespace).map_err(|error| refused(error.message))?;
-    let name = EntityName::entity(&document.name).map_err(|error| refused(error.message))?;
-    let version = document.version.parse().map_err(|_| refused("its version is none"))?;
-    Ok((FullName::new(namespace, name), version))
 }
 
 fn bound(binding: BindingDocument) -> Result<Binding, Failure> {

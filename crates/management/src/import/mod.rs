@@ -2,13 +2,14 @@
 //! code, packages, triggers and rules. Doing so twice changes nothing. Whoever calls this on a running platform publishes the changes.
 
 mod action;
+mod common;
 mod entity;
 mod subject;
 
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
-use triplane_model::{EntityName, LimitsDocument, ParameterKeys};
+use triplane_model::{EntityName, LimitsDocument, ParameterKeys, SystemLimits};
 use triplane_store::{Change, Entities, StoreError};
 
 /// How documents are taken in.
@@ -16,6 +17,8 @@ use triplane_store::{Change, Entities, StoreError};
 pub struct Rules<'a> {
     /// What parameters are locked with, and those that are locked already opened.
     pub keys: &'a ParameterKeys,
+    /// What actions may ask for.
+    pub limits: &'a SystemLimits,
     /// Whether what is there already, and differs, is replaced.
     pub overwrite: bool,
 }

@@ -201,7 +201,7 @@ async fn a_slash_after_a_name_means_the_list_of_a_package() {
 #[tokio::test]
 async fn unsupported_kinds_are_400_and_name_those_that_are_valid() {
     let platform = Platform::start().await;
-    for kind in ["cobol:1", "blackbox", "cobol:default"] {
+    for kind in ["cobol:1", "cobol:default"] {
         let body = json!({"exec": {"kind": kind, "code": "x", "image": "i", "components": ["/_/a"]}});
         put(&platform, body).await.malformed(&format!(
             "The specified runtime '{kind}' is not supported by this platform. Valid values are: 'java:8', 'nodejs:20', 'nodejs:6', 'sequence', 'blackbox'."

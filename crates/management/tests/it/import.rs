@@ -91,7 +91,15 @@ async fn what_is_not_taken_has_a_reason() {
     foreign["namespaces"][0]["name"] = json!("guest");
     let mut keyless = subject('1');
     keyless["namespaces"][0]["key"] = json!("short");
+    let limited = |limits: Value| {
+        let mut limited = action("0.0.1", "x");
+        limited["limits"] = limits;
+        limited
+    };
     for (document, outcome, part) in [
+        (limited(json!({"memory": 2048})), "refused", "its limits: memory size 2048 MB exceeds"),
+        (limited(json!({"concurrency": 0})), "refused", "its limits: concurrency 0 below"),
+        (limited(json!({"timeout": "x"})), "refused", "its limits: time limit must be whole number"),
         (json!({"_id": "_design/subjects.v2.0.0", "views": {}}), "skipped", ""),
         (json!({"_id": "x"}), "refused", "neither a subject, nor limits, nor an entity"),
         (json!({"_id": "a/b", "entityType": "activation"}), "refused", "documents of type activation"),

@@ -67,9 +67,7 @@ impl Router {
             Ended::End(end) => {
                 match case.call.target {
                     Destination::Action(_) | Destination::Trigger(_) => {
-                        let failure = ran.failure;
                         self.end_ran(case, end, ran).await;
-                        self.forget_unwanted(case, failure).await;
                     }
                     Destination::Callback(_) => {
                         let text = "the platform was stopped while the callback was delivered".to_owned();
@@ -83,10 +81,11 @@ impl Router {
     }
 
     /// The records of a call that is over go if they are not to be stored: until then they told whether it ran.
-    async fn forget_unwanted(&self, case: &Case, failure: Option<Failure>) {
+    async fn forget_unwanted(&self, case: &Case, status: Status) {
         let Ok(Some(owner)) = self.identities.owner(&case.call.namespace).await else { return };
-        let level = self.settings.store_levels.of(&owner.identity.limits, false, false);
-        if level.keeps(failure.map_or(Status::Success, Failure::status)) {
+        let has_extra_logging = case.call.policy.extra_logging;
+        let level = self.settings.store_levels.of(&owner.identity.limits, false, has_extra_logging);
+        if level.keeps(status) {
             return;
         }
         let mut ids = case.attempt_ids().unwrap_or_default();
@@ -199,6 +198,10 @@ impl Router {
         {
             return;
         }
+        let status = match &response {
+            Some(response) => response.status,
+            None => failure.map_or(Status::Success, Failure::status),
+        };
         let ended_ms = epoch_ms();
         let destinations = self.destinations(case, end, failure, response, ended_ms).await;
         let lanes: Vec<_> =
@@ -207,6 +210,7 @@ impl Router {
         let number = case.held.number();
         if self.tell(id, async || self.ports.queue.finish(id, number, over.clone()).await).await {
             lanes.into_iter().for_each(|lane| self.board.accepted(lane));
+            self.forget_unwanted(case, status).await;
         }
     }
 

@@ -1,5 +1,5 @@
-//! A trigger as a destination: it is fired when its turn comes. The ids of the calls that it makes are derived from its own, so that
-//! a fire that is repeated after a crash makes them once.
+//! A trigger as a destination, or of an alarm: it is fired when its turn comes. The ids of the calls that it makes are derived from its
+//! own, so that a fire that is repeated after a crash makes them once.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use triplane_model::FullName;
 
 use super::hold::Holding;
 use super::leased::{Came, Case, obstacle};
+use crate::admission;
 use crate::clock::epoch_ms;
 use crate::fire::Fire;
 use crate::ports::NotAccepted;
@@ -21,7 +22,7 @@ const RETRY_AFTER_MS: u64 = 1_000;
 const AWAY: Obstacle = Obstacle::NoRoom { retry_after_ms: RETRY_AFTER_MS };
 
 impl Router {
-    /// Fires a trigger that is the destination of a call.
+    /// Fires a trigger that is the destination of a call, or whose alarm is due.
     pub(super) async fn fire_leased(&self, mut case: Case, name: FullName, is_trial: bool) -> Came {
         let fire = match self.fire_of(&case, &name).await {
             Ok(fire) => fire,
@@ -42,8 +43,8 @@ impl Router {
                 Came::Away
             }
             Err(error) => {
+                let obstacle = if let NotAccepted::TooLarge(_) = error { Obstacle::TooLarge } else { AWAY };
                 tracing::warn!(activation = %id, %error, "calls of a fire could not be stored");
-                let obstacle = if let NotAccepted::TooLarge(_) = error { Obstacle::Gone } else { AWAY };
                 self.not_started(&case, obstacle, None).await
             }
         }
@@ -54,6 +55,13 @@ impl Router {
         let caller = self.identities.owner(&call.namespace).await.map_err(|_| AWAY)?;
         let trigger = self.triggers.get(name).await.map_err(|_| AWAY)?;
         let (caller, trigger) = caller.zip(trigger).ok_or(Obstacle::Gone)?;
+        let fired_ms = epoch_ms();
+        if call.cause.is_none() {
+            // Of an alarm: it counts as a fire of the owner's. One past the limit waits for the next minute, as long as its policy says.
+            admission::admit_fire(&caller, fired_ms).map_err(|refused| Obstacle::NoRoom {
+                retry_after_ms: refused.retry_after_ms.unwrap_or(RETRY_AFTER_MS),
+            })?;
+        }
         let arguments: Bytes = call.payload.clone();
         Ok(Fire {
             id: call.id,
@@ -63,7 +71,7 @@ impl Router {
             arguments,
             transaction_id: call.transaction_id.clone(),
             traceparent: call.traceparent.clone(),
-            fired_ms: epoch_ms(),
+            fired_ms,
             cause: call.cause,
             hops: call.hops + 1,
         })

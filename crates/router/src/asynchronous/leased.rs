@@ -137,6 +137,8 @@ impl Router {
             Final::Expired => record::Failure::Expired,
             Final::Dead | Final::Done => record::Failure::Lost,
         };
+        let (activation, transaction) = (case.call.id, case.call.transaction_id.as_str());
+        tracing::info!(%activation, transaction, ?why, "queued call ends without having been started");
         self.end_unrun(case, end, why).await;
         Came::Away
     }
@@ -269,6 +271,7 @@ impl Router {
                         record::Failure::TriggerGone
                     }
                     Obstacle::Gone => record::Failure::ActionGone,
+                    Obstacle::TooLarge => record::Failure::FireTooLarge,
                     Obstacle::NoRoom { .. } | Obstacle::Broken => record::Failure::NoResources,
                 };
                 let (activation, transaction) = (case.call.id, case.call.transaction_id.as_str());
@@ -279,7 +282,7 @@ impl Router {
         }
         match obstacle {
             Obstacle::NoRoom { retry_after_ms } => Came::TurnedAway { retry_after_ms },
-            Obstacle::Broken | Obstacle::Gone => Came::Away,
+            Obstacle::Broken | Obstacle::Gone | Obstacle::TooLarge => Came::Away,
         }
     }
 

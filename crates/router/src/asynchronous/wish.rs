@@ -8,6 +8,7 @@ use triplane_core::asynchronous::{Destination, IdempotencyKey, Partition, Policy
 use triplane_model::{ApiError, EntityName};
 
 use crate::ports::Idempotency;
+use crate::request_line::wants_extra_logging;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -29,6 +30,8 @@ pub(crate) struct Wish {
     pub(crate) is_preferred: bool,
     /// Who asks may read what becomes of the call.
     pub(crate) is_readable: bool,
+    /// It wants its record whatever is stored of others.
+    has_extra_logging: bool,
     /// What makes it the repetition of an earlier call.
     pub(crate) idempotency: Option<Idempotency>,
     /// Settings that win over the action's: names and values.
@@ -42,7 +45,8 @@ impl Wish {
             |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let settings = Setting::headers().filter_map(|name| Some((name, value(name)?))).collect();
         let idempotency = headers.get(IDEMPOTENCY_KEY).map(|key| idempotency(key, asked)).transpose()?;
-        Ok(Self { is_preferred: is_preferred(headers), is_readable: true, idempotency, settings })
+        let (is_preferred, has_extra_logging) = (is_preferred(headers), wants_extra_logging(headers));
+        Ok(Self { is_preferred, is_readable: true, has_extra_logging, idempotency, settings })
     }
 
     /// The same of somebody who is not the owner of the namespace that calls: it says nothing about the policy, which
@@ -68,6 +72,7 @@ impl Wish {
                 of_action.clone().with(settings).map_err(|error| ApiError::new(400, error.to_string()))?
             }
         };
+        policy.extra_logging |= self.has_extra_logging;
         for told in [&mut policy.on_success, &mut policy.on_failure] {
             *told = told.take().map(|destination| own(destination, caller)).transpose()?;
         }

@@ -86,6 +86,7 @@ impl Router {
         holding: Option<&Holding<'_>>,
         begun: Option<Composition>,
     ) -> Result<Finished, Paused> {
+        let _composing = self.composing.enter();
         let (composition, mut next) = match begun {
             Some(mut begun) => {
                 let next = begun.resume();

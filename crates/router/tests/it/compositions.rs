@@ -181,6 +181,19 @@ async fn a_sequence_whose_client_does_not_wait_any_more_goes_on() {
 }
 
 #[tokio::test]
+async fn compositions_in_flight_are_counted_those_of_queued_calls_too() {
+    let world = world(&["a"]).await;
+    world.containers.gate.close();
+    world.in_the_background();
+    let waited_for = world.calls(BLOCKING, "");
+    assert_eq!(world.post(CALL, "").await.status, 202);
+    world.until(|| world.gauge("compositions_in_flight") == 2).await;
+    world.containers.gate.open();
+    assert_eq!(waited_for.await.unwrap().status, 200);
+    world.until(|| world.gauge("compositions_in_flight") == 0).await;
+}
+
+#[tokio::test]
 async fn beyond_their_number_compositions_are_503_and_leave_nothing() {
     let world = World::with(|settings| settings.compositions_max = 1).await;
     world.knowledge.put_action(sequence("s", &["a"]));

@@ -3,17 +3,20 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use triplane_core::asynchronous::Final;
+use triplane_core::asynchronous::{Destination, Final, Policy};
+use triplane_core::fire::TOO_LARGE;
 use triplane_core::pool::message::Delta;
 use triplane_model::rule::RulePut;
 use triplane_model::trigger::TriggerPut;
 use triplane_model::{
-    Action, Collection, EntityName, FullName, NamespaceLimits, Revision, RuleStatus, Status, SystemLimits,
-    Trigger,
+    Action, ActivationId, Collection, EntityName, FullName, NamespaceLimits, Revision, RuleStatus, Status,
+    StoreLevel, SystemLimits, Trigger,
 };
-use triplane_router::ports::QueuedCall;
+use triplane_router::Settings;
+use triplane_router::ports::{Queue, QueuedCall};
 
 use crate::planes::{done, lock};
+use crate::queue::{ScriptedQueue, now_ms};
 use crate::world::{World, action, identity};
 
 const FIRE: &str = "_/triggers/t";
@@ -40,7 +43,11 @@ fn rule(name: &str, action: &str, annotations: &Value) -> triplane_model::Rule {
 
 /// A world with the actions `a` and `b`, and the trigger.
 async fn world(rules: &[(&str, &str, RuleStatus)]) -> World {
-    let world = World::new().await;
+    world_with(rules, |_| {}).await
+}
+
+async fn world_with(rules: &[(&str, &str, RuleStatus)], change: impl FnOnce(&mut Settings)) -> World {
+    let world = World::with(change).await;
     world.unlimited();
     world.knowledge.put_action(action("b", 1, |_| {}));
     world.knowledge.put_trigger(trigger(rules));
@@ -225,4 +232,99 @@ async fn a_destination_whose_trigger_is_gone_is_a_dead_letter_that_says_so() {
     let record = world.records().into_iter().find(|record| record["activationId"] == json!(fire)).unwrap();
     let text = "the trigger could not be found or may have been deleted";
     assert_eq!(record["response"]["result"]["error"], text);
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_marked_for_init_is_an_argument_like_the_others() {
+    let world = world(&[]).await;
+    let marked = serde_json::from_value(json!([{"key": "early", "value": 1, "init": true}])).unwrap();
+    let trigger = Trigger { parameters: marked, ..trigger(&[("r", "/_/a", ACTIVE)]) };
+    world.knowledge.put_trigger(trigger);
+    assert_eq!(world.post(FIRE, "").await.status, 202);
+    assert_eq!(arguments(&world.queue.calls()[0])["early"], 1);
+}
+
+#[tokio::test]
+async fn the_record_of_a_fire_obeys_the_level_of_what_is_not_waited_for() {
+    let failures = |settings: &mut Settings| settings.store_levels.non_blocking = StoreLevel::Failures;
+    let world = world_with(BOTH, failures).await;
+    assert_eq!(world.post(FIRE, "").await.status, 202);
+    assert!(world.records().is_empty(), "it is a success");
+    let fired = world.post_with(FIRE, "", &[("X-OW-Extra-Logging", "on")]).await;
+    assert_eq!(world.records()[0]["activationId"], json!(fired.id()));
+}
+
+#[tokio::test]
+async fn the_record_of_a_queued_fire_goes_when_the_fire_is_over_if_it_is_not_to_be_stored() {
+    let failures = |settings: &mut Settings| settings.store_levels.non_blocking = StoreLevel::Failures;
+    let world = world_with(&[("r", "/_/b", ACTIVE)], failures).await;
+    world.in_the_background();
+    let fire = alarm(&world, 1).await;
+    world.until(|| world.queue.end_of(fire) == Some(Final::Done)).await;
+    world.until(|| world.records().is_empty()).await;
+}
+
+/// An alarm fires the trigger; answers the id.
+async fn alarm(world: &World, number: u128) -> ActivationId {
+    let call = QueuedCall {
+        id: ActivationId::from_bits(number),
+        namespace: EntityName::namespace("guest").unwrap(),
+        target: Destination::Trigger(full("guest/t")),
+        payload: "{}".into(),
+        transaction_id: "alarm".to_owned(),
+        traceparent: None,
+        accepted_ms: now_ms(),
+        policy: Policy::default(),
+        partition: None,
+        idempotency: None,
+        cause: None,
+        hops: 0,
+    };
+    let id = call.id;
+    let _ = ScriptedQueue(std::sync::Arc::clone(&world.queue)).accept(call).await.unwrap();
+    world.router.queue_changed();
+    id
+}
+
+/// The guest may do so much in a minute.
+fn limit(world: &World, invocations_per_minute: u64, fires_per_minute: u64) {
+    let limits = NamespaceLimits { invocations_per_minute, fires_per_minute, ..NamespaceLimits::default() };
+    world.knowledge.put_identity(identity("guest", limits));
+}
+
+#[tokio::test]
+async fn an_alarm_past_the_limit_of_fires_waits_for_another_minute() {
+    let world = world(&[("r", "/_/b", ACTIVE)]).await;
+    limit(&world, 100, 0);
+    world.in_the_background();
+    let fire = alarm(&world, 1).await;
+    world.until(|| world.queue.released.load(Ordering::SeqCst) > 0).await;
+    assert_eq!((world.queue.calls().len(), world.queue.end_of(fire)), (1, None));
+}
+
+#[tokio::test]
+async fn what_an_alarm_calls_counts_on_the_limit_of_calls() {
+    let world = world(BOTH).await;
+    limit(&world, 1, 1);
+    world.in_the_background();
+    let fire = alarm(&world, 1).await;
+    world.until(|| world.queue.end_of(fire) == Some(Final::Done)).await;
+    let lines = lines(&world);
+    assert_eq!(lines[0]["success"], true);
+    assert_eq!(lines[1]["error"], "Too many requests in the last minute (count: 2, allowed: 1).");
+}
+
+#[tokio::test]
+async fn a_queued_fire_with_too_much_payload_is_a_dead_letter_that_says_so() {
+    let world = world(&[]).await;
+    let large = "x".repeat(1_000_000);
+    let large = serde_json::from_value(json!([{"key": "large", "value": large}])).unwrap();
+    let names: Vec<_> = (0..68).map(|number| format!("r{number}")).collect();
+    let rules: Vec<_> = names.iter().map(|name| (name.as_str(), "/_/a", ACTIVE)).collect();
+    world.knowledge.put_trigger(Trigger { parameters: large, ..trigger(&rules) });
+    world.in_the_background();
+    let fire = alarm(&world, 1).await;
+    world.until(|| world.queue.end_of(fire) == Some(Final::Dead)).await;
+    assert_eq!(world.records()[0]["response"]["result"]["error"], TOO_LARGE);
+    assert_eq!(world.queue.calls().len(), 1, "none of its calls is stored");
 }

@@ -11,7 +11,8 @@ use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
 use triplane_model::{
-    Action, ActivationId, Credential, EntityName, FullName, Identity, Package, Status, TransactionId, Trigger,
+    Action, ActivationId, Collection, Credential, EntityName, FullName, Identity, Package, Status,
+    TransactionId, Trigger,
 };
 use triplane_net::Body;
 use triplane_router::ports::{
@@ -122,6 +123,16 @@ impl Knowledge {
         lock(&self.actions).get(&provided).cloned().map(|action| reached.resolve(action))
     }
 
+    fn collection_of(&self, name: &FullName) -> Option<Collection> {
+        if lock(&self.actions).contains_key(name) {
+            Some(Collection::Actions)
+        } else if lock(&self.packages).contains_key(name) {
+            Some(Collection::Packages)
+        } else {
+            lock(&self.triggers).contains_key(name).then_some(Collection::Triggers)
+        }
+    }
+
     pub(crate) fn forget_action(&self, name: &FullName) {
         lock(&self.actions).remove(name);
     }
@@ -169,6 +180,10 @@ impl Directory for ScriptedDirectory {
 
     fn trigger(&self, name: FullName) -> Future<Option<Trigger>> {
         self.answer(lock(&self.0.triggers).get(&name).cloned())
+    }
+
+    fn is_of_another(&self, collection: Collection, name: FullName) -> Future<bool> {
+        self.answer(self.0.collection_of(&name).is_some_and(|found| found != collection))
     }
 }
 

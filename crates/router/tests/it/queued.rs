@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use triplane_core::asynchronous::{Final, State};
 use triplane_core::pool::message::{Delta, Refusal, RefusalReason};
-use triplane_model::{Collection, Status};
+use triplane_model::{Collection, Status, StoreLevel};
 
 use crate::planes::{done, lock};
 use crate::world::{World, full_name, key};
@@ -182,4 +182,18 @@ async fn a_shutdown_puts_queued_calls_back_that_wait_for_a_container() {
     dispatcher.await.unwrap();
     assert!(matches!(world.queue.state_of(id), State::Accepted { .. }));
     assert_eq!(world.containers.request_count(), 0);
+}
+
+#[tokio::test]
+async fn the_record_of_a_call_that_asks_for_extra_logging_is_stored_whatever_the_level_says() {
+    let world = World::with(|settings| settings.store_levels.non_blocking = StoreLevel::Failures).await;
+    world.ready("a", 1, 1);
+    world.in_the_background();
+    // A call that may have several attempts has a record of its own, besides theirs.
+    let attempts = ("X-Triplane-Async-Attempts", "2");
+    let plain = world.post_with(CALL, "", &[attempts]).await.id();
+    let logged = world.post_with(CALL, "", &[attempts, ("X-OW-Extra-Logging", "on")]).await.id();
+    world.until(|| world.queue.over().len() == 2 && world.records().len() == 1).await;
+    assert_eq!(world.queue.end_of(plain), Some(Final::Done));
+    assert_eq!(world.records()[0]["activationId"], logged.to_string());
 }

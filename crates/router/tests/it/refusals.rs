@@ -1,8 +1,12 @@
 //! Requests that are refused: every status and text, and which error wins (openwhisk-api.md 1.3).
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use http_body_util::{Full, StreamBody};
 use hyper::body::Frame;
+use triplane_model::SystemLimits;
+use triplane_model::trigger::TriggerPut;
 
 use crate::world::{Answer, World, action, post};
 
@@ -77,6 +81,24 @@ async fn missing_actions_and_packages_are_404() {
     assert_eq!(missing, (404, "The requested resource does not exist.".into()));
     let missing = refused(&world, "_/actions/p/a", "").await;
     assert_eq!(missing, (404, "The requested resource 'guest/p' does not exist.".into()));
+}
+
+#[tokio::test]
+async fn the_name_of_another_kind_of_entity_is_409() {
+    let world = World::new().await;
+    let trigger = TriggerPut::parse(b"{}", &SystemLimits::default()).unwrap();
+    world.knowledge.put_trigger(trigger.create("guest/t".parse().unwrap(), 0));
+    let other = (409, "Resource by this name exists but is not in this collection.".to_owned());
+    for path in ["_/actions/t", "_/actions/a/b", "_/triggers/a"] {
+        assert_eq!(refused(&world, path, "").await, other, "{path}");
+    }
+    assert_eq!(
+        refused(&world, "_/actions/t", "[").await.0,
+        400,
+        "a payload that cannot be read is told before"
+    );
+    world.knowledge.is_away.store(true, Ordering::SeqCst);
+    assert_eq!(refused(&world, "_/actions/t", "").await.0, 404, "what was known before");
 }
 
 #[tokio::test]

@@ -4,15 +4,16 @@ const OURS = ['lifecycleEvent', 'triggerName', 'authKey'];
 
 async function main({ feed, ...params }) {
   const { lifecycleEvent = 'CREATE', triggerName, authKey } = params;
-  const method = METHODS[lifecycleEvent];
+  const method = Object.hasOwn(METHODS, lifecycleEvent) && METHODS[lifecycleEvent];
   if (!authKey) throw 'no authKey parameter was provided';
   if (!triggerName) throw 'no trigger name parameter was provided';
   if (!method) throw 'unsupported lifecycleEvent';
-  const [namespace, name] = triggerName.includes('/') ? triggerName.replace(/^\//, '').split('/') : ['_', triggerName];
+  const [name, namespace = '_', ...rest] = String(triggerName).replace(/^\//, '').split('/').reverse();
+  if (rest.length > 0) throw `the trigger name '${triggerName}' is not valid`;
   const url = `${process.env.__OW_API_HOST}/api/v1/namespaces/${encodeURIComponent(namespace)}/alarms/${encodeURIComponent(name)}`;
   const response = await fetch(url, {
     method,
-    headers: { Authorization: `Basic ${Buffer.from(authKey).toString('base64')}`, 'Content-Type': 'application/json' },
+    headers: { Authorization: `Basic ${Buffer.from(String(authKey)).toString('base64')}`, 'Content-Type': 'application/json' },
     body: method === 'GET' || method === 'DELETE' ? undefined : JSON.stringify(asked(lifecycleEvent, feed, params)),
   });
   const answer = await response.json();

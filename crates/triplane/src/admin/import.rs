@@ -28,8 +28,7 @@ struct Report {
 pub(super) async fn run(options: ImportOptions) -> anyhow::Result<u8> {
     let mut documents = dump::open(&options.source)?;
     let serve = ServeOptions { config: options.config.clone(), ..ServeOptions::default() };
-    let keys = config::load(&serve)?.parameter_storage.keys()?;
-    let operator = Operator::with_keys(&options.data.path(), keys).await?;
+    let operator = Operator::configured(&options.data.path(), config::load(&serve)?).await?;
     let mut report = Report::default();
     let mut broken = None;
     while let Some(document) = documents.recv().await {

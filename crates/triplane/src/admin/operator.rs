@@ -49,13 +49,13 @@ impl Operator {
 
     /// Of a platform that may have never been started.
     pub(super) async fn for_creation(dir: &Path) -> anyhow::Result<Self> {
-        Self::with_keys(dir, ParameterKeys::default()).await
+        Self::configured(dir, Config::default()).await
     }
 
-    /// The same, with the keys that a stopped platform's parameters are locked with.
-    pub(super) async fn with_keys(dir: &Path, keys: ParameterKeys) -> anyhow::Result<Self> {
+    /// The same; a stopped platform is taken to have this configuration.
+    pub(super) async fn configured(dir: &Path, config: Config) -> anyhow::Result<Self> {
         match DirLock::acquire(dir) {
-            Ok(lock) => Ok(Self::Stopped(Box::new(Stopped::open(dir, lock, keys).await?))),
+            Ok(lock) => Ok(Self::Stopped(Box::new(Stopped::open(dir, lock, config).await?))),
             Err(LockError::InUse(_)) => Ok(Self::Running(Client::of_operator(&Contact::read(dir)?))),
             Err(error) => Err(error.into()),
         }
@@ -84,12 +84,16 @@ impl Operator {
 }
 
 impl Stopped {
-    async fn open(dir: &Path, lock: DirLock, parameter_keys: ParameterKeys) -> anyhow::Result<Self> {
+    async fn open(dir: &Path, lock: DirLock, config: Config) -> anyhow::Result<Self> {
+        let config = Config { data_dir: dir.to_owned(), ..config };
         let stores = Sqlite::open(dir, triplane_store::Options::default()).await?;
         let token = format!("{:032x}", rand::random::<u128>());
-        let settings =
-            Settings { admin_token: AdminToken::new(&token), parameter_keys, ..Settings::default() };
-        let config = Config { data_dir: dir.to_owned(), ..Config::default() };
+        let settings = Settings {
+            admin_token: AdminToken::new(&token),
+            limits: config.limits.clone(),
+            parameter_keys: config.parameter_storage.keys()?,
+            ..Settings::default()
+        };
         let ports = Ports {
             entities: stores.entities.clone(),
             alarms: stores.alarms.clone(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cli::{ActionCommand, ActionOptions, Web};
+use super::cli::{ActionCommand, ActionOptions, Shown, Web};
 use super::failure::{Failure, While};
 use super::invoke::{self, Wait};
 use super::name::{Collection, Name, actions_of};
@@ -30,7 +30,7 @@ pub(crate) async fn run(command: ActionCommand, shell: &Shell) -> Result<(), Fai
             let payload = Value::Object(parameters.0.object().await?);
             invoke::run(&named(&name)?, &payload, wait, shell).await
         }
-        ActionCommand::Get { name, field, url, summary, save, save_as } => {
+        ActionCommand::Get { shown: Shown { name, field, summary }, url, save, save_as } => {
             let name = named(&name)?;
             let saves = save || save_as.is_some();
             let action = shell.api.get(&format!("{}?code={saves}", name.path(ACTIONS))).await;

@@ -104,6 +104,11 @@ impl Api {
         self.transport.address().to_string()
     }
 
+    /// Whether the platform is on this machine.
+    pub(crate) fn is_here(&self) -> bool {
+        self.transport.address().is_loopback()
+    }
+
     /// The path of the API.
     pub(crate) fn base(&self) -> &str {
         &self.base

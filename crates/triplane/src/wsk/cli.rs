@@ -96,16 +96,11 @@ pub(crate) enum ActionCommand {
     },
     /// Show an action.
     Get {
-        /// The action.
-        name: String,
-        /// Show this field of it only.
-        field: Option<String>,
+        #[command(flatten)]
+        shown: Shown,
         /// Print the address that it is called by.
         #[arg(long)]
         url: bool,
-        /// Print what its annotations say about it.
-        #[arg(short, long)]
-        summary: bool,
         /// Write its code to a file named like it.
         #[arg(long)]
         save: bool,
@@ -275,6 +270,18 @@ pub(crate) enum ActivationCommand {
     },
 }
 
+/// Which entity is shown, and what of it.
+#[derive(Debug, Args)]
+pub(crate) struct Shown {
+    /// Its name.
+    pub(crate) name: String,
+    /// Show this field of it only.
+    pub(crate) field: Option<String>,
+    /// Print what its annotations say about it, and about the actions of a package.
+    #[arg(short, long)]
+    pub(crate) summary: bool,
+}
+
 /// Which activation.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
@@ -321,15 +328,7 @@ pub(crate) enum PackageCommand {
         annotations: Annotations,
     },
     /// Show a package.
-    Get {
-        /// The package.
-        name: String,
-        /// Show this field of it only.
-        field: Option<String>,
-        /// Print what its annotations say about it and its actions.
-        #[arg(short, long)]
-        summary: bool,
-    },
+    Get(Shown),
     /// Delete a package.
     Delete {
         /// The package.
@@ -382,15 +381,7 @@ pub(crate) enum TriggerCommand {
         parameters: Parameters,
     },
     /// Show a trigger, and what its feed says of it.
-    Get {
-        /// The trigger.
-        name: String,
-        /// Show this field of it only.
-        field: Option<String>,
-        /// Print what its annotations say about it.
-        #[arg(short, long)]
-        summary: bool,
-    },
+    Get(Shown),
     /// Take a trigger from its feed, and delete it.
     Delete {
         /// The trigger.
@@ -448,15 +439,7 @@ pub(crate) enum RuleCommand {
         name: String,
     },
     /// Show a rule.
-    Get {
-        /// The rule.
-        name: String,
-        /// Show this field of it only.
-        field: Option<String>,
-        /// Print what its annotations say about it.
-        #[arg(short, long)]
-        summary: bool,
-    },
+    Get(Shown),
     /// Delete a rule.
     Delete {
         /// The rule.

@@ -161,7 +161,9 @@ fn saved(exec: &Value, name: &str) -> Result<(PathBuf, Vec<u8>), Failure> {
         Some(bytes) => ("bin", bytes),
         None => (source, code.as_bytes().to_vec()),
     };
-    Ok((Path::new(name).with_extension(extension), bytes))
+    // A name may have a dot itself.
+    let file = if extension.is_empty() { name.to_owned() } else { format!("{name}.{extension}") };
+    Ok((PathBuf::from(file), bytes))
 }
 
 #[cfg(test)]
@@ -268,6 +270,8 @@ mod tests {
         assert_eq!(file(archive).unwrap(), ("hello.zip".to_owned(), b"PK..".to_vec()));
         let jar = json!({"kind": "java:8", "code": STANDARD.encode(b"PK.."), "binary": true});
         assert_eq!(file(jar).unwrap().0, "hello.jar");
+        let dotted = saved(&json!({"kind": "nodejs:20", "code": "x"}), "hello.v2").unwrap();
+        assert_eq!(dotted.0, Path::new("hello.v2.js"));
         assert!(file(json!({"kind": "sequence"})).unwrap_err().to_string().contains("a sequence"));
         assert!(
             file(json!({"kind": "blackbox", "image": "i"})).unwrap_err().to_string().contains("an image")

@@ -9,6 +9,7 @@ mod code;
 mod dev;
 mod failure;
 mod feed;
+mod flags;
 mod invoke;
 mod name;
 mod namespace;
@@ -28,6 +29,7 @@ use self::api::{Api, Place};
 pub(crate) use self::cli::WskCommand;
 use self::cli::{Global, With};
 use self::failure::Failure;
+pub(crate) use self::flags::behind_the_verb;
 use self::shell::Shell;
 
 /// Carries out one command; what went wrong is said here.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::action::visibility;
-use super::cli::{PackageCommand, PackageOptions, Shared};
+use super::cli::{PackageCommand, PackageOptions, Shared, Shown};
 use super::failure::{Failure, While};
 use super::name::{Collection, Name, namespace, of_collection};
 use super::pairs::Pairs;
@@ -22,7 +22,7 @@ pub(crate) async fn run(command: PackageCommand, shell: &Shell) -> Result<(), Fa
         PackageCommand::Bind { package, name, parameters, annotations } => {
             bind(&named(&package)?, &named(&name)?, &parameters.0, &annotations.0, shell).await
         }
-        PackageCommand::Get { name, field, summary } => {
+        PackageCommand::Get(Shown { name, field, summary }) => {
             let name = named(&name)?;
             let package = shell.api.get(&name.path(PACKAGES)).await;
             let package = package.during(|| format!("get package '{}'", name.entity))?;

@@ -97,12 +97,15 @@ impl Follower {
         }
         self.seen.forget(now_ms());
         let mut records = Vec::with_capacity(news.len());
-        for id in news.iter().rev() {
+        for (_, id) in news.iter().rev() {
             match shell.api.get(&format!("{ACTIVATIONS}/{id}")).await {
                 Ok(record) => records.push(record),
                 // Removed meanwhile.
                 Err(failure) if failure.is_not_found() => {}
-                Err(failure) => return Err(failure),
+                Err(failure) => {
+                    self.seen.take_back(&news);
+                    return Err(failure);
+                }
             }
         }
         Ok(records)
@@ -114,17 +117,26 @@ impl Follower {
 #[derive(Debug)]
 struct Seen {
     since_ms: u64,
-    /// Starts and ids.
-    ids: BTreeSet<(u64, String)>,
+    ids: BTreeSet<Started>,
 }
 
+/// The start of an activation, and its id.
+type Started = (u64, String);
+
 impl Seen {
-    /// The ids in a list that are new.
-    fn news(&mut self, items: &[Value]) -> Vec<String> {
+    /// Those in a list that are new.
+    fn news(&mut self, items: &[Value]) -> Vec<Started> {
         let known = items
             .iter()
             .map(|item| (item["start"].as_u64().unwrap_or_default(), text(item, "activationId").to_owned()));
-        known.filter(|known| self.ids.insert(known.clone())).map(|(_, id)| id).collect()
+        known.filter(|known| self.ids.insert(known.clone())).collect()
+    }
+
+    /// They could not be answered, and are new the next time as well.
+    fn take_back(&mut self, news: &[Started]) {
+        for started in news {
+            self.ids.remove(started);
+        }
     }
 
     /// Looks no further back than records can come late, and keeps no more than that.
@@ -148,19 +160,32 @@ mod tests {
         json!({"start": start, "activationId": id})
     }
 
+    fn news(seen: &mut Seen, items: &[Value]) -> Vec<String> {
+        seen.news(items).into_iter().map(|(_, id)| id).collect()
+    }
+
     #[test]
     fn an_activation_is_new_once() {
         let mut seen = seen();
-        assert_eq!(seen.news(&[item(2, "b"), item(1, "a")]), ["b", "a"]);
-        assert_eq!(seen.news(&[item(3, "c"), item(2, "b"), item(1, "a")]), ["c"]);
+        assert_eq!(news(&mut seen, &[item(2, "b"), item(1, "a")]), ["b", "a"]);
+        assert_eq!(news(&mut seen, &[item(3, "c"), item(2, "b"), item(1, "a")]), ["c"]);
+    }
+
+    #[test]
+    fn what_could_not_be_answered_is_new_again() {
+        let mut seen = seen();
+        seen.news(&[item(1, "a")]);
+        let unread = seen.news(&[item(2, "b"), item(1, "a")]);
+        seen.take_back(&unread);
+        assert_eq!(news(&mut seen, &[item(3, "c"), item(2, "b"), item(1, "a")]), ["c", "b"]);
     }
 
     #[test]
     fn what_began_earlier_and_ended_later_is_new_all_the_same() {
         let mut seen = seen();
-        assert_eq!(seen.news(&[item(50, "short")]), ["short"]);
+        assert_eq!(news(&mut seen, &[item(50, "short")]), ["short"]);
         seen.forget(60);
-        assert_eq!(seen.news(&[item(50, "short"), item(10, "long")]), ["long"]);
+        assert_eq!(news(&mut seen, &[item(50, "short"), item(10, "long")]), ["long"]);
     }
 
     #[test]

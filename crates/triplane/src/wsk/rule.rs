@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::action::visibility;
-use super::cli::{RuleCommand, RuleOptions};
+use super::cli::{RuleCommand, RuleOptions, Shown};
 use super::failure::{Failure, While};
 use super::name::{Collection, Name, namespace, of_collection};
 use super::shell::{Shell, full_name, print, text};
@@ -32,7 +32,7 @@ pub(crate) async fn run(command: RuleCommand, shell: &Shell) -> Result<(), Failu
             shell.done(&format!("rule {} is {status}", name.entity), &json!({"status": status}));
             Ok(())
         }
-        RuleCommand::Get { name, field, summary } => {
+        RuleCommand::Get(Shown { name, field, summary }) => {
             let name = named(&name)?;
             let rule = shell.api.get(&name.path(RULES)).await;
             let rule = rule.during(|| format!("get rule '{}'", name.entity))?;

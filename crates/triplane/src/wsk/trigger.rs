@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::action::visibility;
-use super::cli::{TriggerCommand, TriggerOptions};
+use super::cli::{Shown, TriggerCommand, TriggerOptions};
 use super::failure::{Failure, While};
 use super::feed::{self, Event};
 use super::name::{Collection, Name, namespace, of_collection};
@@ -23,7 +23,7 @@ pub(crate) async fn run(command: TriggerCommand, shell: &Shell) -> Result<(), Fa
         TriggerCommand::Fire { name, parameters } => {
             fire(&named(&name)?, &Value::Object(parameters.0.object().await?), shell).await
         }
-        TriggerCommand::Get { name, field, summary } => {
+        TriggerCommand::Get(Shown { name, field, summary }) => {
             get(&named(&name)?, field.as_deref(), summary, shell).await
         }
         TriggerCommand::Delete { name, force } => delete(&named(&name)?, force, shell).await,

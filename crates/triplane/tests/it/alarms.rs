@@ -83,7 +83,7 @@ async fn a_feed_is_read_changed_paused_continued_and_deleted() {
     let yearly = json!({"cron": "0 0 1 1 *", "timezone": "Asia/Tokyo"});
     assert_eq!(feed(&guest, "alarm", "CREATE", yearly.clone()).await, json!({"status": "success"}));
     let again = feed(&guest, "alarm", "CREATE", yearly).await;
-    assert_eq!(again, json!({"error": "Concurrent modification to resource detected."}));
+    assert_eq!(again, json!({"error": "resource already exists"}));
 
     let read = feed(&guest, "alarm", "READ", json!({})).await;
     assert_eq!(at(&read, "config.cron"), &json!("0 0 1 1 *"));
@@ -137,6 +137,54 @@ async fn an_alarm_whose_fires_find_no_room_does_not_hold_up_those_of_others() {
     let _ = other.0.put(&format!("{API}/alarms/tick"), &every_second).await.expect(200);
     heard(&other, 2).await;
     assert!(activations(&full, "heard").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_alarm_that_is_due_while_its_owner_is_blocked_is_paused_and_does_not_fire_later() {
+    let Platform { mut server, data } = Platform::start().await;
+    let guest = Guest(server.guest.clone());
+    trigger_with_rule(&guest).await;
+    let date = jiff::Timestamp::now() + Duration::from_secs(5);
+    let once = json!({"feed": "once", "date": date.as_millisecond()});
+    let _ = guest.0.put(&format!("{API}/alarms/tick"), &once).await.expect(200);
+    server.process.kill();
+    subject(data.path(), "block");
+    wait_until(SOON, "the alarm is due", async || jiff::Timestamp::now() > date).await;
+
+    let server = server.settings.start().await;
+    let (log, guest) = (|| server.process.output(), Guest(server.guest.clone()));
+    wait_until(SOON, "the alarm is paused", async || log().contains("an alarm is paused")).await;
+    subject(data.path(), "unblock");
+    let paused = guest.0.get(&format!("{API}/alarms/tick")).await.expect(200).json();
+    assert_eq!(at(&paused, "status.active"), &json!(false));
+    assert_eq!(text(&paused, "status.reason"), "the owner of the namespace is blocked or gone");
+
+    let goes_on = json!({"active": true});
+    let refused = guest.0.post(&format!("{API}/alarms/tick"), &goes_on).await.expect(400).json();
+    let says = "the alarm is not due any more; give it another date, or other bounds, and it goes on";
+    assert_eq!(text(&refused, "error"), says);
+    let soon = jiff::Timestamp::now() + Duration::from_secs(1);
+    let another = json!({"date": soon.as_millisecond()});
+    let _ = guest.0.post(&format!("{API}/alarms/tick"), &another).await.expect(200);
+    heard(&guest, 1).await;
+    assert_eq!(activations(&guest, "tick").await.len(), 1, "what passed in between did not fire");
+}
+
+/// What an operator does about the guest.
+fn subject(data: &std::path::Path, verb: &str) {
+    let mut triplane = std::process::Command::new(env!("CARGO_BIN_EXE_triplane"));
+    let told = triplane.args(["admin", "user", verb, "guest"]).env("TRIPLANE_DATA", data).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+}
+
+#[tokio::test]
+async fn the_packages_of_the_system_are_there_once_the_host_has_the_language_of_their_actions() {
+    let mut platform = Platform::with_environment(&[("TRIPLANE__NODE__NODEJS", "/nonexistent")]).await;
+    let echo = "/api/v1/namespaces/whisk.system/actions/utils/echo?code=false";
+    let _ = platform.guest().0.get(echo).await.expect(404);
+    platform.server.settings.environment.retain(|(name, _)| name != "TRIPLANE__NODE__NODEJS");
+    let platform = platform.kill_and_restart().await;
+    let _ = platform.guest().0.get(echo).await.expect(200);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use triplane_testkit::client::GUEST;
 use triplane_testkit::{TempDir, free_port, wait_for};
 
 use crate::platform::{Platform, SOON};
+use crate::tls_door::secured;
 
 const HELLO: &str =
     "function main(args) { console.log('called'); return { hello: args.name || 'stranger' } }";
@@ -373,47 +374,21 @@ async fn requests_and_answers_are_shown_without_the_key() {
     assert!(!shown.err.contains(GUEST) && !shown.err.contains("Basic"), "{}", shown.err);
 }
 
-/// A door with TLS before a platform, with a certificate that nobody knows. It is closed with the test's runtime.
-async fn secured(platform: &Platform, directory: &Path) -> (String, PathBuf) {
-    use std::sync::Arc;
-
-    use tokio_rustls::TlsAcceptor;
-    use tokio_rustls::rustls::ServerConfig;
-    use tokio_rustls::rustls::crypto::ring;
-    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let authority = directory.join("authority.pem");
-    std::fs::write(&authority, made.cert.pem()).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let behind = platform.server.guest.base().trim_start_matches("http://").to_owned();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, behind) = (acceptor.clone(), behind.clone());
-            tokio::spawn(async move {
-                // Clients that do not trust it go away in the middle.
-                let Ok(mut secured) = acceptor.accept(stream).await else { return };
-                let mut plain = tokio::net::TcpStream::connect(behind).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut secured, &mut plain).await;
-            });
-        }
-    });
-    (address.to_string(), authority)
+#[tokio::test]
+async fn flags_of_all_commands_may_stand_before_the_verb() {
+    let (platform, _) = guest().await;
+    let stranger = User::of("http://127.0.0.1:1");
+    let host = platform.server.guest.base();
+    stranger
+        .run(&["-i", "--apihost", host, "--auth", GUEST, "--json", "action", "list"])
+        .await
+        .prints("[]\n");
 }
 
 #[tokio::test]
 async fn a_platform_behind_tls_has_to_be_trusted() {
     let (platform, user) = guest().await;
-    let (host, authority) = secured(&platform, user.home.path()).await;
+    let (host, authority) = secured(platform.server.guest.base(), user.home.path()).await;
     let list = ["namespace", "list", "--apihost", &host];
     user.run(&list).await.fails(3, "cannot be trusted");
     user.run(&[&list[..], &["--insecure"]].concat()).await.prints("namespaces\nguest\n");

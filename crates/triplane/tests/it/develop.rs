@@ -96,6 +96,19 @@ async fn a_platform_that_answers_is_used_and_is_as_before_in_the_end() {
 }
 
 #[tokio::test]
+async fn a_file_with_a_mistake_leaves_what_ran_on_a_platform_of_this_machine() {
+    let platform = Platform::start().await;
+    let user = User::of(platform.server.guest.base());
+    let file = user.write("hello.js", "function main() { return { old: 'one' } }");
+    let mut session = Session::start(&user, &["hello.js", "--watch"]).await;
+    std::fs::write(&file, "function main( { no }").unwrap();
+    session.says("what was loaded before still runs").await;
+    session.types("");
+    session.says("\"old\": \"one\"").await;
+    session.is_interrupted().await;
+}
+
+#[tokio::test]
 async fn what_a_killed_session_left_is_taken_over() {
     let platform = Platform::start().await;
     let user = User::of(platform.server.guest.base());

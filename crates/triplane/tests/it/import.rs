@@ -9,6 +9,7 @@ use triplane_testkit::process::Process;
 use triplane_testkit::{Client, ServerSettings, TempDir, wait_for};
 
 use crate::platform::{Guest, Platform, SOON};
+use crate::tls_door::secured;
 
 const AUTH: &str =
     "a1b2c3d4-71f6-4ed5-8c54-816aa4f8c501:1111111111111111111111111111111111111111111111111111111111111111";
@@ -56,18 +57,20 @@ fn subjects() -> Vec<Value> {
     ]
 }
 
+/// An entity as OpenWhisk keeps it.
+fn entity(kind: &str, path: &str, name: &str, more: Value) -> Value {
+    let mut document = json!({
+        "_id": format!("{path}/{name}"), "entityType": kind, "namespace": path, "name": name, "version": "0.0.4",
+        "publish": false, "annotations": [], "parameters": [], "updated": 1_700_000_000_000_u64,
+    });
+    for (key, value) in more.as_object().unwrap() {
+        document[key] = value.clone();
+    }
+    document
+}
+
 /// Entities in the other; one action has its code attached.
 fn whisks() -> Vec<Value> {
-    let entity = |kind: &str, path: &str, name: &str, more: Value| {
-        let mut document = json!({
-            "_id": format!("{path}/{name}"), "entityType": kind, "namespace": path, "name": name, "version": "0.0.4",
-            "publish": false, "annotations": [], "parameters": [], "updated": 1_700_000_000_000_u64,
-        });
-        for (key, value) in more.as_object().unwrap() {
-            document[key] = value.clone();
-        }
-        document
-    };
     let code = "function main({ name }) { return { greeting: `hello ${name}` } }";
     let exec = |code: Value| json!({"exec": {"kind": "nodejs:20", "binary": false, "code": code}});
     let mut attached = entity(
@@ -95,8 +98,21 @@ fn whisks() -> Vec<Value> {
 }
 
 fn import(data: &Path, arguments: &[&str]) -> Output {
+    importing(data, arguments).output().unwrap()
+}
+
+fn importing(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_triplane"));
-    command.args(["admin", "import"]).args(arguments).env("TRIPLANE_DATA", data).output().unwrap()
+    command.args(["admin", "import"]).args(arguments).env("TRIPLANE_DATA", data);
+    command
+}
+
+/// A file with what a database answers that has these documents.
+fn dump(directory: &TempDir, documents: Vec<Value>) -> String {
+    let rows: Vec<Value> = documents.into_iter().map(|document| json!({"doc": document})).collect();
+    let file = directory.join("dump");
+    std::fs::write(&file, json!({ "rows": rows }).to_string()).unwrap();
+    file.to_str().unwrap().to_owned()
 }
 
 fn said(output: &Output) -> String {
@@ -167,10 +183,8 @@ async fn a_stopped_platform_takes_in_files_of_a_database() {
 #[tokio::test]
 async fn each_document_can_be_told_as_json_and_a_broken_file_is_an_error() {
     let scratch = TempDir::new("dump");
-    let (data, file) = (scratch.join("data"), scratch.join("file"));
-    let rows: Vec<Value> = subjects().into_iter().map(|document| json!({"doc": document})).collect();
-    std::fs::write(&file, json!({ "rows": rows }).to_string()).unwrap();
-    let told = import(&data, &["--json", file.to_str().unwrap()]);
+    let (data, file) = (scratch.join("data"), dump(&scratch, subjects()));
+    let told = import(&data, &["--json", &file]);
     let lines: Vec<Value> = String::from_utf8_lossy(&told.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -178,7 +192,39 @@ async fn each_document_can_be_told_as_json_and_a_broken_file_is_an_error() {
     let outcomes: Vec<_> = lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["taken", "taken", "refused"]);
     std::fs::write(&file, "{\"rows\":[{\"doc\":").unwrap();
-    let broken = import(&data, &[file.to_str().unwrap()]);
+    let broken = import(&data, &[&file]);
     assert!(!broken.status.success());
     assert!(said(&broken).contains("did not come to its end"), "{}", said(&broken));
+}
+
+#[tokio::test]
+async fn a_sequence_is_taken_in_before_its_components_and_runs_when_they_are_there() {
+    let platform = Platform::start().await;
+    let scratch = TempDir::new("dump");
+    let sequence = json!({"kind": "sequence", "components": ["/moved/hello", "/moved/tools/greet"]});
+    let parameters = json!([{"key": "_actions", "value": sequence["components"]}]);
+    let both = entity("action", "moved", "both", json!({"exec": sequence, "parameters": parameters}));
+    let documents = [subjects()[..2].to_vec(), vec![both], whisks()[..4].to_vec()].concat();
+    let told = import(platform.data.path(), &[&dump(&scratch, documents)]);
+    assert!(told.status.success(), "{}", said(&told));
+    let moved = Guest(platform.server.guest.with_credential(Some(AUTH)));
+    assert_eq!(moved.result("both", json!({"name": "all"})).await, json!({"greeting": "hello you"}));
+    let read = moved.0.get("/api/v1/namespaces/_/actions/both").await.expect(200).json();
+    assert_eq!(read["exec"]["components"], json!(["/moved/hello", "/moved/tools/greet"]));
+}
+
+#[tokio::test]
+async fn a_database_behind_tls_has_to_be_trusted() {
+    let couch = CouchDb::start().await;
+    couch.fill("subjects", &subjects()[..2]).await;
+    let scratch = TempDir::new("secured");
+    let (host, authority) = secured(couch.client.base(), scratch.path()).await;
+    let (data, source) = (scratch.join("data"), format!("https://{host}/subjects"));
+    let mut stranger = importing(&data, &[&source]);
+    let refused = tokio::task::spawn_blocking(move || stranger.output().unwrap()).await.unwrap();
+    assert!(!refused.status.success() && said(&refused).contains("certificate"), "{}", said(&refused));
+    let mut trusting = importing(&data, &[&source]);
+    trusting.env("SSL_CERT_FILE", authority);
+    let told = tokio::task::spawn_blocking(move || trusting.output().unwrap()).await.unwrap();
+    assert_eq!(said(&told), "taken 2 (limits 1, subject 1), already here 0, skipped 0, refused 0");
 }

@@ -1,6 +1,6 @@
 //! Which calls leave a record: the levels of the system.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use triplane_testkit::json::text;
 use triplane_testkit::wait_until;
 
@@ -59,8 +59,8 @@ async fn calls_that_are_not_waited_for_have_a_level_of_their_own() {
     let platform = Platform::with_environment(&[level]).await;
     let guest = platform.guest();
     failing_and_good(&guest).await;
-    let good = guest.fire("good", serde_json::json!({})).await;
-    let failing = guest.fire("failing", serde_json::json!({})).await;
+    let good = guest.fire("good", json!({})).await;
+    let failing = guest.fire("failing", json!({})).await;
     let _ = guest.record(&failing).await;
     let path = format!("/api/v1/namespaces/_/activations/{good}");
     wait_until(SOON, "the good call is over and its record gone", async || {
@@ -70,4 +70,30 @@ async fn calls_that_are_not_waited_for_have_a_level_of_their_own() {
     })
     .await;
     assert_eq!(read_back(&guest, "good", None).await, 200, "blocking calls are stored");
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_waited_for_can_ask_for_its_record_and_a_fire_has_the_same_level() {
+    let level = ("TRIPLANE__ACTIVATIONS__STORE_NON_BLOCKING_RESULT_LEVEL", "STORE_FAILURES");
+    let platform = Platform::with_environment(&[level]).await;
+    let guest = platform.guest();
+    failing_and_good(&guest).await;
+    let logged = guest.fire_with("good", json!({}), &[("x-ow-extra-logging", "on")]).await.expect(202);
+    let _ = guest.0.put("/api/v1/namespaces/_/triggers/t", &json!({})).await.expect(200);
+    let rule = json!({"trigger": "/_/t", "action": "/_/failing"});
+    let _ = guest.0.put("/api/v1/namespaces/_/rules/r", &rule).await.expect(200);
+    let fired = guest.0.post("/api/v1/namespaces/_/triggers/t", &json!({})).await.expect(202).json();
+    wait_until(SOON, "the failure has a record", async || {
+        guest.0.get("/api/v1/namespaces/_/activations?name=failing").await.json() != json!([])
+    })
+    .await;
+    let fired = format!("/api/v1/namespaces/_/activations/{}", text(&fired, "activationId"));
+    assert_eq!(guest.0.get(&fired).await.status, 404, "the fire was a success");
+    wait_until(SOON, "all is over", async || {
+        let states = &platform.summary()["states"];
+        states["accepted"] == 0 && states["running"] == 0
+    })
+    .await;
+    let record = guest.record(text(&logged.json(), "activationId")).await;
+    assert_eq!(record["response"]["success"], true);
 }

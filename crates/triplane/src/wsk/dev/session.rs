@@ -102,7 +102,7 @@ impl Session {
         }
         let exec = code::of_bytes(&self.code, &self.file, &bytes)?;
         // The languages of this machine say nothing about those of another one.
-        if self.is_own
+        if self.shell.api.is_here()
             && let Some(mistake) = syntax::mistake(text(&exec, "kind"), &bytes).await
         {
             return Err(bad(&mistake));

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
@@ -17,9 +18,9 @@ use rustix::io::Errno;
 use tokio::sync::Notify;
 
 /// How long nothing must happen to a file until it counts as saved: some editors write in several steps.
-const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const QUIET: Duration = Duration::from_millis(50);
 /// How often the thread looks whether anybody still waits.
-const LOOK_UP: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// See the module. Its thread ends soon after this is dropped.
 #[derive(Debug)]
@@ -53,26 +54,27 @@ fn watched(directory: &Path) -> io::Result<OwnedFd> {
 }
 
 fn notify(fd: &OwnedFd, name: &OsString, waiting: &Weak<Notify>) {
-    let mut was_saved = false;
+    let mut saved_at: Option<Instant> = None;
     while waiting.strong_count() > 0 {
-        match happens(fd, if was_saved { &QUIET } else { &LOOK_UP }) {
-            Ok(true) => match is_about(fd, name) {
-                Ok(is_about_it) => was_saved |= is_about_it,
-                Err(error) => return eprintln!("warning: the file is not watched any more: {error}"),
-            },
-            Ok(false) => {
-                if let (true, Some(saved)) = (std::mem::take(&mut was_saved), waiting.upgrade()) {
-                    saved.notify_one();
-                }
-            }
+        // Other files of the directory may change all the time.
+        let left = saved_at.map(|at| QUIET.saturating_sub(at.elapsed()));
+        if left == Some(Duration::ZERO) {
+            saved_at = None;
+            waiting.upgrade().into_iter().for_each(|saved| saved.notify_one());
+        }
+        let happened = happens(fd, left.filter(|left| !left.is_zero()).unwrap_or(LOOK_UP));
+        match happened.and_then(|happened| Ok(happened && is_about(fd, name)?)) {
+            Ok(true) => saved_at = Some(Instant::now()),
+            Ok(false) => {}
             Err(error) => return eprintln!("warning: the file is not watched any more: {error}"),
         }
     }
 }
 
 /// Waits for something in the directory, and answers whether there was.
-fn happens(fd: &OwnedFd, time: &Timespec) -> io::Result<bool> {
-    match rustix::event::poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(time)) {
+fn happens(fd: &OwnedFd, time_max: Duration) -> io::Result<bool> {
+    let time_max = Timespec::try_from(time_max).map_err(io::Error::other)?;
+    match rustix::event::poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&time_max)) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
@@ -101,7 +103,7 @@ fn is_about(fd: &OwnedFd, name: &OsStr) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -147,14 +149,32 @@ mod tests {
         is_noticed(&watch).await;
     }
 
+    #[tokio::test]
+    async fn a_file_is_saved_also_where_others_change_all_the_time() {
+        let directory = Directory::new("busy");
+        let (file, other) = (directory.0.join("a.js"), directory.0.join("b.log"));
+        let watch = Watch::start(&file).unwrap();
+        let is_busy = Arc::new(AtomicBool::new(true));
+        let goes_on = Arc::clone(&is_busy);
+        let writer = std::thread::spawn(move || {
+            while goes_on.load(Ordering::Relaxed) {
+                std::fs::write(&other, "1").unwrap();
+            }
+        });
+        std::fs::write(&file, "1").unwrap();
+        is_noticed(&watch).await;
+        is_busy.store(false, Ordering::Relaxed);
+        writer.join().unwrap();
+    }
+
     #[test]
     fn other_files_are_of_no_interest() {
         let directory = Directory::new("others");
         let fd = watched(&directory.0).unwrap();
         std::fs::write(directory.0.join("b.js"), "1").unwrap();
-        assert!(happens(&fd, &LOOK_UP).unwrap() && !is_about(&fd, OsStr::new("a.js")).unwrap());
+        assert!(happens(&fd, LOOK_UP).unwrap() && !is_about(&fd, OsStr::new("a.js")).unwrap());
         std::fs::write(directory.0.join("a.js"), "1").unwrap();
-        assert!(happens(&fd, &LOOK_UP).unwrap() && is_about(&fd, OsStr::new("a.js")).unwrap());
+        assert!(happens(&fd, LOOK_UP).unwrap() && is_about(&fd, OsStr::new("a.js")).unwrap());
     }
 
     #[test]
@@ -162,7 +182,7 @@ mod tests {
         let directory = Directory::new("removed");
         let fd = watched(&directory.0).unwrap();
         drop(directory);
-        assert!(happens(&fd, &LOOK_UP).unwrap() && is_about(&fd, OsStr::new("a.js")).is_err());
+        assert!(happens(&fd, LOOK_UP).unwrap() && is_about(&fd, OsStr::new("a.js")).is_err());
     }
 
     #[test]

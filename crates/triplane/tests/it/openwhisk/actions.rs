@@ -301,6 +301,22 @@ fn blackbox() -> Vec<Scenario> {
             },
         )
         .and("2.1", "empty/blank code = none."),
+        scenario(
+            "2.1",
+            "Bad image: `could not parse image name`; missing: `'image' must be a string defined in 'exec' for \
+                'blackbox' actions`",
+            "a blackbox names its image",
+            async |me| {
+                let put = async |image: Value| {
+                    me.put("actions/a", json!({"exec": {"kind": "blackbox", "image": image}})).await.is(400)
+                };
+                put(json!("No Image")).await.mentions("could not parse image name");
+                let missing = "'image' must be a string defined in 'exec' for 'blackbox' actions";
+                for image in [Value::Null, json!(5)] {
+                    put(image).await.mentions(missing);
+                }
+            },
+        ),
     ]
 }
 

@@ -30,7 +30,8 @@ async fn operator(me: &Guest, method: Method, body: Value) -> Reply {
     me.stage.admin(method, &path, &body).await
 }
 
-async fn set(me: &Guest, limits: Value) -> Reply {
+/// Sets limits of the subject's namespace.
+pub(super) async fn set(me: &Guest, limits: Value) -> Reply {
     operator(me, Method::PATCH, limits).await.is(200)
 }
 
@@ -44,7 +45,7 @@ fn minute() -> u64 {
 }
 
 /// Tells a story that holds within a minute of the wall clock, by a fresh subject again when a minute began meanwhile.
-async fn within_a_minute<T>(me: Guest, story: impl AsyncFn(&Guest) -> T) -> T {
+pub(super) async fn within_a_minute<T>(me: Guest, story: impl AsyncFn(&Guest) -> T) -> T {
     let mut who = me;
     loop {
         let began = minute();

@@ -13,6 +13,7 @@ mod conductors;
 mod conventions;
 mod coverage;
 mod entities;
+mod execute_only;
 mod feeds;
 mod guest;
 mod info;
@@ -28,6 +29,7 @@ mod scenario;
 mod sequence_packages;
 mod sequences;
 mod sharing;
+mod throttles;
 mod triggers;
 mod web;
 mod web_hosts;
@@ -77,6 +79,7 @@ areas! {
     rules
     feeds
     sharing
+    execute_only {"TRIPLANE__SHARED_PACKAGES_EXECUTE_ONLY": "true"}
     web
     web_input
     web_output
@@ -84,5 +87,6 @@ areas! {
     web_slow {"TRIPLANE__LIMITS__BLOCKING_WAIT_MS_MAX": "300"}
     web_hosts {"TRIPLANE__WEB__VANITY_HOSTS": "[\"localhost\", \"api.example.org\"]"}
     limits
+    throttles
     operators
 }

@@ -161,7 +161,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// Another subject, with a public and a private package that have an action `a` each, which answers what it is called with.
-async fn owner(me: &Guest) -> Guest {
+pub(super) async fn owner(me: &Guest) -> Guest {
     let owner = me.other().await;
     for (name, publish) in [("public", true), ("private", false)] {
         let fields: Value = json!({"publish": publish, "parameters": array(json!({ "from": name }))});
@@ -172,13 +172,13 @@ async fn owner(me: &Guest) -> Guest {
 }
 
 /// Binds a package of another as `b`.
-async fn bind(me: &Guest, owner: &Guest, package: &str) {
+pub(super) async fn bind(me: &Guest, owner: &Guest, package: &str) {
     let binding = json!({"binding": {"namespace": owner.namespace, "name": package}});
     me.put("packages/b", binding).await.is(200);
 }
 
 /// A path in the namespace of another.
-fn of(owner: &Guest, path: &str) -> String {
+pub(super) fn of(owner: &Guest, path: &str) -> String {
     format!("/api/v1/namespaces/{}/{path}", owner.namespace)
 }
 

@@ -173,6 +173,10 @@ fn triggers() -> Vec<Scenario> {
                 me.put("actions/x", json!({"exec": node("1")})).await.is(409).says(conformance);
                 me.get("actions/x").await.is(409).says(conformance);
                 me.get("rules/x").await.is(409).says(conformance);
+                me.post("actions/x", json!({})).await.is(409).says(conformance);
+                me.post("actions/x/y", json!({})).await.is(409).says(conformance);
+                me.create("a").await;
+                me.post("triggers/a", json!({})).await.is(409).says(conformance);
             },
         ),
     ]

@@ -1,9 +1,9 @@
-//! `triplane simulate`: the decisions of the platform under seeds and faults, one line for each seed.
+//! `triplane simulate pool` and `queue`: the decisions of the platform under seeds and faults, one line for each seed.
 
 use anyhow::bail;
-use triplane_simulator::{Config, asynchronous, run, run_traced};
+use triplane_simulator::{Config, asynchronous, run_traced};
 
-use crate::cli::{SimulateOptions, Simulated};
+use super::cli::{Seeds, SeedsCommand};
 
 /// How much of what happened last is shown of a run that broke an invariant.
 const TRACE_LINES: usize = 40;
@@ -12,11 +12,13 @@ const TRACE_LINES: usize = 40;
 const _: () = assert!(!triplane_core::asynchronous::mutant::MUTANTS, "built with the feature mutants");
 
 /// Runs the seeds; the first that breaks an invariant ends it, with what happened last.
-pub(crate) fn run_seeds(options: &SimulateOptions) -> anyhow::Result<()> {
-    for seed in options.seed..options.seed.saturating_add(options.seeds) {
-        match options.what {
-            Simulated::Pool => run_pool(seed, options.calls)?,
-            Simulated::Queue => run_queue(seed, options.calls)?,
+pub(super) fn run(command: &SeedsCommand) -> anyhow::Result<()> {
+    let (SeedsCommand::Pool(seeds) | SeedsCommand::Queue(seeds)) = command;
+    let Seeds { seed, seeds, calls } = *seeds;
+    for seed in seed..seed.saturating_add(seeds) {
+        match command {
+            SeedsCommand::Pool(_) => run_pool(seed, calls)?,
+            SeedsCommand::Queue(_) => run_queue(seed, calls)?,
         }
     }
     Ok(())
@@ -24,7 +26,7 @@ pub(crate) fn run_seeds(options: &SimulateOptions) -> anyhow::Result<()> {
 
 fn run_pool(seed: u64, calls: u32) -> anyhow::Result<()> {
     let config = Config::stormy(seed, calls);
-    let report = run(seed, &config);
+    let report = triplane_simulator::run(seed, &config);
     let calls = report.calls;
     println!(
         "seed {seed}: {} events, {} calls ({} done, {} died, {} refused, {} timed out), {} starts, at most {} containers",

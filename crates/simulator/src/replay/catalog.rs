@@ -1,0 +1,94 @@
+//! The actions of a trace, as the platform knows them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use triplane_core::id::ActionKey;
+use triplane_core::pool::message::ContainerSpec;
+use triplane_model::action::{Action, Exec};
+use triplane_model::{ActionLimits, CodeHash, EntityName, FullName, Parameters, Revision, Version};
+
+use super::trace::TraceAction;
+
+/// The actions, by the numbers that the trace has for them.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    actions: Vec<Entry>,
+    by_key: HashMap<Arc<ActionKey>, u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    spec: Arc<ContainerSpec>,
+    /// How long a start takes, as the last call said.
+    cold_start_ms: u32,
+}
+
+impl Catalog {
+    /// Takes in what a call says of its action; earlier ones of the trace are known by then.
+    pub(super) fn called(&mut self, action: u32, cold_start_ms: u32, actions: &[TraceAction]) {
+        for (known, number) in actions.iter().zip(0..).skip(self.actions.len()) {
+            if number > action {
+                break;
+            }
+            let spec = action_spec(number, known.memory_mb, cold_start_ms);
+            self.by_key.insert(Arc::clone(&spec.key), number);
+            self.actions.push(Entry { spec, cold_start_ms });
+        }
+        self.actions[action as usize].cold_start_ms = cold_start_ms;
+    }
+
+    pub(super) fn spec(&self, action: u32) -> &Arc<ContainerSpec> {
+        &self.actions[action as usize].spec
+    }
+
+    pub(super) fn cold_start_ms(&self, action: u32) -> u64 {
+        self.actions[action as usize].cold_start_ms.into()
+    }
+
+    /// The number of an action.
+    pub(super) fn number(&self, key: &ActionKey) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+}
+
+/// The action that a trace has this number for, as the platform knows it. The pool learns how long starts take by kind, and a trace has
+/// no kinds: actions whose starts take about as long are taken for one.
+#[must_use]
+pub fn action_spec(number: u32, memory_mb: u32, cold_start_ms: u32) -> Arc<ContainerSpec> {
+    let name = FullName::new(entity("guest"), entity(&format!("action{number}")));
+    let limits = ActionLimits {
+        timeout_ms: 60_000,
+        memory_mb: memory_mb.into(),
+        logs_mb: 10,
+        concurrency: 1,
+        instances: None,
+    };
+    let exec = Exec {
+        kind: format!("starts:{}", cold_start_ms.max(1).ilog2()),
+        main: None,
+        binary: false,
+        code: CodeHash("0".repeat(64).into()),
+        code_bytes: 1,
+        image: None,
+        components: Vec::new(),
+    };
+    let action = Action {
+        name: name.clone(),
+        revision: Revision(1),
+        version: Version::FIRST,
+        publish: false,
+        annotations: Parameters::default(),
+        parameters: Parameters::default(),
+        limits,
+        exec,
+        updated_ms: 0,
+    };
+    let key =
+        ActionKey { namespace: name.namespace.clone(), action: name, revision: Revision(1), binding: None };
+    Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::new(action) })
+}
+
+fn entity(text: &str) -> EntityName {
+    EntityName::entity(text).expect("the names of the simulation are legal")
+}

@@ -1,0 +1,45 @@
+//! Replays of load: what a policy costs and what it spares, on a trace of invocations or on a generated one.
+//!
+//! A [`trace::Trace`] says which actions are called when, for how long, and what a cold start of each takes; it is a file
+//! ([`csv`]) or made of a seed ([`generator`]). [`replay`] lets it happen in simulated time: the pool and the route tables are those
+//! of production, through the messages that they have there; routers, nodes and messages are models. A replay is determined by
+//! trace and [`Config`].
+//!
+//! Nothing goes wrong here; that is the other simulator's.
+
+mod agenda;
+mod catalog;
+mod config;
+pub mod csv;
+mod draw;
+mod driver;
+pub mod generator;
+mod instants;
+mod meter;
+mod outcome;
+pub mod report;
+mod router;
+mod series;
+pub mod sizing;
+mod slab;
+pub mod trace;
+mod waits;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalog::action_spec;
+pub use config::{Config, Policy};
+pub use instants::{Cell, CellState, Instant};
+pub use outcome::{Calls, MemorySeconds, NodesOccupied, Outcome, Percentiles, Sample};
+
+use trace::{Trace, TraceError};
+
+/// Replays a trace to its end.
+///
+/// # Errors
+/// When the trace cannot be read to its end.
+pub fn replay(trace: &mut dyn Trace, config: &Config) -> Result<Outcome, TraceError> {
+    world::World::new(trace, config).run()
+}

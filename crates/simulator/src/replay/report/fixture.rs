@@ -1,0 +1,39 @@
+//! A small comparison for tests.
+
+use super::{Comparison, PoolSummary, TraceSummary};
+use crate::replay::config::{Config, Policy};
+use crate::replay::csv::Csv;
+use crate::replay::outcome::Sample;
+use crate::replay::replay;
+use triplane_core::pool::Settings;
+
+const TRACE: &str = "arrival_s,action,duration_s,cold_start_s,memory_mb\n0,</script>,2,1,256\n5,</script>,2,1,256\n6,b,1,0.5,512\n";
+
+/// The same policy under these names.
+pub(super) fn comparison(policies: &[&str]) -> Comparison {
+    let replayed = |name: &&str| {
+        let policy = Policy { name: (*name).to_owned(), settings: Settings::default() };
+        replay(&mut Csv::open(TRACE.as_bytes()).unwrap(), &Config::new(policy, 2, 1_024)).unwrap()
+    };
+    Comparison {
+        trace: TraceSummary { source: "trace.csv".to_owned(), calls: 3, actions: 2, length_s: 7.0 },
+        pool: PoolSummary { nodes: 2, node_mb: 1_024, routers: 1 },
+        policies: policies.iter().map(replayed).collect(),
+        actions: vec!["</script>".into(), "b".into()],
+    }
+}
+
+/// A time in which nothing happened.
+pub(super) fn sample() -> Sample {
+    Sample {
+        until_s: 1.0,
+        calls: 0,
+        cold: 0,
+        wait_ms: 0.0,
+        busy_mb: 0.0,
+        idle_mb: 0.0,
+        starting_mb: 0.0,
+        nodes: 0.0,
+        fragmentation_percent: 0.0,
+    }
+}

@@ -1,0 +1,134 @@
+//! Replays whose figures a person can check, and the properties of all of them.
+
+use triplane_core::pool::{self, Settings};
+
+use super::csv::Csv;
+use super::generator::{Generator, Profile};
+use super::*;
+
+/// Containers leave after ten seconds without a call.
+fn config() -> Config {
+    let settings = Settings { policy: pool::Policy::idle(10_000), ..Settings::default() };
+    let policy = Policy { name: "fixed".to_owned(), settings };
+    Config { message_ms: 0, stop_ms: 0, ..Config::new(policy, 2, 1_024) }
+}
+
+fn replay_csv(lines: &str, config: &Config) -> Outcome {
+    let csv = format!("arrival_s,action,duration_s,cold_start_s,memory_mb\n{lines}");
+    replay(&mut Csv::open(csv.as_bytes()).unwrap(), config).unwrap()
+}
+
+#[test]
+fn one_call_waits_for_its_start_and_the_next_finds_the_container_warm() {
+    let outcome = replay_csv("0,a,2,1,256\n5,a,2,1,256\n", &config());
+    let Calls { arrived, ran, cold, waited, .. } = outcome.calls;
+    assert_eq!((arrived, ran, cold, waited, outcome.starts), (2, 2, 1, 1, 1));
+    assert_eq!((outcome.wait_ms.p50, outcome.wait_ms.max, outcome.wait_ms.mean), (0, 1_000, 500.0));
+    // From 0 to 7 s: it starts for 1 s, runs for 2 s, is idle for 2 s and runs for 2 s.
+    assert_eq!(outcome.measured_s, 7.0);
+    assert_eq!(outcome.memory_mb_s, MemorySeconds { starting: 256, busy: 4 * 256, idle: 2 * 256 });
+    assert_eq!(outcome.nodes, NodesOccupied { mean: 1.0, max: 1, seconds: 7 });
+    assert_eq!(outcome.calls.cold_percent, 50.0);
+}
+
+#[test]
+fn a_container_that_is_idle_for_too_long_is_gone_and_its_action_starts_cold() {
+    let outcome = replay_csv("0,a,2,1,256\n60,a,1,1,256\n", &config());
+    assert_eq!((outcome.calls.cold, outcome.starts), (2, 2));
+    // Idle from 3 s until the sweep that finds it 10 s later: the pool hears of the use within a second, and looks each second.
+    let idle_s = outcome.memory_mb_s.idle / 256;
+    assert!((10..=12).contains(&idle_s), "{idle_s}");
+    assert_eq!(outcome.memory_mb_s.busy, 256 * 2, "the last call would end at 61 s but for its start");
+    assert_eq!(outcome.nodes.max, 1);
+}
+
+#[test]
+fn calls_at_once_take_a_container_each() {
+    let outcome = replay_csv("0,a,5,1,256\n0,a,5,1,256\n0,b,5,1,256\n", &config());
+    assert_eq!(
+        (outcome.calls.cold, outcome.starts, outcome.wait_ms.p50, outcome.wait_ms.max),
+        (3, 3, 1_000, 1_000)
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let outcome = replay_csv("0,a,5,1,2048\n0,b,5,1,1024\n", &config());
+    assert_eq!((outcome.calls.refused, outcome.calls.ran), (1, 1));
+}
+
+#[test]
+fn a_call_that_never_gets_room_is_given_up() {
+    let config = Config { nodes: 1, wait_ms_max: 3_000, ..config() };
+    let outcome = replay_csv("0,a,60,0,1024\n1,b,1,0,1024\n", &config);
+    assert_eq!((outcome.calls.ran, outcome.calls.timed_out), (1, 1));
+}
+
+#[test]
+fn a_full_pool_evicts_what_is_idle() {
+    let config = Config { nodes: 1, ..config() };
+    let outcome = replay_csv("0,a,1,1,1024\n5,b,1,1,1024\n", &config);
+    assert_eq!((outcome.calls.ran, outcome.calls.cold, outcome.evicted), (2, 2, 1));
+}
+
+#[test]
+fn the_map_shows_what_containers_do() {
+    let outcome = replay_csv("0.5,a,3,1,256\n20,b,1,1,128\n", &config());
+    let at = |at_ms: u64| {
+        let instant = outcome.instants.iter().find(|instant| instant.at_ms == at_ms).unwrap();
+        instant
+            .nodes
+            .iter()
+            .flatten()
+            .map(|cell| (cell.state, cell.action, cell.memory_mb))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(at(0), []);
+    assert_eq!(at(1_000), [(CellState::Starting, 0, 256)]);
+    assert_eq!(at(3_000), [(CellState::Busy, 0, 256)]);
+    assert_eq!(at(8_000), [(CellState::Idle, 0, 256)]);
+    assert_eq!(at(19_000), []);
+}
+
+fn generated(seed: u64, config: &Config) -> Outcome {
+    let profile =
+        Profile { actions: 20, length_ms: 900_000, calls_per_day_max: 20_000.0, ..Profile::default() };
+    replay(&mut Generator::new(seed, &profile), config).unwrap()
+}
+
+#[test]
+fn equal_seeds_make_equal_outcomes_and_others_do_not() {
+    let config = Config { routers: 2, message_ms: 1, ..Config::new(config().policy, 3, 4_096) };
+    let outcome = generated(1, &config);
+    assert_eq!(outcome, generated(1, &config));
+    assert_ne!(outcome, generated(2, &config));
+}
+
+#[test]
+fn every_call_has_an_answer_and_the_parts_add_up() {
+    for (nodes, node_mb) in [(1, 512), (2, 2_048), (8, 8_192)] {
+        let outcome = generated(
+            3,
+            &Config { message_ms: 1, stop_ms: 10, ..Config::new(config().policy, nodes, node_mb) },
+        );
+        let calls = outcome.calls;
+        assert_eq!(calls.arrived, calls.ran + calls.refused + calls.timed_out, "{nodes} nodes: {calls:?}");
+        assert!(calls.cold <= calls.waited && calls.cold <= outcome.starts, "{calls:?}");
+        assert_eq!(outcome.series.iter().map(|sample| sample.calls).sum::<u64>(), calls.ran);
+        assert_eq!(outcome.series.iter().map(|sample| sample.cold).sum::<u64>(), calls.cold);
+        assert!(outcome.nodes.max <= u64::from(nodes) && outcome.nodes.mean <= f64::from(nodes));
+    }
+}
+
+#[test]
+fn a_trace_that_breaks_off_says_where() {
+    let csv = "arrival_s,action,duration_s,cold_start_s,memory_mb\n0,a,1,1,128\nwhat\n";
+    let error = replay(&mut Csv::open(csv.as_bytes()).unwrap(), &config()).unwrap_err();
+    assert_eq!(error.to_string(), "line 3: 1 values, but the header names 5 columns");
+}
+
+#[test]
+fn an_empty_trace_is_over_at_once() {
+    let outcome = replay_csv("", &config());
+    assert_eq!((outcome.calls, outcome.measured_s, outcome.series.len()), (Calls::default(), 0.0, 0));
+}

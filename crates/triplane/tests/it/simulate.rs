@@ -1,0 +1,136 @@
+//! `triplane simulate`: what operators get, and what they are told when they ask for what cannot be.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use triplane_testkit::TempDir;
+
+const PLOTS: [&str; 6] = ["tradeoff", "cold-starts", "waiting", "memory", "nodes", "fragmentation"];
+
+fn simulate(home: &TempDir, arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_triplane"));
+    command.arg("simulate").args(arguments.split_whitespace()).current_dir(home.path()).output().unwrap()
+}
+
+/// What a command printed that went well.
+fn printed(home: &TempDir, arguments: &str) -> String {
+    let output = simulate(home, arguments);
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a command said that failed.
+fn refused(home: &TempDir, arguments: &str) -> String {
+    let output = simulate(home, arguments);
+    assert!(!output.status.success(), "{arguments} should fail");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn home(trace: &str) -> TempDir {
+    let home = TempDir::new("simulate");
+    let header = "arrival_s,action,duration_s,cold_start_s,memory_mb";
+    std::fs::write(home.join("calls.csv"), format!("{header}\n{trace}")).unwrap();
+    home
+}
+
+/// That every element of an XML text ends in its turn.
+fn assert_well_formed(xml: &str, name: &Path) {
+    let (mut open, mut rest) = (Vec::new(), xml);
+    while let Some((_, after)) = rest.split_once('<') {
+        let (tag, after) = after.split_once('>').expect("a tag ends");
+        rest = after;
+        let element = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(element), "{}", name.display());
+        } else if !tag.starts_with('?') && !tag.ends_with('/') {
+            open.push(element);
+        }
+    }
+    assert!(open.is_empty(), "{}: {open:?} never end", name.display());
+}
+
+#[test]
+fn a_trace_is_replayed_by_each_policy() {
+    let home = home("0,/guest/a,2,1,256\n100,/guest/a,2,1,256\n101,/guest/b,1,1,512\n");
+    let table = printed(
+        &home,
+        "--trace calls.csv --nodes 1 --node-memory-mb 1024 --collector fixed:idle_ms=30000,fixed",
+    );
+    let rows: Vec<Vec<&str>> = table.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
+    assert!(
+        table.starts_with("calls.csv: 3 calls of 2 actions in 0.0 hours; 1 nodes of 1024 MB, 1 routers\n"),
+        "{table}"
+    );
+    let cold: Vec<(&str, &str)> = rows.iter().map(|row| (row[0], row[1])).collect();
+    assert_eq!(
+        cold,
+        [("fixed:idle_ms=30000", "3"), ("fixed", "2")],
+        "a minute and a half is longer than 30 s"
+    );
+}
+
+#[test]
+fn equal_seeds_print_equal_json_and_files() {
+    let home = home("");
+    let load = "--seed 3 --hours 1 --actions 20 --hottest 20000 --nodes 3 --json";
+    let first = printed(&home, &format!("{load} --report a.html --plots a"));
+    let second = printed(&home, &format!("{load} --report b.html --plots b"));
+    assert_eq!(first, second);
+    let report: Value = serde_json::from_str(&first).unwrap();
+    assert!(report["policies"][0]["calls"]["ran"].as_u64() > Some(100), "{report}");
+    let read = |name: String| std::fs::read_to_string(home.join(&*name)).unwrap();
+    assert_eq!(read("a.html".to_owned()), read("b.html".to_owned()));
+    for plot in PLOTS {
+        let drawn = read(format!("a/{plot}.svg"));
+        assert_eq!(drawn, read(format!("b/{plot}.svg")));
+        assert_well_formed(&drawn, Path::new(plot));
+    }
+    let page = read("a.html".to_owned());
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    assert_eq!(page.matches("<svg ").count(), PLOTS.len());
+}
+
+#[test]
+fn what_is_saved_replays_like_what_was_generated() {
+    let home = home("");
+    let load = "--seed 5 --hours 1 --actions 10 --hottest 5000";
+    printed(&home, &format!("{load} --save saved.csv"));
+    let policies = |arguments: &str| {
+        let report: Value = serde_json::from_str(&printed(&home, arguments)).unwrap();
+        report["policies"][0]["calls"].clone()
+    };
+    assert_eq!(policies(&format!("{load} --json")), policies("--trace saved.csv --json"));
+}
+
+#[test]
+fn the_fewest_nodes_for_a_target_are_found() {
+    let calls: String = (0..6).map(|number| format!("0,a{number},20,1,256\n")).collect();
+    let home = home(&calls);
+    let pool = "--trace calls.csv --node-memory-mb 1024";
+    let table = printed(&home, &format!("{pool} --nodes 1..9 --wait-p99 2000"));
+    assert!(table.lines().last().unwrap().starts_with("fixed   2 "), "{table}");
+    let said = refused(&home, &format!("{pool} --nodes 1..1 --wait-p99 2000"));
+    assert!(said.contains("a target is looked for in a range of nodes"), "{said}");
+    let said = refused(&home, &format!("{pool} --nodes 1..3 --cold-rate 50"));
+    assert!(said.contains("no policy reaches the target with 3 nodes"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_said_and_where() {
+    let home = home("0,a,1,1,128\n1,a,often,1,128\n");
+    let said = refused(&home, "--trace calls.csv");
+    assert!(said.contains("line 3: the duration is no number: 'often'"), "{said}");
+    assert!(refused(&home, "--trace nowhere.csv").contains("cannot be replayed"));
+    assert!(refused(&home, "--collector magic").contains("there is no collector 'magic'"));
+    assert!(refused(&home, "--nodes 1..5").contains("--wait-p99 MS or --cold-rate PERCENT"));
+}
+
+#[test]
+fn seeds_and_faults_are_simulated_as_well() {
+    let home = home("");
+    assert!(
+        printed(&home, "pool --seed 3 --seeds 2 --calls 50").lines().all(|line| line.starts_with("seed "))
+    );
+    assert!(printed(&home, "queue --calls 50").starts_with("seed 1: "));
+}
