@@ -50,6 +50,8 @@ impl Hasher for Folding {
         if !rest.is_empty() {
             let mut word = [0; 8];
             word[..rest.len()].copy_from_slice(rest);
+            // so that a zero at the end is not as good as none
+            word[7] = rest.len().to_le_bytes()[0];
             self.fold(u64::from_le_bytes(word));
         }
     }

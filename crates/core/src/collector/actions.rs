@@ -41,7 +41,8 @@ impl Actions {
             return index;
         }
         let slot = Slot { key: key.clone(), history: History::new(now_ms) };
-        let index = match self.coldest().filter(|_| self.slots.len() >= self.most) {
+        let is_full = self.slots.len() >= self.most;
+        let index = match is_full.then(|| self.coldest()).flatten() {
             None => {
                 self.slots.push(slot);
                 ActionIndex(self.slots.len() - 1)
@@ -79,6 +80,11 @@ impl Actions {
             history.heard_ms = now_ms;
             self.forgettable.insert((now_ms, index));
         }
+    }
+
+    /// All that are remembered, and places of forgotten ones.
+    pub(super) fn indices(&self) -> impl Iterator<Item = ActionIndex> + use<> {
+        (0..self.slots.len()).map(ActionIndex)
     }
 
     /// What is remembered of it.

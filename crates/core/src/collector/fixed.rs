@@ -6,6 +6,7 @@
 use super::history::History;
 use super::judge::{Idle, Judge, Priority};
 use super::policy::Parameters;
+use super::priors::Priors;
 use super::reason::Reason;
 
 /// Its parameters.
@@ -30,16 +31,16 @@ impl Parameters for Fixed {
 }
 
 impl Judge for Fixed {
-    fn expires_ms(&self, _action: &mut History, idle: &Idle) -> Option<u64> {
+    fn expires_ms(&self, _priors: &Priors, _action: &mut History, idle: &Idle) -> Option<u64> {
         Some(idle.since_ms.saturating_add(self.idle_ms))
     }
 
-    fn reason(&self, _action: &mut History, idle: &Idle) -> Reason {
+    fn reason(&self, _priors: &Priors, _action: &mut History, idle: &Idle) -> Reason {
         Reason::Idle { idle_ms: idle.idle_ms() }
     }
 
     /// The least recently used goes first.
-    fn priority(&self, _action: &mut History, idle: &Idle) -> Priority {
+    fn priority(&self, _priors: &Priors, _action: &mut History, idle: &Idle) -> Priority {
         idle.since_ms
     }
 }

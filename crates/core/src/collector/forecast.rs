@@ -98,7 +98,10 @@ impl Class {
             return;
         }
         self.windows[self.now] += 1;
-        self.windows[0] += (passed - 1).min(2 * WINDOWS_MAX);
+        let quiet = passed - 1;
+        let halvings = (quiet / WINDOWS_MAX).min(u64::BITS.into());
+        self.windows.iter_mut().for_each(|count| *count = (0..halvings).fold(*count, |count, _| count / 2));
+        self.windows[0] += quiet.min(WINDOWS_MAX);
         self.last = if passed == 1 { self.now } else { 0 };
         self.now = 0;
         self.window += passed;

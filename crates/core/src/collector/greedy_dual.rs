@@ -9,6 +9,7 @@
 use super::history::History;
 use super::judge::{Idle, Judge, Priority};
 use super::policy::Parameters;
+use super::priors::Priors;
 use super::reason::Reason;
 
 /// Fractions of a priority that still count: 1/1024 of a millisecond per MB.
@@ -31,15 +32,15 @@ impl Parameters for GreedyDual {
 }
 
 impl Judge for GreedyDual {
-    fn expires_ms(&self, _action: &mut History, idle: &Idle) -> Option<u64> {
+    fn expires_ms(&self, _priors: &Priors, _action: &mut History, idle: &Idle) -> Option<u64> {
         (self.idle_ms > 0).then(|| idle.since_ms.saturating_add(self.idle_ms))
     }
 
-    fn reason(&self, _action: &mut History, idle: &Idle) -> Reason {
+    fn reason(&self, _priors: &Priors, _action: &mut History, idle: &Idle) -> Reason {
         Reason::Idle { idle_ms: idle.idle_ms() }
     }
 
-    fn priority(&self, action: &mut History, idle: &Idle) -> Priority {
+    fn priority(&self, _priors: &Priors, action: &mut History, idle: &Idle) -> Priority {
         let saved = action.uses.max(1).saturating_mul(action.cold_start_ms()).saturating_mul(FRACTION);
         self.clock.saturating_add(saved / idle.memory_mb.max(1))
     }
@@ -57,7 +58,11 @@ mod tests {
         let mut action = History::new(0);
         action.uses = uses;
         action.start_took(cold_start_ms);
-        policy.priority(&mut action, &Idle { since_ms: 0, now_ms: 0, memory_mb, awaits_until_ms: None })
+        policy.priority(
+            &Priors::default(),
+            &mut action,
+            &Idle { since_ms: 0, now_ms: 0, memory_mb, level: 0, awaits_until_ms: None },
+        )
     }
 
     #[test]
@@ -82,10 +87,10 @@ mod tests {
 
     #[test]
     fn nothing_goes_for_its_age_unless_it_is_told_to() {
-        let idle = Idle { since_ms: 1_000, now_ms: 1_000, memory_mb: 256, awaits_until_ms: None };
+        let idle = Idle { since_ms: 1_000, now_ms: 1_000, memory_mb: 256, level: 0, awaits_until_ms: None };
         let mut action = History::new(0);
-        assert_eq!(GreedyDual::default().expires_ms(&mut action, &idle), None);
+        assert_eq!(GreedyDual::default().expires_ms(&Priors::default(), &mut action, &idle), None);
         let bounded = GreedyDual { idle_ms: 60_000, ..GreedyDual::default() };
-        assert_eq!(bounded.expires_ms(&mut action, &idle), Some(61_000));
+        assert_eq!(bounded.expires_ms(&Priors::default(), &mut action, &idle), Some(61_000));
     }
 }

@@ -15,6 +15,7 @@ use super::gaps::{self, Gaps};
 use super::history::History;
 use super::judge::{Idle, Judge, Priority, Window};
 use super::policy::Parameters;
+use super::priors::Priors;
 use super::reason::Reason;
 
 /// Its parameters; the defaults are the paper's.
@@ -74,8 +75,8 @@ struct Wanted {
 }
 
 impl Histogram {
-    fn wanted(&self, gaps: &Gaps) -> Wanted {
-        self.learned(gaps).unwrap_or(Wanted { from_ms: 0, until_ms: self.idle_ms })
+    fn wanted(&self, gaps: Option<&Gaps>) -> Wanted {
+        gaps.and_then(|gaps| self.learned(gaps)).unwrap_or(Wanted { from_ms: 0, until_ms: self.idle_ms })
     }
 
     fn learned(&self, gaps: &Gaps) -> Option<Wanted> {
@@ -94,16 +95,16 @@ impl Histogram {
 }
 
 impl Judge for Histogram {
-    fn expires_ms(&self, action: &mut History, idle: &Idle) -> Option<u64> {
+    fn expires_ms(&self, _priors: &Priors, action: &mut History, idle: &Idle) -> Option<u64> {
         if let Some(until_ms) = idle.awaits_until_ms {
             return Some(until_ms);
         }
-        let wanted = self.wanted(&action.gaps);
+        let wanted = self.wanted(action.levels.gaps(idle.level));
         Some(if wanted.from_ms > 0 { idle.since_ms } else { idle.since_ms.saturating_add(wanted.until_ms) })
     }
 
-    fn reason(&self, action: &mut History, idle: &Idle) -> Reason {
-        let wanted = self.wanted(&action.gaps);
+    fn reason(&self, _priors: &Priors, action: &mut History, idle: &Idle) -> Reason {
+        let wanted = self.wanted(action.levels.gaps(idle.level));
         if idle.awaits_until_ms.is_some() {
             Reason::Unused { idle_ms: idle.idle_ms() }
         } else if wanted.from_ms > idle.idle_ms() {
@@ -114,12 +115,13 @@ impl Judge for Histogram {
     }
 
     /// The least recently used goes first.
-    fn priority(&self, _action: &mut History, idle: &Idle) -> Priority {
+    fn priority(&self, _priors: &Priors, _action: &mut History, idle: &Idle) -> Priority {
         idle.since_ms
     }
 
-    fn window(&self, action: &mut History, since_ms: u64, now_ms: u64) -> Option<Window> {
-        let wanted = self.wanted(&action.gaps);
+    fn window(&self, _priors: &Priors, action: &mut History, now_ms: u64) -> Option<Window> {
+        let since_ms = action.levels.quiet_since_ms()?;
+        let wanted = self.wanted(action.levels.gaps(0));
         let from_ms = since_ms.saturating_add(wanted.from_ms).saturating_sub(action.cold_start_ms());
         let until_ms = since_ms.saturating_add(wanted.until_ms);
         (wanted.from_ms > 0 && now_ms < until_ms).then_some(Window { from_ms, until_ms })

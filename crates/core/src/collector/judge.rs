@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::history::History;
+use super::priors::Priors;
 use super::reason::Reason;
 
 /// The order in which idle containers leave when there is no room: the lowest first.
@@ -18,6 +19,8 @@ pub(super) struct Idle {
     pub(super) now_ms: u64,
     /// What it holds.
     pub(super) memory_mb: u64,
+    /// How many containers of its action must be in use before it is needed.
+    pub(super) level: usize,
     /// Until when the call that it was started ahead of is expected; nothing if a call caused it, or came since.
     pub(super) awaits_until_ms: Option<u64>,
 }
@@ -41,24 +44,38 @@ pub(super) struct Window {
 /// A policy.
 pub(super) trait Judge: fmt::Debug + Send {
     /// When an idle container goes if no call comes; `None`: only when there is no room.
-    fn expires_ms(&self, action: &mut History, idle: &Idle) -> Option<u64>;
+    fn expires_ms(&self, priors: &Priors, action: &mut History, idle: &Idle) -> Option<u64>;
 
     /// Why it goes now.
-    fn reason(&self, action: &mut History, idle: &Idle) -> Reason;
+    fn reason(&self, priors: &Priors, action: &mut History, idle: &Idle) -> Reason;
 
     /// When it goes under pressure, as of when it fell idle.
-    fn priority(&self, action: &mut History, idle: &Idle) -> Priority;
+    fn priority(&self, priors: &Priors, action: &mut History, idle: &Idle) -> Priority;
 
-    /// When a container is started ahead of a call, if the latest one of the action fell idle `since_ms` and went.
-    fn window(&self, _action: &mut History, _since_ms: u64, _now_ms: u64) -> Option<Window> {
+    /// When a container is started ahead of the next call of an action that has none idle.
+    fn window(&self, _priors: &Priors, _action: &mut History, _now_ms: u64) -> Option<Window> {
+        None
+    }
+
+    /// How many containers an action is to have now that one more is in use, and until when the further ones wait.
+    fn ahead(&self, _action: &History, _now_ms: u64) -> Option<(usize, u64)> {
         None
     }
 
     /// A container with this priority left for lack of room.
     fn evicted(&mut self, _priority: Priority) {}
 
-    /// What a node is worth that is freed of its last containers, in MB·ms for each ms; 0: nothing.
-    fn empties_nodes(&self) -> bool {
-        false
+    /// What nodes and moves cost, if containers go such that nodes become empty; `None`: in whatever order.
+    fn nodes(&self) -> Option<NodePrices> {
+        None
     }
+}
+
+/// What matters when a node is emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NodePrices {
+    /// An occupied node costs as much as so much idle memory, MB.
+    pub(super) node_mb: u64,
+    /// A container that is worth more is started again elsewhere, which costs as much as holding it for that long.
+    pub(super) move_ms: u64,
 }

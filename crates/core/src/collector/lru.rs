@@ -5,6 +5,7 @@
 use super::history::History;
 use super::judge::{Idle, Judge, Priority};
 use super::policy::Parameters;
+use super::priors::Priors;
 use super::reason::Reason;
 
 /// It has no parameters.
@@ -20,15 +21,15 @@ impl Parameters for Lru {
 }
 
 impl Judge for Lru {
-    fn expires_ms(&self, _action: &mut History, _idle: &Idle) -> Option<u64> {
+    fn expires_ms(&self, _priors: &Priors, _action: &mut History, _idle: &Idle) -> Option<u64> {
         None
     }
 
-    fn reason(&self, _action: &mut History, idle: &Idle) -> Reason {
+    fn reason(&self, _priors: &Priors, _action: &mut History, idle: &Idle) -> Reason {
         Reason::Room { idle_ms: idle.idle_ms() }
     }
 
-    fn priority(&self, _action: &mut History, idle: &Idle) -> Priority {
+    fn priority(&self, _priors: &Priors, _action: &mut History, idle: &Idle) -> Priority {
         idle.since_ms
     }
 }

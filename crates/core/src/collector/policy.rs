@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::clairvoyant::Clairvoyant;
 use super::compacting::Compacting;
 use super::fixed::Fixed;
 use super::greedy_dual::GreedyDual;
@@ -26,6 +27,8 @@ pub enum Policy {
     Histogram(Histogram),
     /// What is worth less than its memory goes, so that whole nodes become empty.
     Compacting(Compacting),
+    /// Knows the future; for simulations, and never read from configuration.
+    Clairvoyant(Clairvoyant),
 }
 
 /// A collector's parameters, whole numbers with their units in their names.
@@ -63,7 +66,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 impl Policy {
-    /// One of each, with default parameters.
+    /// One of each that can be configured, with default parameters.
     #[must_use]
     pub fn all() -> Vec<Self> {
         vec![
@@ -84,6 +87,7 @@ impl Policy {
             Self::GreedyDual(_) => GreedyDual::NAME,
             Self::Histogram(_) => Histogram::NAME,
             Self::Compacting(_) => Compacting::NAME,
+            Self::Clairvoyant(_) => Clairvoyant::NAME,
         }
     }
 
@@ -95,6 +99,7 @@ impl Policy {
             Self::GreedyDual(it) => Box::new(it),
             Self::Histogram(it) => Box::new(it),
             Self::Compacting(it) => Box::new(it),
+            Self::Clairvoyant(it) => Box::new(it),
         }
     }
 }
@@ -150,6 +155,7 @@ impl fmt::Display for Policy {
             Self::GreedyDual(it) => show(it, out),
             Self::Histogram(it) => show(it, out),
             Self::Compacting(it) => show(it, out),
+            Self::Clairvoyant(_) => out.write_str(Clairvoyant::NAME),
         }
     }
 }

@@ -42,6 +42,11 @@ pub enum Reason {
         /// How long.
         silent_ms: u64,
     },
+    /// Started because calls come in bursts that need so many containers.
+    Burst {
+        /// How many.
+        containers: u32,
+    },
     /// Started because a call is expected.
     Expected {
         /// When, from the start.
@@ -61,6 +66,7 @@ impl fmt::Display for Reason {
             Self::Empties(node) => write!(out, "empties node {}", node.0),
             Self::Room { idle_ms } => write!(out, "made room after {} of idleness", Span(idle_ms)),
             Self::Silent { silent_ms } => write!(out, "nothing was heard of it for {}", Span(silent_ms)),
+            Self::Burst { containers } => write!(out, "such bursts need {containers} containers"),
             Self::Expected { in_ms } => write!(out, "a call is expected in {}", Span(in_ms)),
         }
     }
@@ -97,6 +103,7 @@ mod tests {
             (Reason::Empties(NodeId(7)), "empties node 7"),
             (Reason::Room { idle_ms: 250 }, "made room after 250 ms of idleness"),
             (Reason::Silent { silent_ms: 900_000 }, "nothing was heard of it for 900 s"),
+            (Reason::Burst { containers: 8 }, "such bursts need 8 containers"),
             (Reason::Expected { in_ms: 30_000 }, "a call is expected in 30 s"),
         ];
         for (reason, text) in said {

@@ -1,5 +1,6 @@
 //! What lives on each node, and which of it is idle.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::judge::Priority;
@@ -28,6 +29,8 @@ pub(super) struct Resident {
     /// What they hold.
     pub(super) memory_mb: u64,
     idle: BTreeMap<(Priority, ContainerId), u64>,
+    /// Whether it is noted that it is to be looked at.
+    is_noted: bool,
 }
 
 impl Resident {
@@ -41,6 +44,14 @@ impl Resident {
     pub(super) fn is_idle(&self) -> bool {
         u32::try_from(self.idle.len()).is_ok_and(|idle| idle == self.containers)
     }
+}
+
+/// How near a node is to being empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Emptiness {
+    is_idle: bool,
+    less_mb: Reverse<u64>,
+    node: Reverse<NodeId>,
 }
 
 impl Residents {
@@ -72,6 +83,27 @@ impl Residents {
 
     pub(super) fn idle_on(&self, node: NodeId) -> impl Iterator<Item = IdleOne> {
         self.0.get(&node).into_iter().flat_map(Resident::idle)
+    }
+
+    /// Whether nothing but idle containers lives on a node.
+    pub(super) fn is_idle(&self, node: NodeId) -> bool {
+        self.0.get(&node).is_some_and(Resident::is_idle)
+    }
+
+    /// Notes that a node is to be looked at, or not any more; says whether that is news.
+    pub(super) fn note(&mut self, node: NodeId, is_noted: bool) -> bool {
+        let resident = self.0.get_mut(&node);
+        resident.is_some_and(|resident| std::mem::replace(&mut resident.is_noted, is_noted) != is_noted)
+    }
+
+    /// How near a node is to being empty: higher is nearer.
+    pub(super) fn emptiness(&self, node: NodeId) -> Option<Emptiness> {
+        let resident = self.0.get(&node);
+        resident.map(|it| Emptiness {
+            is_idle: it.is_idle(),
+            less_mb: Reverse(it.memory_mb),
+            node: Reverse(node),
+        })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Resident)> {

@@ -1,7 +1,5 @@
 //! The collector as the pool sees it.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::fixture::{container, spec};
 
@@ -70,8 +68,10 @@ fn a_busy_container_stays_until_its_router_is_silent_for_too_long() {
     let mut pool = Pool::new("fixed:idle_ms=1000");
     pool.starts("a", 1, Cause::Call);
     pool.collector.reported(0, container(1), true, 1);
-    assert_eq!(pool.passes(14 * MINUTE), []);
-    assert_eq!(pool.passes(16 * MINUTE), [(15 * MINUTE, 1, "nothing was heard of it for 900 s".into())]);
+    assert_eq!(pool.passes(29_000), []);
+    pool.collector.reported(29_000, container(1), false, 1);
+    assert_eq!(pool.passes(58_000), []);
+    assert_eq!(pool.passes(60_000), [(59_000, 1, "nothing was heard of it for 30 s".into())]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn under_pressure_the_idle_ones_leave_in_order_and_no_more_than_needed() {
     let due = pool.collector.relieve(pool.now_ms, 300);
     assert_eq!(numbers(&due), [3, 4]);
     assert_eq!(due[0].reason.to_string(), "made room after 8 s of idleness");
-    assert_eq!(pool.passes(100 * MINUTE), [], "nothing goes for its age");
+    assert_eq!(pool.passes(30_000), [], "nothing goes for its age");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_switched_policy_judges_what_is_idle_already() {
     pool.misses("a", 1);
     assert_eq!(pool.passes(30 * MINUTE), []);
     pool.collector.switch(pool.now_ms, "fixed".parse().unwrap());
-    assert_eq!(pool.passes(31 * MINUTE), [(30 * MINUTE, 1, "idle for 1800 s".into())]);
+    assert_eq!(pool.passes(31 * MINUTE), [(30 * MINUTE, 1, "idle for 30 min".into())]);
 }
 
 #[test]
@@ -148,13 +148,108 @@ fn a_container_is_started_ahead_of_a_call_that_comes_every_half_hour() {
         pool.collector.gone(pool.now_ms, container(number));
     }
     let at_ms = pool.collector.next_due_ms().unwrap();
-    assert_eq!(at_ms, 207 * MINUTE - 1, "27 of 30 minutes after the last, less a start");
+    assert_eq!(at_ms, 207 * MINUTE, "27 of 30 minutes after the last");
     let prewarm = pool.collector.prewarm(at_ms, 9);
     assert_eq!(prewarm.len(), 1);
-    assert!(Arc::ptr_eq(&prewarm[0].spec, &prewarm[0].spec) && prewarm[0].spec.key == spec.key);
+    assert_eq!(prewarm[0].spec.key, spec.key);
     pool.now_ms = at_ms;
     pool.starts("a", 7, Cause::Expected { until_ms: prewarm[0].until_ms });
     assert_eq!(pool.passes(210 * MINUTE), []);
     pool.calls(7);
     assert_eq!(pool.passes(211 * MINUTE), [(210 * MINUTE, 7, "its next call is expected in 27 min".into())]);
+}
+
+/// One call of `containers` containers at once, `number` being the first of them; all go when they have ended.
+fn burst(pool: &mut Pool, number: u64, containers: u64) {
+    let ids = || (number..number + containers).map(container);
+    for id in ids() {
+        pool.collector.started(pool.now_ms, id, &spec("a", 1, |_| {}), NODE, Cause::Call);
+    }
+    pool.now_ms += 1_000;
+    ids().for_each(|id| pool.collector.ready(pool.now_ms, id));
+    ids().for_each(|id| pool.collector.reported(pool.now_ms, id, true, 0));
+    ids().for_each(|id| pool.collector.gone(pool.now_ms, id));
+}
+
+#[test]
+fn the_first_call_of_a_burst_has_the_containers_of_the_whole_burst_started() {
+    let mut pool = Pool::new("compacting");
+    for minute in 0..6 {
+        pool.now_ms = minute * 31 * MINUTE + minute * minute * 1_000;
+        burst(&mut pool, 1 + minute * 10, 5);
+    }
+    pool.now_ms += 47 * MINUTE;
+    let now_ms = pool.now_ms;
+    pool.collector.prewarm(now_ms, 100);
+    pool.collector.started(now_ms, container(100), &spec("a", 1, |_| {}), NODE, Cause::Call);
+    assert!(pool.collector.next_due_ms() <= Some(now_ms), "it asks at once");
+    let ahead = pool.collector.prewarm(now_ms, 100);
+    assert_eq!((ahead.len(), ahead[0].reason.to_string()), (4, "such bursts need 5 containers".into()));
+    pool.collector.started(
+        now_ms,
+        container(101),
+        &ahead[0].spec,
+        NODE,
+        Cause::Expected { until_ms: ahead[0].until_ms },
+    );
+    pool.collector.ready(now_ms + 400, container(101));
+    let due = pool.passes(now_ms + MINUTE);
+    assert_eq!(due, [(ahead[0].until_ms, 101, "the expected call did not come within 10 s".into())]);
+}
+
+#[test]
+fn a_node_on_which_nothing_is_busy_is_emptied_when_it_is_worth_more() {
+    for (node_mb, reason) in [(1_000_000, "empties node 1"), (0, "no call is likely soon after 45 s")] {
+        let mut pool = Pool::new(&format!("compacting:node_mb={node_mb}"));
+        pool.misses("a", 1);
+        for call in 0..60 {
+            pool.collector.reported(pool.now_ms, container(1), true, 1);
+            pool.collector.reported(pool.now_ms + 100, container(1), false, 0);
+            pool.now_ms += 20_000 + call % 7 * 4_000;
+        }
+        pool.now_ms -= 20_000 + 59 % 7 * 4_000 - 100;
+        let due = pool.passes(pool.now_ms + 10 * MINUTE);
+        assert_eq!(due.len(), 1, "{due:?}");
+        assert_eq!(due[0].2, reason);
+    }
+}
+
+#[test]
+fn of_containers_that_are_alike_the_one_on_the_emptier_node_goes() {
+    let mut pool = Pool::new("compacting:node_mb=0:worth_s=0");
+    let started = |pool: &mut Pool, action: &str, number, node| {
+        pool.collector.started(0, container(number), &spec(action, 1, |_| {}), NodeId(node), Cause::Call);
+        pool.collector.ready(0, container(number));
+    };
+    started(&mut pool, "a", 1, 1);
+    started(&mut pool, "b", 2, 1);
+    started(&mut pool, "a", 3, 2);
+    pool.collector.reported(10, container(2), true, 1);
+    pool.collector.reported(10, container(1), true, 0);
+    pool.collector.reported(20, container(3), true, 1);
+    pool.collector.reported(30, container(3), false, 0);
+    assert_eq!(numbers(&pool.collector.due(30, 1)), [3], "the first was idle longer, on a node that stays");
+    assert_eq!(numbers(&pool.collector.due(40, 9)), [1]);
+}
+
+#[test]
+fn under_pressure_compacting_empties_the_node_that_it_can() {
+    let mut pool = Pool::new("compacting");
+    for (number, node) in [(1, 1), (2, 1), (3, 2)] {
+        pool.collector.started(0, container(number), &spec("a", 1, |_| {}), NodeId(node), Cause::Call);
+        pool.collector.ready(0, container(number));
+        pool.collector.reported(0, container(number), true, u32::from(number == 1));
+    }
+    let due = pool.collector.relieve(100, 256);
+    assert_eq!((numbers(&due), due[0].reason.to_string()), (vec![3], "empties node 2".into()));
+}
+
+#[test]
+fn a_kept_container_is_judged_anew_as_if_it_had_been_used() {
+    let mut pool = Pool::new("fixed");
+    pool.misses("a", 1);
+    pool.collector.due(10 * MINUTE, 9);
+    pool.now_ms = 10 * MINUTE;
+    pool.collector.kept(pool.now_ms, container(1));
+    assert_eq!(pool.passes(30 * MINUTE), [(20 * MINUTE, 1, "idle for 600 s".into())]);
 }
