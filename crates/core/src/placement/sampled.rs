@@ -101,7 +101,7 @@ impl Run {
 fn offered(id: u32) -> Offer {
     let memory_mb = [4096, 6144, 8192][id as usize % 3];
     let offer = node(memory_mb).cpu(memory_mb / 2);
-    if id % 5 == 0 { offer.gpus(2) } else { offer }
+    if id.is_multiple_of(5) { offer.gpus(2) } else { offer }
 }
 
 fn memory_mb(run: &Run, of: impl Fn(&super::Node) -> u64) -> u64 {
