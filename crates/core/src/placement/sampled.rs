@@ -10,11 +10,11 @@ use crate::placement::strategy::Shares;
 /// Nodes of the pool: many more than a sample has.
 const NODES: u32 = 200;
 /// Containers that come and go after the pool was filled.
-const CHANGES: u64 = 2_000;
+const CHANGES: u64 = 1_000;
 /// After how many of them the pool is measured, again and again.
 const MEASURED_EACH: u64 = 50;
 /// Demands that each strategy is tried with.
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 2;
 
 /// How nodes are looked at.
 #[derive(Clone, Copy, Debug)]
