@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::node::{Node, Offer};
+use super::node::Node;
+use super::offer::{Offer, Traits};
 use super::request::{Isolation, Request};
 use super::resources::Resource;
 use crate::id::NodeId;
@@ -58,7 +59,7 @@ impl fmt::Display for Refusal {
 /// All that decides whether a node takes a container, but for what is on the node.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Class {
-    traits: super::node::Traits,
+    traits: Traits,
     /// The kinds that only this node runs, if there are any.
     kinds: Option<BTreeSet<Box<str>>>,
     has_gpus: bool,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::filter::{Class, Pinned, Refusal, may_share};
 use super::index::{Classes, Order, Place, Slot, Tree, Wanted};
-use super::node::{Artifact, Charge, Hold, Node, Offer};
+use super::node::{Charge, Hold, Node};
+use super::offer::{Artifact, Offer};
 use super::request::Request;
 use super::resources::{Resource, Resources};
 use super::space::{MEMORY, Need, Space};

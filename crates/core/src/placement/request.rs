@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use triplane_model::EntityName;
 
-use super::node::Artifact;
+use super::offer::Artifact;
 use super::resources::Resources;
 
 /// The resources of one container.

@@ -10,11 +10,11 @@ use crate::placement::strategy::Shares;
 /// Nodes of the pool: many more than a sample has.
 const NODES: u32 = 200;
 /// Containers that come and go after the pool was filled.
-const CHANGES: u64 = 2_000;
+const CHANGES: u64 = 1_000;
 /// After how many of them the pool is measured, again and again.
 const MEASURED_EACH: u64 = 50;
 /// Demands that each strategy is tried with.
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 2;
 
 /// How nodes are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,7 @@ impl Run {
 fn offered(id: u32) -> Offer {
     let memory_mb = [4096, 6144, 8192][id as usize % 3];
     let offer = node(memory_mb).cpu(memory_mb / 2);
-    if id % 5 == 0 { offer.gpus(2) } else { offer }
+    if id.is_multiple_of(5) { offer.gpus(2) } else { offer }
 }
 
 fn memory_mb(run: &Run, of: impl Fn(&super::Node) -> u64) -> u64 {

@@ -145,8 +145,7 @@ mod tests {
     }
 
     fn space(gpu_milli: u64) -> Space {
-        let mut space = Space::default();
-        space.free = [ENDLESS; DIMENSIONS];
+        let mut space = Space { free: [ENDLESS; DIMENSIONS], ..Space::default() };
         space.free[MEMORY] = 300;
         space.set_devices(devices_of(gpu_milli));
         space
