@@ -49,6 +49,12 @@ impl EntityName {
         &self.0
     }
 
+    /// The same text, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     fn checked(name: &str) -> Option<Self> {
         let bytes = name.as_bytes();
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';

@@ -48,6 +48,13 @@ pub(crate) fn unavailable(error: &sqlx::Error) -> StoreError {
     }
 }
 
+/// Whether a statement failed because another program holds the file.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    // SQLITE_BUSY and SQLITE_LOCKED, less their extensions
+    code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,7 @@ const WAL_BYTES_KEPT: u64 = 16 << 20;
 /// of random ids, is then copied once. After a kill so much is read again at the start.
 const CHECKPOINT_PAGES: u32 = 4_000;
 /// Prepared statements that a connection keeps: all that the writer of the queue has, in all their sizes.
-const STATEMENTS_KEPT: usize = 128;
+const STATEMENTS_KEPT: usize = 256;
 /// How long a connection waits for another process's lock, unless a write may not wait that long.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
@@ -280,6 +280,11 @@ impl File {
         }
         Ok(())
     }
+}
+
+/// Runs a statement that is run again and again, and stays prepared.
+pub(crate) async fn repeat(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(sql).execute(connection).await.map(drop)
 }
 
 /// Runs a statement without parameters or interest in what it answers.

@@ -11,8 +11,8 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::convert::unavailable;
-use super::file::{File, execute, scalar};
+use super::convert::{is_busy, unavailable};
+use super::file::{File, execute, repeat, scalar};
 use super::options::Options;
 use crate::StoreError;
 
@@ -37,6 +37,17 @@ pub(crate) trait Apply: Send + 'static {
         connection: &'a mut SqliteConnection,
         operations: &'a [Self::Operation],
     ) -> BoxFuture<'a, Result<Outcomes<Self::Answer>, sqlx::Error>>;
+
+    /// Applies writes in a transaction that their statements begin and commit themselves, which spares trips to the connection's
+    /// thread; nothing is done and answered when there is no such way for them. After an error the transaction may be open, and the work
+    /// knows no more than before it.
+    fn apply_at_once<'a>(
+        &'a mut self,
+        _connection: &'a mut SqliteConnection,
+        _operations: &'a [Self::Operation],
+    ) -> BoxFuture<'a, Result<Option<Outcomes<Self::Answer>>, sqlx::Error>> {
+        std::future::ready(Ok(None)).boxed()
+    }
 
     /// Forgets what it remembers of the file, because a transaction was void.
     fn reset(&mut self) {}
@@ -190,6 +201,9 @@ impl<W: Apply> Task<W> {
 
     /// One transaction. After an error nothing of it is in the file; a panic costs the connection.
     async fn transaction(&mut self, operations: &[W::Operation]) -> Result<Outcomes<W::Answer>, Failed> {
+        if let Some(outcomes) = self.at_once(operations).await? {
+            return Ok(outcomes);
+        }
         let mut connection = self.begin().await.map_err(|error| Failed { error, begun: false })?;
         let work = commit(&mut connection, &mut self.work, operations);
         let (error, sound) = match AssertUnwindSafe(work).catch_unwind().await {
@@ -209,13 +223,43 @@ impl<W: Apply> Task<W> {
         Err(Failed { error, begun: true })
     }
 
+    /// The transaction in the fewest trips, if there is such a way for it and nothing speaks against it; else it is to be tried step by
+    /// step, which finds out what does.
+    async fn at_once(&mut self, operations: &[W::Operation]) -> Result<Option<Outcomes<W::Answer>>, Failed> {
+        let Some(mut connection) = self.connection.take() else { return Ok(None) };
+        let work = self.work.apply_at_once(&mut connection, operations);
+        let (busy, sound) = match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(outcomes)) => {
+                self.connection = Some(connection);
+                return Ok(outcomes);
+            }
+            Ok(Err(error)) => {
+                let (file, writes) = (self.file.name(), operations.len());
+                tracing::debug!(file, writes, %error, "transaction failed at once");
+                let sound = execute(&mut connection, "ROLLBACK").await.is_ok();
+                (is_busy(&error).then(|| unavailable(&error)), sound)
+            }
+            Err(_) => (None, false),
+        };
+        match sound {
+            true => self.connection = Some(connection),
+            // Whether it was committed is not known.
+            false => {
+                self.work.reset();
+                close(connection).await;
+            }
+        }
+        // It has waited for the other program as long as a write may.
+        busy.map_or(Ok(None), |error| Err(Failed { error, begun: false }))
+    }
+
     /// A connection with an open transaction.
     async fn begin(&mut self) -> Result<SqliteConnection, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.file.reconnect().await.map_err(|error| unavailable(&error))?,
         };
-        match execute(&mut connection, "BEGIN IMMEDIATE").await {
+        match repeat(&mut connection, "BEGIN IMMEDIATE").await {
             Ok(()) => Ok(connection),
             Err(error) => {
                 close(connection).await;
@@ -257,7 +301,7 @@ async fn commit<W: Apply>(
     operations: &[W::Operation],
 ) -> Result<Outcomes<W::Answer>, sqlx::Error> {
     let outcomes = work.apply(connection, operations).await?;
-    execute(connection, "COMMIT").await?;
+    repeat(connection, "COMMIT").await?;
     Ok(outcomes)
 }
 

@@ -1,14 +1,16 @@
 //! Accepting: bounds, idempotency keys, partitions, and the rows.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use sqlx::error::BoxDynError;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::{Arguments as _, AssertSqlSafe, Sqlite};
 use triplane_core::asynchronous::{Destination, KeptKey, Policy, Repeat};
 use triplane_model::{ActivationId, EntityName};
 
-use super::memory::Share;
+use super::memory::{Memory, Share};
 use super::row::{INLINE_BYTES_MAX, code};
 use super::{Answer, Answers, Batch, Operation};
 use crate::StoreError;
@@ -22,11 +24,14 @@ pub(super) const IS_TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM calls
 pub(super) const KEY: &str =
     "SELECT id, fingerprint, accepted_ms FROM keys WHERE namespace = ? AND target = ? AND key = ?";
 
-/// An insert that gets its parameters.
-type Insert<'q> = Query<'q, Sqlite, SqliteArguments>;
+/// The parameters of a row of a plain call.
+const PARAMETERS: usize = 8;
+
+/// An insert that has its parameters.
+pub(super) type Insert = Query<'static, Sqlite, SqliteArguments>;
 
 /// A call that has its place.
-struct Placed<'a> {
+pub(super) struct Placed<'a> {
     call: &'a NewCall,
     share: Share,
     state: i64,
@@ -35,7 +40,7 @@ struct Placed<'a> {
 
 impl Placed<'_> {
     /// Whether it has nothing but what every call has: most have not.
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         let NewCall { policy, partition, cause, hops, traceparent, .. } = self.call;
         *policy == Policy::default()
             && self.state == code::READY
@@ -46,48 +51,94 @@ impl Placed<'_> {
             && *hops == 0
     }
 
+    /// Whether its payload goes into a table of its own.
+    pub(super) fn is_apart(&self) -> bool {
+        self.share.bytes > INLINE_BYTES_MAX
+    }
+
     /// The payload, if it goes into the row.
     fn payload(&self) -> Option<&[u8]> {
-        (self.share.bytes <= INLINE_BYTES_MAX).then_some(&*self.call.payload)
+        (!self.is_apart()).then_some(&*self.call.payload)
     }
 
     /// Binds the parameters of `Statements::accept_plain`.
-    fn bind_plain<'q>(&self, query: Insert<'q>) -> Insert<'q> {
+    pub(super) fn bind_plain(&self, parameters: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let Placed { call, share, .. } = self;
-        query
-            .bind(share.place)
-            .bind(id_bytes(call.id))
-            .bind(share.lane)
-            .bind(call.namespace.as_str())
-            .bind(int(call.accepted_ms))
-            .bind(int(share.bytes))
-            .bind(&*call.transaction_id)
-            .bind(self.payload())
+        parameters.add(share.place)?;
+        parameters.add(id_bytes(call.id))?;
+        parameters.add(share.lane)?;
+        parameters.add(call.namespace.shared())?;
+        parameters.add(int(call.accepted_ms))?;
+        parameters.add(int(share.bytes))?;
+        parameters.add(&*call.transaction_id)?;
+        parameters.add(self.payload())
     }
 
     /// Binds the parameters of `Statements::accept`.
-    fn bind<'q>(&self, query: Insert<'q>) -> Result<Insert<'q>, sqlx::Error> {
+    pub(super) fn bind(&self, parameters: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let Placed { call, share, state, redrive_of } = self;
-        let policy = policy_text(&call.policy)?;
-        Ok(query
-            .bind(share.place)
-            .bind(id_bytes(call.id))
-            .bind(share.lane)
-            .bind(call.namespace.as_str())
-            .bind(*state)
-            .bind(i64::from(call.policy.priority))
-            .bind(int(call.accepted_ms))
-            .bind(int(call.policy.due_ms(call.accepted_ms)))
-            .bind(i64::from(call.hops))
-            .bind(int(share.places))
-            .bind(int(share.bytes))
-            .bind(call.partition.as_deref())
-            .bind(policy)
-            .bind(call.cause.map(id_bytes))
-            .bind(redrive_of.map(id_bytes))
-            .bind(&*call.transaction_id)
-            .bind(call.traceparent.as_deref())
-            .bind(self.payload()))
+        parameters.add(share.place)?;
+        parameters.add(id_bytes(call.id))?;
+        parameters.add(share.lane)?;
+        parameters.add(call.namespace.shared())?;
+        parameters.add(*state)?;
+        parameters.add(i64::from(call.policy.priority))?;
+        parameters.add(int(call.accepted_ms))?;
+        parameters.add(int(call.policy.due_ms(call.accepted_ms)))?;
+        parameters.add(i64::from(call.hops))?;
+        parameters.add(int(share.places))?;
+        parameters.add(int(share.bytes))?;
+        parameters.add(call.partition.as_deref())?;
+        parameters.add(policy_text(&call.policy)?)?;
+        parameters.add(call.cause.map(id_bytes))?;
+        parameters.add(redrive_of.map(id_bytes))?;
+        parameters.add(&*call.transaction_id)?;
+        parameters.add(call.traceparent.as_deref())?;
+        parameters.add(self.payload())
+    }
+
+    /// Binds the parameters of `Statements::accept_payload`.
+    pub(super) fn bind_payload(&self, parameters: &mut SqliteArguments) -> Result<(), BoxDynError> {
+        parameters.add(self.share.place)?;
+        parameters.add(&*self.call.payload)
+    }
+}
+
+/// How a call binds the parameters of its row.
+pub(super) type Bind<'c> = fn(&Placed<'c>, &mut SqliteArguments) -> Result<(), BoxDynError>;
+
+/// A statement with the parameters of all its rows.
+pub(super) fn insert<'c>(sql: Arc<str>, rows: &[&Placed<'c>], bind: Bind<'c>) -> Result<Insert, sqlx::Error> {
+    let mut parameters = SqliteArguments::default();
+    parameters.reserve(rows.len() * PARAMETERS, 0);
+    rows.iter().try_for_each(|row| bind(row, &mut parameters)).map_err(sqlx::Error::Encode)?;
+    Ok(sqlx::query_with(AssertSqlSafe(sql), parameters))
+}
+
+impl Memory {
+    /// Gives a call of a lane its place, and a state by its time and by whether it stands behind another of its partition.
+    pub(super) fn place<'c>(&mut self, call: &'c NewCall, lane: i64, is_behind: bool) -> Placed<'c> {
+        let place = self.next_place;
+        self.next_place += 1;
+        let share = Share { place, lane, places: call.policy.places(), bytes: call.payload.len() as u64 };
+        let state = match call.policy.delay_ms {
+            _ if is_behind => code::BEHIND,
+            0 => code::READY,
+            _ => code::DUE,
+        };
+        if state == code::DUE {
+            let due_ms = call.policy.due_ms(call.accepted_ms);
+            self.next_due_ms = self.next_due_ms.min(due_ms);
+        }
+        self.add(share, state);
+        self.totals.accepted += 1;
+        Placed { call, share, state, redrive_of: None }
+    }
+
+    /// Takes a call out again that got no row.
+    pub(super) fn displace(&mut self, placed: &Placed<'_>) {
+        self.remove(placed.share, placed.state);
+        self.totals.accepted -= 1;
     }
 }
 
@@ -174,7 +225,7 @@ impl Batch<'_> {
     }
 
     /// Whether there is room for all of these calls, which are of one namespace.
-    fn admit_all(&self, calls: &[NewCall]) -> Result<(), StoreError> {
+    pub(super) fn admit_all(&self, calls: &[NewCall]) -> Result<(), StoreError> {
         let Some(first) = calls.first() else { return Ok(()) };
         debug_assert!(
             calls.iter().all(|call| call.namespace == first.namespace && call.idempotency.is_none())
@@ -216,22 +267,11 @@ impl Batch<'_> {
         redrive_of: Option<ActivationId>,
     ) -> Result<Option<Placed<'c>>, sqlx::Error> {
         let lane = self.lane(&call.namespace, &call.target).await?;
-        let place = self.memory.next_place;
-        self.memory.next_place += 1;
-        let share = Share { place, lane, places: call.policy.places(), bytes: call.payload.len() as u64 };
-        let mut state = if call.policy.delay_ms == 0 { code::READY } else { code::DUE };
-        if let Some(partition) = &call.partition
-            && self.is_taken(&call.namespace, partition).await?
-        {
-            state = code::BEHIND;
-        }
-        if state == code::DUE {
-            let due_ms = call.policy.due_ms(call.accepted_ms);
-            self.memory.next_due_ms = self.memory.next_due_ms.min(due_ms);
-        }
-        self.memory.add(share, state);
-        self.memory.totals.accepted += 1;
-        let placed = Placed { call, share, state, redrive_of };
+        let is_behind = match &call.partition {
+            Some(partition) => self.is_taken(&call.namespace, partition).await?,
+            None => false,
+        };
+        let placed = Placed { redrive_of, ..self.memory.place(call, lane, is_behind) };
         if call.partition.is_none() {
             return Ok(Some(placed));
         }
@@ -264,27 +304,18 @@ impl Batch<'_> {
     async fn insert(&mut self, placed: &[Placed<'_>]) -> Result<(), sqlx::Error> {
         let (plain, special): (Vec<_>, Vec<_>) = placed.iter().partition(|placed| placed.is_plain());
         let mut absent = HashSet::new();
-        for (sql, chunk) in self.statements.accept_plain.statements(&plain) {
-            let query =
-                chunk.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, placed| placed.bind_plain(query));
-            absent.extend(self.run_insert(query, chunk).await?);
+        let statements = self.statements;
+        for (sql, chunk) in statements.accept_plain.statements(&plain) {
+            absent.extend(self.run_insert(insert(sql, chunk, Placed::bind_plain)?, chunk).await?);
         }
-        for (sql, chunk) in self.statements.accept.statements(&special) {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for placed in chunk {
-                query = placed.bind(query)?;
-            }
-            absent.extend(self.run_insert(query, chunk).await?);
+        for (sql, chunk) in statements.accept.statements(&special) {
+            absent.extend(self.run_insert(insert(sql, chunk, Placed::bind)?, chunk).await?);
         }
         self.insert_payloads(placed, &absent).await
     }
 
     /// Inserts rows; answers the places of those whose ids were there already.
-    async fn run_insert(
-        &mut self,
-        query: Insert<'_>,
-        chunk: &[&Placed<'_>],
-    ) -> Result<Vec<i64>, sqlx::Error> {
+    async fn run_insert(&mut self, query: Insert, chunk: &[&Placed<'_>]) -> Result<Vec<i64>, sqlx::Error> {
         let inserted = query.execute(&mut *self.connection).await?.rows_affected();
         if inserted < chunk.len() as u64 { self.repeated(chunk).await } else { Ok(Vec::new()) }
     }
@@ -294,14 +325,10 @@ impl Batch<'_> {
         placed: &[Placed<'_>],
         absent: &HashSet<i64>,
     ) -> Result<(), sqlx::Error> {
-        let is_apart = |share: &Share| share.bytes > INLINE_BYTES_MAX && !absent.contains(&share.place);
-        let apart: Vec<_> = placed.iter().filter(|placed| is_apart(&placed.share)).collect();
+        let is_apart = |placed: &&Placed<'_>| placed.is_apart() && !absent.contains(&placed.share.place);
+        let apart: Vec<_> = placed.iter().filter(is_apart).collect();
         for (sql, chunk) in self.statements.accept_payload.statements(&apart) {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for placed in chunk {
-                query = query.bind(placed.share.place).bind(&*placed.call.payload);
-            }
-            query.execute(&mut *self.connection).await?;
+            insert(sql, chunk, Placed::bind_payload)?.execute(&mut *self.connection).await?;
         }
         Ok(())
     }
@@ -318,17 +345,16 @@ impl Batch<'_> {
         }
         let repeated: Vec<_> = chunk.iter().filter(|placed| !present.contains(&placed.share.place)).collect();
         for placed in &repeated {
-            self.memory.remove(placed.share, placed.state);
-            self.memory.totals.accepted -= 1;
+            self.memory.displace(placed);
             self.memory.has_gap = true;
         }
         Ok(repeated.into_iter().map(|placed| placed.share.place).collect())
     }
 }
 
-fn policy_text(policy: &Policy) -> Result<Option<String>, sqlx::Error> {
+fn policy_text(policy: &Policy) -> Result<Option<String>, BoxDynError> {
     if *policy == Policy::default() {
         return Ok(None);
     }
-    serde_json::to_string(policy).map(Some).map_err(|error| sqlx::Error::Encode(error.into()))
+    Ok(Some(serde_json::to_string(policy)?))
 }

@@ -198,13 +198,18 @@ impl Memory {
         &mut self,
         connection: &mut SqliteConnection,
     ) -> Result<(), sqlx::Error> {
-        let but_accepted = Totals { accepted: self.written.accepted, ..self.totals };
-        if but_accepted == self.written && !self.has_gap {
+        if self.rows_say_totals() {
             return Ok(());
         }
         self.totals.write(connection, self.next_place - 1).await?;
         (self.written, self.has_gap) = (self.totals, false);
         Ok(())
+    }
+
+    /// Whether what the file says of the totals is true with no more than the rows that were added since.
+    pub(crate) fn rows_say_totals(&self) -> bool {
+        let but_accepted = Totals { accepted: self.written.accepted, ..self.totals };
+        but_accepted == self.written && !self.has_gap
     }
 
     async fn read_lanes(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {

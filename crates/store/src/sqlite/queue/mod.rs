@@ -2,6 +2,7 @@
 //! makes of them; the statements write down what it said. What waits is in the file only.
 
 mod accept;
+mod at_once;
 mod held;
 mod lease;
 mod memory;
@@ -99,6 +100,20 @@ impl Apply for Work {
             let mut batch =
                 Batch { connection, memory, statements: &self.statements, options: &self.options };
             batch.apply(operations).await
+        }
+        .boxed()
+    }
+
+    fn apply_at_once<'a>(
+        &'a mut self,
+        connection: &'a mut SqliteConnection,
+        operations: &'a [Operation],
+    ) -> BoxFuture<'a, Result<Option<Answers>, sqlx::Error>> {
+        async move {
+            let Some(memory) = &mut self.memory else { return Ok(None) };
+            let mut batch =
+                Batch { connection, memory, statements: &self.statements, options: &self.options };
+            batch.accept_at_once(operations).await
         }
         .boxed()
     }
