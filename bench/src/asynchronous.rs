@@ -1,14 +1,13 @@
 //! Calls that are not waited for: how fast they are accepted, how soon they start, and what a million that wait cost.
 
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use triplane_testkit::{Client, Server, TempDir, wait_for, wait_until};
+use triplane_testkit::{Client, TempDir, wait_for};
 
-use crate::blocking::{Connection, post};
 use crate::context::Context;
+use crate::front_door;
 use crate::queue::{Queue, Raw, synced_writes};
 use crate::report::{Measurement, Target, median, percentile};
 use crate::usage::{cpu_seconds, resident_mb};
@@ -18,19 +17,15 @@ const BATCH: usize = 64;
 /// Commits in a turn.
 const COMMITS: usize = 100;
 /// Those who call at once, and the calls of each in a turn.
-const CLIENTS: usize = 8;
-const CALLS: usize = 250;
+pub(crate) const CLIENTS: usize = 8;
+pub(crate) const CALLS: usize = 250;
 /// Calls of an idle platform in a turn.
 const IDLE_CALLS: usize = 50;
-/// When the number of records has not grown for so long, all calls have theirs.
-const STILL: Duration = Duration::from_millis(500);
-/// A file system in memory: the same route with syncs that cost nothing.
-const IN_MEMORY: &str = "/dev/shm";
 
 pub(crate) fn run(context: &Context, waiting: usize) -> anyhow::Result<Vec<Measurement>> {
     let mut measurements = context.block_on_here(accepts(context.rounds))?;
     measurements.extend(context.block_on_here(depth(context.rounds, waiting))?);
-    measurements.extend(front_door(context)?);
+    measurements.extend(front_door::run(context)?);
     measurements.extend(starts(context)?);
     Ok(measurements)
 }
@@ -38,7 +33,7 @@ pub(crate) fn run(context: &Context, waiting: usize) -> anyhow::Result<Vec<Measu
 /// Turns of something that commits. A turn is shorter than the time between two checkpoints of SQLite's log, so that a median of turns
 /// would show none of their cost, or all of it in each, by chance: rates are those of all turns together.
 #[derive(Debug, Default)]
-struct Turns {
+pub(crate) struct Turns {
     /// Calls or rows.
     count: usize,
     seconds: f64,
@@ -48,7 +43,7 @@ struct Turns {
 
 impl Turns {
     /// Does something so often, each time with so many; answers how many per second.
-    async fn take(
+    pub(crate) async fn take(
         &mut self,
         each: usize,
         mut something: impl AsyncFnMut() -> anyhow::Result<()>,
@@ -65,7 +60,7 @@ impl Turns {
         Ok((COMMITS * each) as f64 / seconds)
     }
 
-    fn per_second(&self) -> f64 {
+    pub(crate) fn per_second(&self) -> f64 {
         self.count as f64 / self.seconds
     }
 
@@ -154,77 +149,6 @@ async fn depth(rounds: usize, waiting: usize) -> anyhow::Result<Vec<Measurement>
         cpu("CPU time of an accept", &full_accepts, &empty_accepts),
         cpu("CPU time of a lease, run and end", &full_runs, &empty_runs),
     ])
-}
-
-/// Accepts through the front door, beside the same with a data directory in memory, and raw commits of as many rows as clients.
-fn front_door(context: &Context) -> anyhow::Result<Vec<Measurement>> {
-    let on_disk = context.start();
-    let in_memory = context.start_in(Path::new(IN_MEMORY));
-    let directory = TempDir::new("raw");
-    let mut raw = context.block_on_here(Raw::open(directory.path()))?;
-    let (mut disk, mut memory, mut commits) = (Vec::new(), Vec::new(), Turns::default());
-    for subject in [&on_disk, &in_memory] {
-        context.create(&subject.server.guest, "noop", 64)?;
-    }
-    for _ in 0..context.rounds {
-        disk.push(posts(context, &on_disk.server)?);
-        memory.push(posts(context, &in_memory.server)?);
-        context.block_on_here(commits.take(CLIENTS, async || raw.commit(CLIENTS).await))?;
-    }
-    let (disk, memory, commits) = (median(&disk), median(&memory), commits.per_second());
-    Ok(vec![
-        Measurement::new("accepts by HTTP of 8 clients, beside the slower of the next two", disk, "1/s")
-            .beside(memory.min(commits))
-            .promised(Target::RatioMin(0.8)),
-        Measurement::new("the same with a data directory in memory", memory, "1/s"),
-        Measurement::new("raw commits of 8 rows", commits, "1/s"),
-    ])
-}
-
-/// One turn of calls that are not waited for, to the end of the last; answers accepts per second.
-fn posts(context: &Context, server: &Server) -> anyhow::Result<f64> {
-    let request = call(context, "noop");
-    let started = Instant::now();
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut connection = Connection::open(server.settings.port)?;
-                    (0..CALLS).try_for_each(|_| accepted(&mut connection, &request))
-                })
-            })
-            .collect();
-        let ended = clients
-            .into_iter()
-            .map(|client| client.join().unwrap_or_else(|_| anyhow::bail!("a client panicked")));
-        ended.collect::<anyhow::Result<()>>()
-    })?;
-    let rate = (CLIENTS * CALLS) as f64 / started.elapsed().as_secs_f64();
-    context.block_on(drained(&server.guest));
-    Ok(rate)
-}
-
-fn call(context: &Context, action: &str) -> Vec<u8> {
-    post(&format!("/api/v1/namespaces/_/actions/{action}"), &context.authorization, "{\"n\":1}")
-}
-
-fn accepted(connection: &mut Connection, request: &[u8]) -> anyhow::Result<()> {
-    let status = connection.exchange(request)?;
-    anyhow::ensure!(status == 202, "answer {status}");
-    Ok(())
-}
-
-/// Waits until the number of records does not grow any more.
-async fn drained(guest: &Client) {
-    let mut before = None;
-    wait_until(Duration::from_secs(120), "all calls have records", async || {
-        tokio::time::sleep(STILL).await;
-        let now = guest.get("/api/v1/namespaces/_/activations?count=true").await.json();
-        let is_still = before.as_ref() == Some(&now);
-        before = Some(now);
-        is_still
-    })
-    .await;
 }
 
 /// From the 202 of an idle platform to the start of the call in a warm container.

@@ -18,10 +18,15 @@ pub(crate) struct Connection {
 
 /// The bytes of a POST with a JSON body.
 pub(crate) fn post(path: &str, authorization: &str, body: &str) -> Vec<u8> {
+    post_with(path, authorization, "", body)
+}
+
+/// The same with more headers, each with the end of its line.
+pub(crate) fn post_with(path: &str, authorization: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: {authorization}\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+         content-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }

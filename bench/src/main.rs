@@ -11,6 +11,7 @@ mod blocking;
 mod cold;
 mod context;
 mod defences;
+mod front_door;
 mod hyper_server;
 mod idle;
 mod languages;
