@@ -20,7 +20,7 @@ const WAL_BYTES_KEPT: u64 = 16 << 20;
 /// of random ids, is then copied once. After a kill so much is read again at the start.
 const CHECKPOINT_PAGES: u32 = 4_000;
 /// Prepared statements that a connection keeps: all that the writer of the queue has, in all their sizes.
-const STATEMENTS_KEPT: usize = 256;
+const STATEMENTS_KEPT: usize = 320;
 /// How long a connection waits for another process's lock, unless a write may not wait that long.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
