@@ -95,7 +95,7 @@ pub(crate) struct ReplayOptions {
         default_value = "fixed",
         help_heading = "Policies"
     )]
-    pub(crate) collector: Vec<Collector>,
+    pub(crate) collector: Vec<collector::Policy>,
     /// Where containers are placed.
     #[arg(
         long,
@@ -104,7 +104,7 @@ pub(crate) struct ReplayOptions {
         default_value = "pack",
         help_heading = "Policies"
     )]
-    pub(crate) placement: Vec<Placement>,
+    pub(crate) placement: Vec<placement::StrategyName>,
 
     /// Find the fewest nodes with which 99 of 100 calls wait no longer than this.
     #[arg(long, value_name = "MS", help_heading = "Target", conflicts_with = "cold_rate")]
