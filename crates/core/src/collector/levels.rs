@@ -19,7 +19,7 @@ const BURSTS_MAX: u32 = 64;
 
 /// Which group a level is in.
 pub(super) fn group(level: usize) -> usize {
-    (usize::BITS - level.leading_zeros()).min(GROUPS as u32 - 1) as usize
+    level.checked_ilog2().map_or(0, |log| log as usize + 1).min(GROUPS - 1)
 }
 
 /// The use of an action's containers.

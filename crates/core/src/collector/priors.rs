@@ -14,7 +14,7 @@ const OTHERS: u64 = 4;
 pub(super) struct Priors([[Gaps; CLASSES]; GROUPS]);
 
 fn class(seen: u32) -> usize {
-    (u32::BITS - seen.leading_zeros()).min(CLASSES as u32 - 1) as usize
+    seen.checked_ilog2().map_or(0, |log| log as usize + 1).min(CLASSES - 1)
 }
 
 impl Priors {

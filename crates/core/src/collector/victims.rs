@@ -173,14 +173,17 @@ mod tests {
     use super::*;
     use crate::fixture::container;
 
+    /// Whether a node is needed, and its idle containers.
+    type Said<'a> = (bool, &'a [(u64, u64)]);
+
     /// Nodes, each with whether it is needed and (memory, loss) of its idle containers; these are numbered over all.
-    fn nodes(said: &[(bool, &[(u64, u64)])]) -> Vec<Node> {
+    fn nodes(said: &[Said<'_>]) -> Vec<Node> {
         let mut numbers = 1..;
         let mut candidate = |&(memory_mb, loss): &(u64, u64)| {
             let container = container(numbers.next().unwrap());
             Candidate { container, memory_mb, loss }
         };
-        let mut node = |((is_needed, idle), id): (&(bool, &[(u64, u64)]), u32)| Node {
+        let mut node = |((is_needed, idle), id): (&Said<'_>, u32)| Node {
             id: NodeId(id),
             is_needed: *is_needed,
             idle: idle.iter().map(&mut candidate).collect(),
@@ -224,7 +227,7 @@ mod tests {
     #[test]
     fn large_pools_are_cleared_node_by_node() {
         const PAIR: &[(u64, u64)] = &[(256, 9); 2];
-        let mut said: Vec<(bool, &[(u64, u64)])> = vec![(true, &[(256, 0); 8]); 50];
+        let mut said: Vec<Said<'_>> = vec![(true, &[(256, 0); 8]); 50];
         said.extend([(); 50].map(|()| (false, PAIR)));
         let pool = nodes(&said);
         let victims = chosen(&pool, 10 * 512);
