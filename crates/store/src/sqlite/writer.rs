@@ -225,10 +225,7 @@ impl<W: Apply> Task<W> {
 
     /// The transaction in the fewest trips, if there is such a way for it and nothing speaks against it; else it is to be tried step by
     /// step, which finds out what does.
-    async fn at_once(
-        &mut self,
-        operations: &[W::Operation],
-    ) -> Result<Option<Outcomes<W::Answer>>, Failed> {
+    async fn at_once(&mut self, operations: &[W::Operation]) -> Result<Option<Outcomes<W::Answer>>, Failed> {
         let Some(mut connection) = self.connection.take() else { return Ok(None) };
         let work = self.work.apply_at_once(&mut connection, operations);
         let (busy, sound) = match AssertUnwindSafe(work).catch_unwind().await {

@@ -108,11 +108,7 @@ impl Placed<'_> {
 pub(super) type Bind<'c> = fn(&Placed<'c>, &mut SqliteArguments) -> Result<(), BoxDynError>;
 
 /// A statement with the parameters of all its rows.
-pub(super) fn insert<'c>(
-    sql: Arc<str>,
-    rows: &[&Placed<'c>],
-    bind: Bind<'c>,
-) -> Result<Insert, sqlx::Error> {
+pub(super) fn insert<'c>(sql: Arc<str>, rows: &[&Placed<'c>], bind: Bind<'c>) -> Result<Insert, sqlx::Error> {
     let mut parameters = SqliteArguments::default();
     parameters.reserve(rows.len() * PARAMETERS, 0);
     rows.iter().try_for_each(|row| bind(row, &mut parameters)).map_err(sqlx::Error::Encode)?;
@@ -319,11 +315,7 @@ impl Batch<'_> {
     }
 
     /// Inserts rows; answers the places of those whose ids were there already.
-    async fn run_insert(
-        &mut self,
-        query: Insert,
-        chunk: &[&Placed<'_>],
-    ) -> Result<Vec<i64>, sqlx::Error> {
+    async fn run_insert(&mut self, query: Insert, chunk: &[&Placed<'_>]) -> Result<Vec<i64>, sqlx::Error> {
         let inserted = query.execute(&mut *self.connection).await?.rows_affected();
         if inserted < chunk.len() as u64 { self.repeated(chunk).await } else { Ok(Vec::new()) }
     }

@@ -2,12 +2,10 @@
 
 use crate::sqlite::rows::{Bracketed, Rows};
 
-const ACCEPT: &str =
-    "INSERT OR FAIL INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
+const ACCEPT: &str = "INSERT OR FAIL INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
      hops, places, bytes, partition, policy, cause, redrive_of, transaction_id, traceparent, payload) VALUES";
 const ACCEPT_ROW: &str = "(?,?,?,?,?,?,0,0,0,?,?,?,?,?,?,?,?,?,?,?,?)";
-const ACCEPT_PLAIN: &str =
-    "INSERT OR FAIL INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
+const ACCEPT_PLAIN: &str = "INSERT OR FAIL INTO calls (place, id, lane, namespace, state, priority, leases, attempts, cancel, accepted_ms, due_ms, \
      hops, places, bytes, transaction_id, payload) VALUES";
 const ACCEPT_PLAIN_ROW: &str = "(?,?,?,?,0,4,0,0,0,?,0,0,1,?,?,?)";
 const UNLESS_THERE: &str = "ON CONFLICT (id) DO NOTHING";
