@@ -18,19 +18,18 @@ const LINES_MAX: usize = 10_000;
 
 /// `GET /admin/v1/pool`: the pool as of now.
 pub(crate) async fn show(_: Operator, query: Query, State(app): State<App>) -> Answer {
-    let lines = query.get("limit").and_then(|said| said.parse().ok()).unwrap_or(LINES);
-    let pool = inspect(&app, lines.min(LINES_MAX)).await?;
+    let pool = inspect(&app, lines(&query)?).await?;
     Ok(answer::json(&shown(&pool)))
 }
 
 /// `POST /admin/v1/pool/nodes/{node}/drain`.
-pub(crate) async fn drain(_: Operator, Path(node): Path<u32>, State(app): State<App>) -> Answer {
-    set_draining(&app, node, true).await
+pub(crate) async fn drain(_: Operator, Path(node): Path<String>, State(app): State<App>) -> Answer {
+    set_draining(&app, &node, true).await
 }
 
 /// `POST /admin/v1/pool/nodes/{node}/restore`.
-pub(crate) async fn restore(_: Operator, Path(node): Path<u32>, State(app): State<App>) -> Answer {
-    set_draining(&app, node, false).await
+pub(crate) async fn restore(_: Operator, Path(node): Path<String>, State(app): State<App>) -> Answer {
+    set_draining(&app, &node, false).await
 }
 
 /// `PATCH /admin/v1/pool/policy`: sets what is named; the rest stays. It holds until the platform stops.
@@ -45,9 +44,21 @@ pub(crate) async fn switch(_: Operator, State(app): State<App>, request: Request
     Ok(answer::json(&json!(policy)))
 }
 
-async fn set_draining(app: &App, node: u32, is_draining: bool) -> Answer {
+fn lines(query: &Query) -> Result<usize, ApiError> {
+    let Some(said) = query.get("limit") else { return Ok(LINES) };
+    let lines = said.parse().ok().filter(|&lines| lines <= LINES_MAX);
+    lines.ok_or_else(|| {
+        ApiError::malformed_query("limit", format_args!("'{said}' is not a number up to {LINES_MAX}"))
+    })
+}
+
+async fn set_draining(app: &App, node: &str, is_draining: bool) -> Answer {
     inspect(app, 0).await?;
-    if !app.ports.pool.drain(NodeId(node), is_draining).await {
+    let is_there = match node.parse() {
+        Ok(number) => app.ports.pool.drain(NodeId(number), is_draining).await,
+        Err(_) => false,
+    };
+    if !is_there {
         return Err(ApiError::new(404, format!("there is no node {node}")).into());
     }
     tracing::info!(node, is_draining, "node changed");

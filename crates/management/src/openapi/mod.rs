@@ -151,6 +151,7 @@ fn path_parameter(name: &str) -> Value {
         "ns" => (json!({ "type": "string", "default": "_" }), "a namespace; `_` is the caller's"),
         "id" => (json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" }), "the id of an activation"),
         "subject" => (json!({ "type": "string", "minLength": 5, "maxLength": 256 }), "a subject"),
+        "node" => (json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }), "the number of a node"),
         "package" => (json!({ "$ref": "#/components/schemas/Name" }), "a package"),
         _ => (json!({ "$ref": "#/components/schemas/Name" }), "a name"),
     };
