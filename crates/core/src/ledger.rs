@@ -89,12 +89,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// A running container is frozen and holds so much, not more than its limit. Said again, it has been trimmed.
+    /// A running container is frozen and holds so much, not more than its limit. Said again, it has been trimmed: what is frozen
+    /// does not grow.
     pub fn froze(&mut self, id: ContainerId, held_mb: u64) {
         let Some(&entry) = self.entries.get(&id) else { return };
-        if let State::Running | State::Frozen(_) = entry.state {
-            self.set(id, Some(Entry { state: State::Frozen(held_mb.min(entry.limit_mb)), ..entry }));
-        }
+        let most_mb = match entry.state {
+            State::Running => entry.limit_mb,
+            State::Frozen(before_mb) => before_mb,
+            State::Reserved(_) => return,
+        };
+        self.set(id, Some(Entry { state: State::Frozen(held_mb.min(most_mb)), ..entry }));
     }
 
     /// Reserves what a frozen container may grow to. One that runs, or has its reservation, needs none.

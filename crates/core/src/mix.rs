@@ -39,7 +39,9 @@ pub(crate) type BuildFolding = BuildHasherDefault<Folding>;
 
 impl Folding {
     fn fold(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(26) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // the sum keeps words of zeros from leaving nothing behind
+        let word = (self.0.rotate_left(26) ^ word).wrapping_add(0xBF58_476D_1CE4_E5B9);
+        self.0 = word.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 

@@ -181,14 +181,14 @@ impl Allocator {
         self.nodes.release_hold(&hold);
     }
 
-    /// Whether some node would take a container if it were empty. Where all that are meant for such are too small, none will
-    /// before the pool changes; where there are none, one may join yet.
+    /// Whether some node would take a container if it were empty. Where none of those would that run its kind, none will before the
+    /// pool changes; where there are none such, one may join yet.
     #[must_use]
     pub fn could_ever_take(&self, request: &Request) -> bool {
-        use Refusal::{Draining, Full, Isolation, TooSmall};
+        use Refusal::{Draining, Full, Isolation, Kind};
         let refusal = |node| self.nodes.refusal(node, request);
         let fits = |node| matches!(refusal(node), None | Some(Draining | Full | Isolation));
-        self.nodes.iter().any(fits) || !self.nodes.iter().any(|node| refusal(node) == Some(TooSmall))
+        self.nodes.iter().any(fits) || self.nodes.iter().all(|node| refusal(node) == Some(Kind))
     }
 
     /// Why the nodes do not take a container now: how many say what.
