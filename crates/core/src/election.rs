@@ -487,7 +487,7 @@ mod tests {
                 // a candidate that is not ticked sleeps: what it does next, it must do in the light of the time
                 for index in 0..self.candidates.len() {
                     let awake = !trouble || (self.now_ms / 300 + index as u64) % 4 != self.seed % 4;
-                    if self.now_ms % 5 == 0 && awake {
+                    if self.now_ms.is_multiple_of(5) && awake {
                         self.happen(trouble, index, Event::Ticked);
                     }
                 }

@@ -197,7 +197,7 @@ fn placement(nodes: u32, strategy: StrategyName) -> Box<dyn FnMut()> {
         step(demand(spec, 0));
     }
     Box::new(move || {
-        for spec in specs.iter().step_by(7).take(TIMES as usize) {
+        for spec in specs.iter().step_by(7).take(usize::try_from(TIMES).unwrap_or(usize::MAX)) {
             assert_eq!(step(demand(spec, 1)), 1);
         }
     })
@@ -216,7 +216,7 @@ fn route_choice() -> Box<dyn FnMut()> {
     let Applied::Next(table) = Table::default().apply(&message) else { panic!("a snapshot is taken in") };
     let keys: Vec<Arc<ActionKey>> = (0..1_000).step_by(7).map(|number| spec(number).key.clone()).collect();
     Box::new(move || {
-        for key in keys.iter().take(TIMES as usize) {
+        for key in keys.iter().take(usize::try_from(TIMES).unwrap_or(usize::MAX)) {
             let slot = table.group(key).and_then(|group| group.choose(5));
             assert!(black_box(slot).is_some());
         }

@@ -178,7 +178,7 @@ impl Pool {
     /// Gives the demands that are to be looked at what they need and can get, the first in turn first; none gets a second
     /// container before each has one.
     pub(super) fn serve_all(&mut self) {
-        let in_turn = self.to_serve();
+        let in_turn = self.take_looks();
         in_turn.iter().for_each(|&action| self.let_go(action));
         let mut pass = Pass::default();
         for &action in &in_turn {
@@ -193,7 +193,7 @@ impl Pool {
     }
 
     /// The demands that this step looks at, in turn.
-    fn to_serve(&mut self) -> Vec<ActionNumber> {
+    fn take_looks(&mut self) -> Vec<ActionNumber> {
         let changed = std::mem::take(&mut self.looks.changed);
         let room_grew = std::mem::take(&mut self.looks.room_grew);
         let looked_at: Vec<_> = match std::mem::take(&mut self.looks.time_passed) {

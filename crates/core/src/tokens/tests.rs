@@ -9,7 +9,7 @@ use crate::fixture::guest;
 use crate::id::RouterId;
 use crate::mix::mix;
 
-const START_MS: u64 = 1_800_000_000_000 - 1_800_000_000_000 % 60_000;
+const START_MS: u64 = 1_800_000_000_000;
 
 enum Message {
     Wanted(RouterId),
@@ -113,7 +113,7 @@ impl World {
                 let message = entry.remove();
                 self.take_in(message);
             }
-            if self.now_ms % 50 == 0 {
+            if self.now_ms.is_multiple_of(50) {
                 let mut actions = Vec::new();
                 self.authority.ticked(self.now_ms, &mut actions);
                 actions.into_iter().for_each(|action| self.send(Message::ToRouter(action)));
