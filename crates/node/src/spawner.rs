@@ -17,6 +17,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use crate::bare::Bare;
 use crate::cgroup::{Cgroups, Group, Limits};
 use crate::protocol::{Config, Defence, MESSAGE_BYTES_MAX, Reply, Request, SandboxExit, receive, send};
+use crate::resident::Code;
 use crate::sandbox::confine::Prepared;
 use crate::sandbox::report::{self, Report};
 use crate::sandbox::template::{self, Privilege};
@@ -60,6 +61,8 @@ struct Spawner {
     epoll: OwnedFd,
     null: OwnedFd,
     prepared: Prepared,
+    /// Its own, and so its children's.
+    code: Code,
     cgroups: Cgroups,
     /// Where there are no namespaces.
     bare: Option<Bare>,
@@ -111,6 +114,8 @@ impl Spawner {
     /// Waits for the configuration and prepares everything; `None` when the server was told that this machine cannot.
     fn start(control: OwnedFd) -> io::Result<Option<Self>> {
         let (control, null) = reserve_descriptors(control)?;
+        // only a matter of speed, and nobody listens yet
+        let code = Code::find().unwrap_or_default();
         let proof = SingleThreaded::check()?;
         sys::ignore_signals(true)?;
         // fails for the leader of a process group, which is just as well out of the terminal's reach
@@ -140,6 +145,7 @@ impl Spawner {
             epoll,
             null,
             prepared,
+            code,
             cgroups,
             bare,
             config,

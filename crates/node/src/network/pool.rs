@@ -115,6 +115,8 @@ impl Pool {
                 schedule.demand(policy, answer);
                 built
             });
+            // after the lock is free: who is woken wants it
+            drop(schedule);
             self.wake.notify_one();
             built
         };

@@ -16,6 +16,7 @@ use rustix::thread::{Gid, LinkNameSpaceType, Uid};
 
 use crate::network::netlink::{Batch, LOOPBACK, Netlink};
 use crate::protocol::{Defence, Network};
+use crate::resident::Code;
 use crate::sandbox::confine::Prepared;
 use crate::sandbox::order::{self, Descriptors, Order, Plan, Sizes};
 use crate::sandbox::report::{self, Failure, Step, at};
@@ -34,11 +35,17 @@ const LAST: i32 = 19;
 const QUIET: u64 = libc::MS_NOSUID | libc::MS_NODEV;
 /// The sizes with which the file systems in memory are mounted before the order: those of the smallest sandbox.
 const SMALLEST_MB: u64 = 0;
+/// Where a process says who its user is outside.
+const SETGROUPS: &CStr = c"/proc/self/setgroups";
+const UID_MAP: &CStr = c"/proc/self/uid_map";
+const GID_MAP: &CStr = c"/proc/self/gid_map";
 
 /// A child that is ready to be cloned.
 #[derive(Debug)]
 pub(crate) struct Child<'a> {
     pub(crate) prepared: &'a Prepared,
+    /// Its code, to let go of what is used once.
+    pub(crate) code: &'a Code,
     /// Its user and group id outside, where each sandbox has its own.
     pub(crate) own_uid: u32,
     /// The cgroups' files to write `0` to.
@@ -110,6 +117,10 @@ impl Child<'_> {
         write_file(c"/proc/self/oom_score_adj", OOM_SCORE).map_err(at(Step::Limits))?;
         self.prepared.refuse_privileges().map_err(at(Step::Capabilities))?;
         let file_rules = self.prepared.file_rules(self.home.as_deref()).map_err(at(Step::FileRules))?;
+        if self.is_ahead {
+            // exec takes longer the more is mapped; where this is refused, it does
+            let _ = self.code.give_back();
+        }
         let mut buffer = order::buffer();
         Order::rehearse(&mut buffer).map_err(at(Step::Order))?;
         self.prepared.filter_ahead().map_err(at(Step::SystemCalls))?;
@@ -187,6 +198,8 @@ impl Child<'_> {
         self.mask_proc().map_err(at(Step::Proc))?;
         rustix::process::pivot_root(c".", c".").map_err(at(Step::Root))?;
         rustix::mount::unmount(c".", rustix::mount::UnmountFlags::DETACH).map_err(at(Step::Root))?;
+        // the kernel makes them when they are first looked for
+        [SETGROUPS, UID_MAP, GID_MAP].iter().try_for_each(|file| look_up(file)).map_err(at(Step::Proc))?;
         rustix::process::chdir(c"/tmp").map_err(at(Step::Root))
     }
 
@@ -243,9 +256,9 @@ impl Child<'_> {
         sys::unshare(proof, libc::CLONE_NEWUSER)?;
         // changing the user made this process undumpable, and so its own /proc files root's
         rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
-        write_file(c"/proc/self/setgroups", b"deny")?;
-        write_file(c"/proc/self/uid_map", waiting.uid_map.as_bytes())?;
-        write_file(c"/proc/self/gid_map", waiting.gid_map.as_bytes())?;
+        write_file(SETGROUPS, b"deny")?;
+        write_file(UID_MAP, waiting.uid_map.as_bytes())?;
+        write_file(GID_MAP, waiting.gid_map.as_bytes())?;
         // counted for each user in each user namespace (Linux 5.14), so only from here on is it this sandbox's own
         if self.prepared.has(Defence::ProcessGroup) {
             let most = Some(plan.processes_max);
@@ -315,6 +328,10 @@ fn check_spawner() -> io::Result<()> {
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut poll, Some(&now))?;
     if poll[0].revents().is_empty() { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+}
+
+fn look_up(path: &CStr) -> io::Result<()> {
+    Ok(rustix::fs::stat(path).map(drop)?)
 }
 
 fn write_file(path: &CStr, bytes: &[u8]) -> io::Result<()> {

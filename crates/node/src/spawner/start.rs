@@ -219,7 +219,7 @@ impl Spawner {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let (prepared, null) = (&self.prepared, self.null.as_fd());
         let home = self.bare.as_ref().map(|bare| bare.home(number));
-        let child = Child { prepared, own_uid, join, is_ahead, home, null, channel };
+        let child = Child { prepared, code: &self.code, own_uid, join, is_ahead, home, null, channel };
         match self.proof.clone_with(Child::namespaces(prepared))? {
             Cloned::Child => child.run(&self.proof),
             Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, near)),
