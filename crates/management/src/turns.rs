@@ -8,8 +8,9 @@ use triplane_model::EntityName;
 
 /// How many namespaces can be written at the same time. Those of the same hash wait for each other.
 const LANES: usize = 64;
-/// The longest wait for a turn. Whoever does not get it writes all the same: what is written is compared with what was there.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest wait for a turn: about as long as clients wait for an answer. Whoever does not get it writes all the same, since what is
+/// written is compared with what was there.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]
