@@ -256,7 +256,7 @@ async fn the_operator_sees_what_is_where_and_why_and_empties_nodes_and_switches_
     guest.create("rests", "function main() { return { calm: true } }").await;
     let _ = guest.result("rests", json!({})).await;
     let pool = || said(&admin(data, &["pool"]));
-    assert!(pool().contains("/guest/rests"), "{}", pool());
+    assert!(pool().contains("guest/rests"), "{}", pool());
 
     let policy = said(&admin(data, &["policy", "--collector", "fixed:idle_ms=1000"]));
     assert!(policy.contains("fixed:idle_ms=1000"), "{policy}");

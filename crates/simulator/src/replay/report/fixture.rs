@@ -7,7 +7,7 @@ use crate::replay::outcome::Sample;
 use crate::replay::replay;
 use triplane_core::pool::Settings;
 
-const TRACE: &str = "arrival_s,action,duration_s,cold_start_s,memory_mb\n0,</script>,2,1,256\n5,</script>,2,1,256\n6,b,1,0.5,512\n";
+const TRACE: &str = "arrival_s,action,duration_s,cold_start_s,memory_mb\n0,</script>,2,1,256\n5,</script>,2,1,256\n5.5,b,2,0.5,512\n";
 
 /// The same policy under these names.
 pub(super) fn comparison(policies: &[&str]) -> Comparison {
