@@ -1,11 +1,12 @@
 //! The actions that are remembered: a bounded number, of which the coldest is forgotten first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use triplane_model::Revision;
 
 use super::history::History;
 use crate::id::ActionKey;
+use crate::mix::BuildFolding;
 
 /// An action while it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,7 +17,7 @@ pub(super) struct ActionIndex(usize);
 pub(super) struct Actions {
     slots: Vec<Slot>,
     /// By key without revision: a new revision is called as the old one was.
-    by_key: BTreeMap<ActionKey, ActionIndex>,
+    by_key: HashMap<ActionKey, ActionIndex, BuildFolding>,
     /// Those without containers, the coldest first: they can be forgotten.
     forgettable: BTreeSet<(u64, ActionIndex)>,
     most: usize,
@@ -31,7 +32,7 @@ struct Slot {
 impl Actions {
     /// Remembers so many, and those with containers in any case.
     pub(super) fn new(most: usize) -> Self {
-        Self { slots: Vec::new(), by_key: BTreeMap::new(), forgettable: BTreeSet::new(), most }
+        Self { slots: Vec::new(), by_key: HashMap::default(), forgettable: BTreeSet::new(), most }
     }
 
     /// The action of a key; remembered from now on.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::collector;
-use crate::placement::StrategyName;
+use crate::placement::{Capacity, Resources, StrategyName};
 use crate::pool::settings::Policy;
 
 impl Scene {
@@ -87,6 +87,19 @@ fn a_namespace_has_a_strategy_of_its_own() {
     let guest = plain("c").key.namespace.clone();
     scene.switches(|policy| policy.placement.namespaces.extend([(guest, StrategyName::Spread)]));
     assert_eq!(scene.demands(&plain("c"), 1), ["start 3 c@1 on 1"]);
+}
+
+#[test]
+fn a_container_goes_where_there_is_what_its_action_asks_for() {
+    let asks = |name| annotated(name, "resources", r#"{"example.com/fpga": 1}"#);
+    let mut scene = Scene::new(1024);
+    assert_eq!(scene.demands(&asks("a"), 1), nothing(), "a node that has one may come yet");
+    let mut resources = Resources::of_memory(1024);
+    resources.set_extended("example.com/fpga", 1).unwrap();
+    let offer = Offer { capacity: Capacity::new(resources), ..Offer::default() };
+    assert_eq!(scene.step(Event::NodeJoined { node: NodeId(1), offer }), ["start 1 a@1 on 1"]);
+    assert_eq!(scene.demands(&asks("b"), 1), nothing(), "there is one only");
+    assert_eq!(scene.waits(), [("a".to_owned(), None), ("b".to_owned(), Some(WaitsFor::Room))]);
 }
 
 #[test]
