@@ -93,11 +93,12 @@ fn a_namespace_has_a_strategy_of_its_own() {
 fn a_container_goes_where_there_is_what_its_action_asks_for() {
     let asks = |name| annotated(name, "resources", r#"{"example.com/fpga": 1}"#);
     let mut scene = Scene::new(1024);
-    assert_eq!(scene.demands(&asks("a"), 1), nothing(), "a node that has one may come yet");
+    assert_eq!(scene.demands(&asks("a"), 1), ["tell 0: refused a PoolFull"], "no node has one");
     let mut resources = Resources::of_memory(1024);
     resources.set_extended("example.com/fpga", 1).unwrap();
     let offer = Offer { capacity: Capacity::new(resources), ..Offer::default() };
-    assert_eq!(scene.step(Event::NodeJoined { node: NodeId(1), offer }), ["start 1 a@1 on 1"]);
+    assert_eq!(scene.step(Event::NodeJoined { node: NodeId(1), offer }), nothing());
+    assert_eq!(scene.demands(&asks("a"), 1), ["start 1 a@1 on 1"]);
     assert_eq!(scene.demands(&asks("b"), 1), nothing(), "there is one only");
     assert_eq!(scene.waits(), [("a".to_owned(), None), ("b".to_owned(), Some(WaitsFor::Room))]);
 }
