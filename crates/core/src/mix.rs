@@ -31,17 +31,22 @@ pub(crate) fn halves(id: ActivationId) -> [u64; 2] {
 
 /// Hashes short keys in a few instructions for each word of them. It has no random key: equal tables behave equally, and whoever
 /// chooses names can make some collide. It is for tables whose entries cost those who make them a container or a place in a line.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Folding(u64);
+
+/// Not zero, of which words of zeros would leave zero.
+impl Default for Folding {
+    fn default() -> Self {
+        Self(0xBF58_476D_1CE4_E5B9)
+    }
+}
 
 /// See [`Folding`].
 pub(crate) type BuildFolding = BuildHasherDefault<Folding>;
 
 impl Folding {
     fn fold(&mut self, word: u64) {
-        // the sum keeps words of zeros from leaving nothing behind
-        let word = (self.0.rotate_left(26) ^ word).wrapping_add(0xBF58_476D_1CE4_E5B9);
-        self.0 = word.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = (self.0.rotate_left(26) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 
