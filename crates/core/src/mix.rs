@@ -55,11 +55,15 @@ impl Hasher for Folding {
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.fold(u64::from_le_bytes(*word)));
         if !rest.is_empty() {
-            let mut word = [0; 8];
-            word[..rest.len()].copy_from_slice(rest);
+            let word = match (rest.first_chunk(), rest.last_chunk()) {
+                // the two overlap, and all bytes are in them
+                (Some(first), Some(last)) => {
+                    u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+                }
+                _ => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+            };
             // so that a zero at the end is not as good as none
-            word[7] = rest.len().to_le_bytes()[0];
-            self.fold(u64::from_le_bytes(word));
+            self.fold(word ^ (rest.len() as u64) << 56);
         }
     }
 

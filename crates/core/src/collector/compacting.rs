@@ -1,16 +1,16 @@
 //! Compacting: what is worth less than its memory goes, in such an order that whole nodes become empty.
 //!
 //! Four things make it up, all from calls that were seen:
-//! - **Worth.** For each action, and each level of its use, the [plan](super::worth) that is best for gaps like those of its
-//!   histogram ([`levels`](super::levels)): hold, let go, start anew. Holding costs memory; a cold start that is spared is worth
+//! - **Worth.** For each action, and each level of its use, the plan (`worth`) that is best for gaps like those of its
+//!   histogram (`levels`): hold, let go, start anew. Holding costs memory; a cold start that is spared is worth
 //!   `worth_s` of holding `memory_mb`. An action of which little is known is expected to do as others did. Where "Serverless in
 //!   the Wild" (USENIX ATC 2020) cuts at percentiles, which treat 128 MB and 2 GB alike, this weighs them.
-//! - **Rhythm.** What is called at even times gets a container seconds ahead ([`rhythm`](super::rhythm)).
+//! - **Rhythm.** What is called at even times gets a container seconds ahead (`rhythm`).
 //! - **Bursts.** With the first call of a burst those containers are started that such bursts need more often than
 //!   `ahead_percent`; so the many containers of a burst need not be held until the next one.
 //! - **Nodes.** Containers of one action are alike, so the one goes that is on the emptiest node. A node on which nothing is
 //!   busy is emptied when what is idle there is worth less than the node; when memory is needed, the
-//!   [victims](super::victims) are those that leave the fewest nodes occupied (GC-3).
+//!   victims (`victims`) are those that leave the fewest nodes occupied (GC-3).
 
 use super::gaps::{Gaps, bin_of};
 use super::history::History;

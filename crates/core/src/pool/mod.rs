@@ -6,7 +6,7 @@
 //! Demands become containers in [`serve`](self) (sized by `sizing`, placed by `nodes`) and come into service in `starts`;
 //! containers leave by mark and sweep in `collect`; a new leader learns in `takeover` what there is; what routers are told is numbered in `stream`; `change` follows the
 //! change log. No step walks all containers: what it asks is answered by an `index`, and every change of a container goes
-//! through [`Pool::alter`], which keeps that.
+//! through `Pool::alter`, which keeps that.
 //!
 //! Invariants: POOL-2, POOL-3, POOL-4, GC-1, GC-2, LEASE-1, COLD-1. [`Pool::audit`] checks what can be seen from inside.
 
