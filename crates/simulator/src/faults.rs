@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Sequence};
+use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId, Sequence};
 use triplane_core::pool::message::{ContainerSpec, Delta, Event as PoolEvent, Numbered};
 use triplane_core::route::Applied;
-use triplane_model::action::{Action, Exec};
-use triplane_model::{
-    ActionLimits, CodeHash, Collection, EntityName, FullName, Parameters, Revision, Version,
-};
+use triplane_model::{ActionLimits, Collection, Revision};
 
 use crate::chaos::Fault;
 use crate::config::{ActionConfig, Config};
@@ -159,7 +156,6 @@ impl World {
 /// A revision of the action with this index.
 pub(crate) fn spec(config: &Config, index: usize, revision: u64) -> Arc<ContainerSpec> {
     let chosen = &config.actions[index];
-    let name = FullName::new(name("guest"), name(&format!("action{index}")));
     let limits = ActionLimits {
         timeout_ms: 60_000,
         memory_mb: chosen.memory_mb,
@@ -167,35 +163,5 @@ pub(crate) fn spec(config: &Config, index: usize, revision: u64) -> Arc<Containe
         concurrency: chosen.concurrency,
         instances: chosen.instances,
     };
-    let code = CodeHash("0".repeat(64).into());
-    let action = Action {
-        name: name.clone(),
-        revision: Revision(revision),
-        version: Version::FIRST,
-        publish: false,
-        annotations: Parameters::default(),
-        parameters: Parameters::default(),
-        limits,
-        exec: Exec {
-            kind: "nodejs:20".into(),
-            main: None,
-            binary: false,
-            code,
-            code_bytes: 1,
-            image: None,
-            components: Vec::new(),
-        },
-        updated_ms: 0,
-    };
-    let key = ActionKey {
-        namespace: name.namespace.clone(),
-        action: name,
-        revision: Revision(revision),
-        binding: None,
-    };
-    Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::new(action) })
-}
-
-fn name(text: &str) -> EntityName {
-    EntityName::entity(text).expect("the names of the simulation are legal")
+    crate::spec::spec(index, revision, "nodejs:20".into(), limits)
 }

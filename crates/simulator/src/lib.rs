@@ -20,6 +20,7 @@ mod report;
 mod rng;
 mod router;
 mod script;
+mod spec;
 mod trace;
 mod world;
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use triplane_core::id::ActionKey;
 use triplane_core::pool::message::ContainerSpec;
-use triplane_model::action::{Action, Exec};
-use triplane_model::{ActionLimits, CodeHash, EntityName, FullName, Parameters, Revision, Version};
+use triplane_model::ActionLimits;
 
 use super::trace::TraceAction;
 
@@ -56,7 +55,6 @@ impl Catalog {
 /// no kinds: actions whose starts take about as long are taken for one.
 #[must_use]
 pub fn action_spec(number: u32, memory_mb: u32, cold_start_ms: u32) -> Arc<ContainerSpec> {
-    let name = FullName::new(entity("guest"), entity(&format!("action{number}")));
     let limits = ActionLimits {
         timeout_ms: 60_000,
         memory_mb: memory_mb.into(),
@@ -64,31 +62,6 @@ pub fn action_spec(number: u32, memory_mb: u32, cold_start_ms: u32) -> Arc<Conta
         concurrency: 1,
         instances: None,
     };
-    let exec = Exec {
-        kind: format!("starts:{}", cold_start_ms.max(1).ilog2()),
-        main: None,
-        binary: false,
-        code: CodeHash("0".repeat(64).into()),
-        code_bytes: 1,
-        image: None,
-        components: Vec::new(),
-    };
-    let action = Action {
-        name: name.clone(),
-        revision: Revision(1),
-        version: Version::FIRST,
-        publish: false,
-        annotations: Parameters::default(),
-        parameters: Parameters::default(),
-        limits,
-        exec,
-        updated_ms: 0,
-    };
-    let key =
-        ActionKey { namespace: name.namespace.clone(), action: name, revision: Revision(1), binding: None };
-    Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::new(action) })
-}
-
-fn entity(text: &str) -> EntityName {
-    EntityName::entity(text).expect("the names of the simulation are legal")
+    let kind = format!("starts:{}", cold_start_ms.max(1).ilog2());
+    crate::spec::spec(number as usize, 1, kind, limits)
 }
