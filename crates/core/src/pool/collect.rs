@@ -115,9 +115,10 @@ impl Pool {
 
     /// The proxy answered. A closed one never opens again, so that answer counts whenever it comes.
     pub(super) fn close_answered(&mut self, id: ContainerId, closed: bool) {
-        let Some(container) = self.containers.get(id).filter(|container| container.is_leased()) else {
+        let Some(container) = self.containers.get(id) else { return self.unplaced_answered(id, closed) };
+        if !container.is_leased() {
             return;
-        };
+        }
         if closed || is_planted(Mutant::StoppedInUse) {
             self.totals.collected += 1;
             self.tell_owner(id, Delta::Removed(id));
@@ -205,6 +206,7 @@ impl Pool {
             return;
         }
         self.sweep_due_ms = self.now_ms + self.settings.sweep_ms;
+        self.close_unplaced();
         let mut due: Vec<_> = self.old_ones().collect();
         due.sort_unstable();
         due.into_iter().for_each(|id| self.mark(id, Some(Cause::Changed)));

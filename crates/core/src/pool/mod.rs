@@ -36,7 +36,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use triplane_model::{FullName, Revision};
 
@@ -49,7 +49,7 @@ pub use view::{
 
 use crate::collector::{Collector, Stems};
 use crate::ewma::Ewma;
-use crate::id::{Epoch, NodeId, RouterId, Sequence};
+use crate::id::{ContainerId, Epoch, NodeId, RouterId, Sequence};
 use crate::placement::{Allocator, Node, Resources};
 use action::Actions;
 use ahead::Askers;
@@ -91,6 +91,8 @@ pub struct Pool {
     revisions: BTreeMap<FullName, Option<Revision>>,
     /// Those of them that no action was made of when they were written, or is any more.
     unnamed: VecDeque<FullName>,
+    /// Containers of an earlier leader that run where there is no place for them.
+    unplaced: BTreeSet<ContainerId>,
     totals: Totals,
     /// What the step wants done.
     out: Vec<Action>,
@@ -118,6 +120,7 @@ impl Pool {
             cold_starts: ColdStarts::default(),
             revisions: BTreeMap::new(),
             unnamed: VecDeque::new(),
+            unplaced: BTreeSet::new(),
             totals: Totals::default(),
             out: Vec::new(),
             settings,

@@ -20,9 +20,10 @@ impl Pool {
         }
         let action = self.intern(&spec);
         let Ok(charge) = self.nodes.charge(node, &spec.request()) else {
-            // the node offers less than it did, or something else: there is no place for it any more
+            // The node offers less than it did, or something else. What runs there is not cut off (GC-1).
             self.forget_unreferenced(action);
-            return self.out.push(Action::Stop(id));
+            self.unplaced.insert(id);
+            return;
         };
         self.collector.started(self.now_ms, id, &spec, node, Why::Call);
         self.insert(Container {
@@ -43,6 +44,19 @@ impl Pool {
         let marked_ms = self.now_ms;
         // no message of this leader has told anybody
         self.alter(id, |it| it.phase = Phase::Marked { marked_ms, told: Sequence(u64::MAX) });
+    }
+
+    /// What has no place ends what it has, and goes: it is asked at each sweep.
+    pub(super) fn close_unplaced(&mut self) {
+        let close = |&container: &ContainerId| Action::Close { container, idle_ms: 0 };
+        self.out.extend(self.unplaced.iter().map(close));
+    }
+
+    /// The proxy of a container that has no place answered. A closed one never opens again.
+    pub(super) fn unplaced_answered(&mut self, id: ContainerId, closed: bool) {
+        if closed && self.unplaced.remove(&id) {
+            self.out.push(Action::Stop(id));
+        }
     }
 
     /// A router that is about to join holds these containers, by leases of an earlier leader or of this one.

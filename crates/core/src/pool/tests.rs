@@ -1,6 +1,7 @@
 //! The machine as a whole: what it wants done, in words, for each thing that happens.
 
 mod policies;
+mod takeover;
 
 use std::sync::Arc;
 

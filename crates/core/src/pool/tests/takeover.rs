@@ -1,0 +1,56 @@
+//! A new leader, and what runs since an earlier one.
+
+use super::*;
+use crate::pool::message::Found;
+
+/// Container NUMBER of the leader before, on the node of all tests.
+fn old(number: u64) -> ContainerId {
+    ContainerId { epoch: Epoch(0), number }
+}
+
+impl Scene {
+    fn finds(&mut self, number: u64, name: &str) -> Vec<String> {
+        let endpoint = endpoint(number);
+        self.step(Event::Found(Found { container: old(number), node: NODE, spec: plain(name), endpoint }))
+    }
+
+    fn joins(&mut self, router: RouterId, has: &[u64]) -> Vec<String> {
+        let has = has.iter().map(|&number| old(number)).collect();
+        let held = self.step(Event::Held(router, has));
+        assert_eq!(held, nothing());
+        self.step(Event::RouterJoined(router))
+    }
+}
+
+#[test]
+fn what_runs_goes_on_at_the_router_that_has_it() {
+    let mut scene = Scene::new(1024);
+    assert_eq!((scene.finds(1, "a"), scene.finds(2, "b"), scene.finds(1, "a")), (nothing(), nothing(), nothing()));
+    assert_eq!(scene.joins(OTHER, &[1]), ["tell 1: snapshot [1]"]);
+    assert_eq!(scene.states(), [(1, State::Ready), (2, State::Marked)]);
+    assert_eq!(scene.joins(ROUTER, &[1, 2]), ["tell 0: snapshot [2]"], "1 is another's");
+}
+
+#[test]
+fn what_nobody_claims_goes_to_who_waits_or_is_collected() {
+    let mut scene = Scene::new(1024);
+    let release_ms = scene.pool.settings.release_ms_max;
+    scene.finds(1, "a");
+    scene.finds(2, "b");
+    assert_eq!(scene.demands(&plain("a"), 1), nothing(), "it may be claimed yet");
+    let (close, ready) = (format!("close 2 idle {release_ms}"), "tell 0: ready 1".to_owned());
+    assert_eq!(scene.after(release_ms), [ready, close]);
+}
+
+#[test]
+fn what_has_no_place_any_more_ends_its_calls_first() {
+    let mut scene = Scene::new(256);
+    scene.finds(1, "a");
+    assert_eq!(scene.finds(2, "b"), nothing(), "the node is full");
+    for _ in 0..2 {
+        assert_eq!(scene.after(1_000), ["close 2 idle 0"]);
+        assert_eq!(scene.step(Event::CloseAnswered(old(2), false)), nothing());
+    }
+    assert_eq!(scene.step(Event::CloseAnswered(old(2), true)), ["stop 2"]);
+    assert_eq!(scene.after(1_000), nothing());
+}
