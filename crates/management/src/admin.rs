@@ -170,8 +170,8 @@ pub(crate) async fn import(_: Operator, query: Query, State(app): State<App>, re
     let upload = body::read(&app, request).await?;
     let shared = App::clone(&app);
     let taking = async move {
-        let Settings { parameter_keys: keys, limits, .. } = &shared.settings;
-        let rules = import::Rules { keys, limits, overwrite };
+        let Settings { parameter_keys: keys, limits, runtimes, .. } = &shared.settings;
+        let rules = import::Rules { keys, limits, runtimes, overwrite };
         import::take(&*shared.ports.entities, &upload.bytes, rules).await
     };
     let outcome = app.commit(taking).await?;
@@ -192,7 +192,7 @@ impl From<UserError> for Failure {
             | UserError::NoIdentities(_)
             | UserError::NotRecognized
             | UserError::NoLimits(_) => 404,
-            UserError::NamespaceExists | UserError::Blocked => 409,
+            UserError::NamespaceExists | UserError::UuidTaken | UserError::Blocked => 409,
             _ => 400,
         };
         ApiError::new(status, error.to_string()).into()

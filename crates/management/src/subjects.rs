@@ -126,9 +126,12 @@ pub enum UserError {
     /// There is no colon.
     #[error("failed to determine authorization id and key")]
     NoKey,
-    /// The namespace, or the UUID, is taken.
+    /// The subject has the namespace.
     #[error("Namespace already exists")]
     NamespaceExists,
+    /// The part before the colon is part of other credentials.
+    #[error("authorization id is in use by another subject or namespace")]
+    UuidTaken,
     /// A blocked subject gets no new namespaces.
     #[error("The subject you want to edit is blocked")]
     Blocked,
@@ -155,8 +158,8 @@ pub enum UserError {
     Store(#[from] StoreError),
 }
 
-/// Creates a namespace for a subject, and the subject if it is new, or gives one that is there another credential. Answers
-/// the credential and the changes to publish.
+/// Gives a subject a namespace, and creates the subject if it is new, or gives one that it has another credential. A namespace that
+/// others have is shared with them: it has the same entities and activations for all. Answers the credential and the changes to publish.
 ///
 /// # Errors
 /// [`UserError`]; nothing was written.
@@ -197,7 +200,7 @@ pub async fn create(
 
 fn taken(error: StoreError) -> UserError {
     match error {
-        StoreError::Conflict => UserError::NamespaceExists,
+        StoreError::Conflict => UserError::UuidTaken,
         error => error.into(),
     }
 }
@@ -254,15 +257,18 @@ pub async fn whois(entities: &dyn Entities, auth: &Secret) -> Result<Whois, User
     Ok(Whois { subject: identity.subject.to_string(), namespace: identity.namespace })
 }
 
-/// Who may call in a namespace, with the key.
+/// Who may call in a namespace, with their keys, who has it longest first.
 ///
 /// # Errors
 /// Nobody, or the store fails.
 pub async fn list(entities: &dyn Entities, namespace: &str) -> Result<Vec<Holder>, UserError> {
     let name = EntityName::namespace(namespace.trim()).map_err(UserError::BadNamespace)?;
-    let owner = entities.owner(name).await?;
-    let owner = owner.ok_or_else(|| UserError::NoIdentities(namespace.to_owned()))?;
-    Ok(vec![Holder { subject: owner.subject.to_string(), auth: owner.credential.expose() }])
+    let holders = entities.holders(name).await?;
+    if holders.is_empty() {
+        return Err(UserError::NoIdentities(namespace.to_owned()));
+    }
+    let holder = |(subject, credential): (String, Credential)| Holder { subject, auth: credential.expose() };
+    Ok(holders.into_iter().map(holder).collect())
 }
 
 /// Blocks a user, whose keys are refused from then on, or unblocks it. Answers the changes to publish.

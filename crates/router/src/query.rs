@@ -1,6 +1,5 @@
 //! The query of an invocation: `blocking`, `result` and `timeout` (openwhisk-api.md 3).
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use triplane_model::ApiError;
@@ -18,15 +17,14 @@ impl Query {
     /// Reads a query; of equal keys the first one counts, unknown ones are ignored.
     pub(crate) fn parse(query: Option<&str>, timeout_ms_max: u64) -> Result<Self, ApiError> {
         let (mut blocking, mut result, mut timeout) = (None, None, None);
-        for pair in query.unwrap_or_default().split('&') {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let field = match key {
+        for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let field = match &*key {
                 "blocking" => &mut blocking,
                 "result" => &mut result,
                 "timeout" => &mut timeout,
                 _ => continue,
             };
-            field.get_or_insert_with(|| plus_decoded(value));
+            field.get_or_insert(value);
         }
         Ok(Self {
             is_blocking: boolean("blocking", blocking.as_deref())?,
@@ -59,11 +57,6 @@ fn duration(value: Option<&str>, max_ms: u64) -> Result<Duration, ApiError> {
     })
 }
 
-/// The words above need no escapes, so a value with one is no value: only spaces are undone, for the message.
-fn plus_decoded(value: &str) -> Cow<'_, str> {
-    if value.contains('+') { Cow::Owned(value.replace('+', " ")) } else { Cow::Borrowed(value) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +74,11 @@ mod tests {
         }
         assert_eq!(parse("blocking=true&result=TRUE&timeout=1"), Ok((true, true, 1)));
         assert_eq!(parse("blocking=true&blocking=false"), Ok((true, false, 60_000)));
+        assert_eq!(
+            parse("%62locking=%74rue&timeout=1%30"),
+            Ok((true, false, 10)),
+            "escapes mean what they stand for"
+        );
     }
 
     #[test]
@@ -95,7 +93,7 @@ mod tests {
                 )
             );
         }
-        let refused = parse("blocking=maybe").unwrap_err();
+        let refused = parse("blocking=m%61ybe").unwrap_err();
         assert_eq!(
             refused.message,
             "The query parameter 'blocking' was malformed:\n'maybe' is not a valid Boolean value"

@@ -126,10 +126,13 @@ pub trait Entities: Send + Sync + Debug + 'static {
 
     /// Who a credential stands for; nothing when it is unknown or its subject blocked. `uuid:key` is found by SHA-256.
     fn identity(&self, credential: Credential) -> Future<Option<Identity>>;
-    /// The identity of the owner of a namespace, for calls that are made in its name; nothing when it is blocked.
+    /// The identity of the owner of a namespace, for calls that are made in its name: of the subjects that share it and are not
+    /// blocked, the one that has it longest.
     fn owner(&self, namespace: EntityName) -> Future<Option<Identity>>;
-    /// Creates a namespace for a subject, and the subject if it is new; [`StoreError::Conflict`] when the namespace or the
-    /// UUID exists.
+    /// The subjects that may call in a namespace, with their credentials, who has it longest first.
+    fn holders(&self, namespace: EntityName) -> Future<Vec<(String, Credential)>>;
+    /// Gives a subject a namespace, which others may have too, and creates the subject if it is new;
+    /// [`StoreError::Conflict`] when the subject has it already, or the UUID is another's.
     fn create_subject(
         &self,
         subject: String,

@@ -65,7 +65,10 @@ impl Request {
         let (schedule, bounds) = request.schedule()?;
         let alarm = Alarm::new(schedule, request.payload_text(), bounds, now_ms);
         if alarm.next_ms.is_none() {
-            return wrong("the first scheduled trigger fire is not until after the stop date");
+            return wrong(match bounds.stop_ms {
+                Some(_) => "the first scheduled trigger fire is not until after the stop date",
+                None => "the trigger would never fire: no date matches the cron pattern",
+            });
         }
         Ok((request, alarm))
     }
@@ -143,6 +146,7 @@ impl Request {
         let Some(number) = number else { return wrong("the minutes parameter must be an integer") };
         match u32::try_from(number) {
             Ok(minutes) if minutes > 0 => Ok(minutes),
+            _ if number > 0 => wrong("the minutes parameter must be at most 4294967295"),
             _ => wrong("the minutes parameter must be an integer greater than zero"),
         }
     }
@@ -284,6 +288,7 @@ mod tests {
             (json!("x"), "the minutes parameter must be an integer"),
             (json!(0), "the minutes parameter must be an integer greater than zero"),
             (json!(-3), "the minutes parameter must be an integer greater than zero"),
+            (json!(1_u64 << 32), "the minutes parameter must be at most 4294967295"),
         ] {
             assert_eq!(refused(Feed::Interval, json!({"minutes": given})), text);
         }
@@ -318,6 +323,10 @@ mod tests {
         assert_eq!(
             refused(Feed::Alarm, never),
             "the first scheduled trigger fire is not until after the stop date"
+        );
+        assert_eq!(
+            refused(Feed::Alarm, json!({"cron": "0 0 30 2 *"})),
+            "the trigger would never fire: no date matches the cron pattern"
         );
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use triplane_model::action::Exec;
 use triplane_model::limits::LimitsPatch;
+use triplane_model::runtimes::{BLACKBOX, SEQUENCE};
 use triplane_model::{Action, ActionLimits, EntityName, FullName, Package, Revision, SystemLimits};
 use triplane_store::{Entities, Expected};
 
@@ -80,6 +81,17 @@ pub(super) async fn take(entities: &dyn Entities, document: &[u8], rules: Rules<
     action.revision = Revision(0);
     let (_, change) = entities.put_action(action, Some(code), expected).await?;
     Ok((Fate::Taken, vec![change]))
+}
+
+/// What is to be known of an action that was taken: that its kind does not run here. It is taken all the same, so that nothing of it is
+/// lost, and runs when the kind comes, or when it is updated to another.
+pub(super) fn note(document: &[u8], rules: Rules<'_>) -> Option<String> {
+    let kind = common::read::<Document>(document).ok()?.exec.kind;
+    let is_known = rules.runtimes.0.is_empty() || rules.runtimes.find(&kind).is_some_and(|it| !it.deprecated);
+    let needs_none = [SEQUENCE, BLACKBOX].contains(&&*kind);
+    (!is_known && !needs_none).then(|| {
+        format!("its kind {kind} does not run here: calls fail until it is updated to one that does")
+    })
 }
 
 /// Locked parameters differ each time, so that time and version tell.
@@ -168,6 +180,7 @@ fn text(bytes: Vec<u8>, kind: Option<&str>) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use triplane_model::ParameterKeys;
+    use triplane_model::runtimes::Runtimes;
 
     use super::*;
 
@@ -178,7 +191,7 @@ mod tests {
                 "_attachments":{attachments},"updated":5}}"#
         );
         let (keys, limits) = (&ParameterKeys::default(), &SystemLimits::default());
-        let rules = Rules { keys, limits, overwrite: false };
+        let rules = Rules { keys, limits, runtimes: &Runtimes::default(), overwrite: false };
         read(document.as_bytes(), rules).map_err(|failure| match failure {
             Failure::Refused(why) => why,
             Failure::Store(error) => panic!("{error}"),

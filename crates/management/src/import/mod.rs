@@ -9,6 +9,7 @@ mod subject;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
+use triplane_model::runtimes::Runtimes;
 use triplane_model::{EntityName, LimitsDocument, ParameterKeys, SystemLimits};
 use triplane_store::{Change, Entities, StoreError};
 
@@ -19,6 +20,8 @@ pub struct Rules<'a> {
     pub keys: &'a ParameterKeys,
     /// What actions may ask for.
     pub limits: &'a SystemLimits,
+    /// What runs here; none when that is not known, because the platform is stopped.
+    pub runtimes: &'a Runtimes,
     /// Whether what is there already, and differs, is replaced.
     pub overwrite: bool,
 }
@@ -33,6 +36,9 @@ pub struct Outcome {
     /// What became of it.
     #[serde(flatten)]
     pub fate: Fate,
+    /// What is to be known of a document that was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What became of a document.
@@ -119,14 +125,18 @@ pub async fn take(
         other => Err(refused(format_args!("documents of type {other} are not taken"))),
     };
     match taken {
-        Ok((fate, changes)) => Ok((outcome(&head.id, kind, fate), changes)),
+        Ok((fate, changes)) => {
+            let note =
+                (kind == "action" && fate == Fate::Taken).then(|| action::note(document, rules)).flatten();
+            Ok((Outcome { note, ..outcome(&head.id, kind, fate) }, changes))
+        }
         Err(Failure::Refused(why)) => Ok((outcome(&head.id, kind, Fate::Refused(why)), Vec::new())),
         Err(Failure::Store(error)) => Err(error),
     }
 }
 
 fn outcome(id: &str, kind: &str, fate: Fate) -> Outcome {
-    Outcome { id: id.to_owned(), kind: kind.to_owned(), fate }
+    Outcome { id: id.to_owned(), kind: kind.to_owned(), fate, note: None }
 }
 
 /// The limits of a namespace, which need not be there yet.

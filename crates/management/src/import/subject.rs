@@ -87,7 +87,7 @@ async fn write(
     };
     written.map_err(|error| match error {
         triplane_store::StoreError::Conflict => {
-            refused(format_args!("namespace {shown}, or its UUID, belongs to another subject"))
+            refused(format_args!("the UUID of namespace {shown} is in use by another subject or namespace"))
         }
         error => error.into(),
     })

@@ -373,6 +373,7 @@ fn admin() -> Value {
                 "kind": { "type": "string" },
                 "outcome": { "type": "string", "enum": ["taken", "there", "skipped", "refused"] },
                 "reason": { "type": "string" },
+                "note": { "type": "string" },
             },
         },
         "Message": {

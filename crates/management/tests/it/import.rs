@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::platform::{Call, Platform};
+use crate::platform::{Call, GUEST, Platform};
 
 const AUTH: &str =
     "a1b2c3d4-71f6-4ed5-8c54-816aa4f8c501:1111111111111111111111111111111111111111111111111111111111111111";
@@ -55,6 +55,20 @@ async fn a_subject_its_limits_and_its_action_are_there_as_they_were() {
 }
 
 #[tokio::test]
+async fn an_action_of_a_kind_that_does_not_run_here_is_taken_with_a_note() {
+    let platform = Platform::start().await;
+    import(&platform, subject('1')).await;
+    let mut old = action("0.0.1", "function main() {}");
+    old["exec"]["kind"] = json!("swift:3.1");
+    let taken = import(&platform, old).await;
+    assert_eq!(taken["outcome"], "taken");
+    let note = "its kind swift:3.1 does not run here: calls fail until it is updated to one that does";
+    assert_eq!(taken["note"], note);
+    let known = import(&platform, subject('1')).await;
+    assert!(known.get("note").is_none(), "{known}");
+}
+
+#[tokio::test]
 async fn what_differs_is_replaced_only_when_told_to() {
     let platform = Platform::start().await;
     for (before, after) in [
@@ -88,7 +102,7 @@ async fn a_blocked_subject_stays_blocked() {
 async fn what_is_not_taken_has_a_reason() {
     let platform = Platform::start().await;
     let mut foreign = subject('1');
-    foreign["namespaces"][0]["name"] = json!("guest");
+    foreign["namespaces"][0]["uuid"] = json!(GUEST.split(':').next());
     let mut keyless = subject('1');
     keyless["namespaces"][0]["key"] = json!("short");
     let limited = |limits: Value| {
@@ -105,7 +119,7 @@ async fn what_is_not_taken_has_a_reason() {
         (json!({"_id": "a/b", "entityType": "activation"}), "refused", "documents of type activation"),
         (json!({"_id": "a/limits", "fires": 1}), "refused", "unknown field `fires`"),
         (json!({"_id": "abcde", "subject": "abcde", "namespaces": []}), "refused", "it has no namespaces"),
-        (foreign, "refused", "belongs to another subject"),
+        (foreign, "refused", "is in use by another subject or namespace"),
         (keyless, "refused", "no UUID with a key of 64 characters"),
     ] {
         let said = import(&platform, document).await;

@@ -340,6 +340,10 @@ impl Entities for SqliteEntities {
         subjects::owner(self.readers.clone(), self.key.clone(), namespace, self.default.clone()).boxed()
     }
 
+    fn holders(&self, namespace: EntityName) -> Future<Vec<(String, Credential)>> {
+        subjects::holders(self.readers.clone(), self.key.clone(), namespace).boxed()
+    }
+
     fn create_subject(
         &self,
         subject: String,

@@ -127,6 +127,7 @@ pub(crate) const ENTITIES: Kind = Kind {
         include_str!("../../migrations/entities/0002.sql"),
         include_str!("../../migrations/entities/0003.sql"),
         include_str!("../../migrations/entities/0004.sql"),
+        include_str!("../../migrations/entities/0005.sql"),
     ],
     durable: true,
 };

@@ -30,7 +30,7 @@ pub(crate) async fn set(
             }
         }
     }
-    let uuids = sqlx::query_scalar("SELECT uuid FROM namespaces WHERE name = ?")
+    let uuids = sqlx::query_scalar("SELECT uuid FROM namespaces WHERE name = ? ORDER BY place")
         .bind(namespace.as_str())
         .fetch_all(&mut *connection)
         .await?;

@@ -86,14 +86,16 @@ pub(crate) async fn replace(
             .fetch_optional(&mut *connection)
             .await?;
     let before = before.ok_or(StoreError::Conflict)?;
-    let replaced =
-        sqlx::query("UPDATE OR IGNORE namespaces SET uuid = ?, hash = ?, sealed = ? WHERE name = ?")
-            .bind(&*new.uuid)
-            .bind(new.hash.as_slice())
-            .bind(&*new.sealed)
-            .bind(new.namespace.as_str())
-            .execute(&mut *connection)
-            .await?;
+    let replaced = sqlx::query(
+        "UPDATE OR IGNORE namespaces SET uuid = ?, hash = ?, sealed = ? WHERE name = ? AND subject = ?",
+    )
+    .bind(&*new.uuid)
+    .bind(new.hash.as_slice())
+    .bind(&*new.sealed)
+    .bind(new.namespace.as_str())
+    .bind(&*new.subject)
+    .execute(&mut *connection)
+    .await?;
     if replaced.rows_affected() == 0 {
         // The UUID is another namespace's.
         return Err(StoreError::Conflict.into());
@@ -199,7 +201,7 @@ pub(crate) async fn identity(
     }
 }
 
-/// Who owns a namespace.
+/// Who owns a namespace: of those who have it and may call, the one who had it first.
 pub(crate) async fn owner(
     readers: SqlitePool,
     key: Arc<SealKey>,
@@ -209,7 +211,7 @@ pub(crate) async fn owner(
     let found: Option<IdentityRow> = sqlx::query_as(
         "SELECT subject, name, uuid, sealed, document
          FROM namespaces JOIN subjects USING (subject) LEFT JOIN limits ON limits.namespace = name
-         WHERE name = ? AND NOT blocked",
+         WHERE name = ? AND NOT blocked ORDER BY place LIMIT 1",
     )
     .bind(namespace.as_str())
     .fetch_optional(&readers)
@@ -218,6 +220,23 @@ pub(crate) async fn owner(
     let Some(row) = found else { return Ok(None) };
     let credential = unseal(&key, &row.2, &row.3)?;
     assemble(row, credential, &default).map(Some)
+}
+
+/// Who may call in a namespace, in the order in which they got it.
+pub(crate) async fn holders(
+    readers: SqlitePool,
+    key: Arc<SealKey>,
+    namespace: EntityName,
+) -> Result<Vec<(String, Credential)>, StoreError> {
+    let rows: Vec<(String, String, Vec<u8>)> = sqlx::query_as(
+        "SELECT subject, uuid, sealed FROM namespaces JOIN subjects USING (subject)
+         WHERE name = ? AND NOT blocked ORDER BY place",
+    )
+    .bind(namespace.as_str())
+    .fetch_all(&readers)
+    .await
+    .map_err(|error| unavailable(&error))?;
+    rows.into_iter().map(|(subject, uuid, sealed)| Ok((subject, unseal(&key, &uuid, &sealed)?))).collect()
 }
 
 fn assemble(

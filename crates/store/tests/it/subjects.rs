@@ -1,6 +1,6 @@
 //! Subjects, namespaces and credentials.
 
-use triplane_model::{Credential, Identity};
+use triplane_model::{Credential, Identity, LimitsDocument};
 use triplane_store::{Changed, Options, Sqlite, StoreError, Stores};
 
 use crate::support::{TempDir, credential, namespace_limits, ns, open};
@@ -44,14 +44,60 @@ async fn an_unknown_uuid_or_a_wrong_key_stands_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_namespace_and_a_uuid_belong_to_one_subject() {
+async fn a_subject_has_a_namespace_once_and_a_uuid_belongs_to_one() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
     create(&stores, "alice", "space", 1).await.unwrap();
-    assert!(matches!(create(&stores, "bobby", "space", 2).await, Err(StoreError::Conflict)));
+    assert!(matches!(create(&stores, "alice", "space", 2).await, Err(StoreError::Conflict)));
     assert!(matches!(create(&stores, "bobby", "other", 1).await, Err(StoreError::Conflict)));
     let left = stores.entities.subject("bobby".into()).await.unwrap();
     assert_eq!(left, None, "a refused creation leaves no subject behind");
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn subjects_that_share_a_namespace_come_and_go_apart_from_each_other() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    let entities = &stores.entities;
+    let holders = async || entities.holders(ns("space")).await.unwrap();
+    let owner = async || entities.owner(ns("space")).await.unwrap().map(|owner| owner.subject.to_string());
+    create(&stores, "zelda", "space", 1).await.unwrap();
+    create(&stores, "alice", "space", 2).await.unwrap();
+    let (zelda, alice) = (("zelda".to_owned(), credential(1)), ("alice".to_owned(), credential(2)));
+    assert_eq!(holders().await, [zelda.clone(), alice]);
+    assert_eq!(owner().await.as_deref(), Some("zelda"), "who has it longest");
+    for number in [1, 2] {
+        assert_eq!(identity(&stores, credential(number)).await.unwrap().namespace, ns("space"));
+    }
+
+    entities.replace_credential("alice".into(), ns("space"), credential(3)).await.unwrap();
+    assert_eq!(holders().await, [zelda.clone(), ("alice".into(), credential(3))], "only the own key changes");
+    entities.block_subject("zelda".into(), true).await.unwrap();
+    assert_eq!((holders().await.len(), owner().await.as_deref()), (1, Some("alice")));
+    entities.block_subject("zelda".into(), false).await.unwrap();
+    entities.delete_namespace("alice".into(), ns("space")).await.unwrap();
+    assert_eq!(holders().await, [zelda]);
+    assert_eq!(identity(&stores, credential(3)).await, None);
+    entities.delete_subject("zelda".into()).await.unwrap();
+    assert_eq!((holders().await, owner().await), (vec![], None));
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn what_is_set_for_a_shared_namespace_is_told_for_all_who_have_it() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, "alice", "space", 1).await.unwrap();
+    create(&stores, "bobby", "space", 2).await.unwrap();
+    let document = LimitsDocument { invocations_per_minute: Some(7), ..LimitsDocument::default() };
+    let changes = stores.entities.set_limits(ns("space"), Some(document)).await.unwrap();
+    let told: Vec<Changed> = changes.into_iter().map(|change| change.subject).collect();
+    assert_eq!(told, [1, 2].map(|number| Changed::Identity(credential(number).uuid.into())));
+    for number in [1, 2] {
+        let limits = identity(&stores, credential(number)).await.unwrap().limits;
+        assert_eq!(limits.invocations_per_minute, 7);
+    }
     stores.close().await;
 }
 

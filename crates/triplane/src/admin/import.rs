@@ -65,9 +65,12 @@ async fn take(
         Ok(outcome) => Ok(serde_json::from_value(outcome)?),
         Err(error) => match error.downcast::<Refused>() {
             // A document that is too large for the platform does not hold up the others.
-            Ok(refused) if refused.status == 413 => {
-                Ok(Outcome { id: String::new(), kind: "unknown".into(), fate: Fate::Refused(refused.text) })
-            }
+            Ok(refused) if refused.status == 413 => Ok(Outcome {
+                id: String::new(),
+                kind: "unknown".into(),
+                fate: Fate::Refused(refused.text),
+                note: None,
+            }),
             Ok(refused) => Err(refused.into()),
             Err(error) => Err(error),
         },
@@ -76,7 +79,7 @@ async fn take(
 
 impl Report {
     fn add(&mut self, outcome: &Outcome, json: bool) -> anyhow::Result<()> {
-        let Outcome { id, kind, fate } = outcome;
+        let Outcome { id, kind, fate, note } = outcome;
         match fate {
             Fate::Taken => *self.taken.entry(kind.clone()).or_default() += 1,
             Fate::There => self.there += 1,
@@ -86,7 +89,7 @@ impl Report {
         match fate {
             _ if json => println!("{}", serde_json::to_string(outcome)?),
             Fate::Refused(why) => println!("refused {kind} {id}: {why}"),
-            _ => {}
+            _ => note.iter().for_each(|note| println!("{kind} {id}: {note}")),
         }
         Ok(())
     }

@@ -25,7 +25,10 @@ impl Scene {
 #[test]
 fn what_runs_goes_on_at_the_router_that_has_it() {
     let mut scene = Scene::new(1024);
-    assert_eq!((scene.finds(1, "a"), scene.finds(2, "b"), scene.finds(1, "a")), (nothing(), nothing(), nothing()));
+    assert_eq!(
+        (scene.finds(1, "a"), scene.finds(2, "b"), scene.finds(1, "a")),
+        (nothing(), nothing(), nothing())
+    );
     assert_eq!(scene.joins(OTHER, &[1]), ["tell 1: snapshot [1]"]);
     assert_eq!(scene.states(), [(1, State::Ready), (2, State::Marked)]);
     assert_eq!(scene.joins(ROUTER, &[1, 2]), ["tell 0: snapshot [2]"], "1 is another's");

@@ -82,10 +82,19 @@ fn users() -> Vec<Scenario> {
             async |me| {
                 let refused = create(&me, json!({"subject": me.namespace})).await.is(409);
                 refused.says("Namespace already exists");
-                let taken = json!({"subject": name(&me, "bob"), "namespace": me.namespace});
-                create(&me, taken).await.is(409).says("Namespace already exists");
             },
         ),
+        scenario("12.2", CREATE, "subjects may share a namespace, each with a key of its own", async |me| {
+            let body = json!({"subject": name(&me, "bob"), "namespace": me.namespace});
+            let auth = create(&me, body).await.is(200).word("auth");
+            namespace_of(&me, &auth).await.is(200).is_json(json!([me.namespace]));
+            let users = format!("namespaces/{}/users", me.namespace);
+            let holders = admin(&me, Method::GET, &users, Value::Null).await.is(200);
+            holders.is_json(json!([
+                {"subject": me.namespace, "auth": me.credential},
+                {"subject": name(&me, "bob"), "auth": auth},
+            ]));
+        }),
         scenario("12.2", CREATE, "a key that is none is refused", async |me| {
             for (auth, text) in [
                 ("nothing", "failed to determine authorization id and key"),
