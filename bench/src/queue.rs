@@ -141,17 +141,27 @@ impl Raw {
 
     /// Commits so many rows together.
     pub(crate) async fn commit(&mut self, rows: usize) -> anyhow::Result<()> {
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        self.insert("", rows, "").await?;
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// The same in one trip to the thread of the connection.
+    pub(crate) async fn commit_at_once(&mut self, rows: usize) -> anyhow::Result<()> {
+        self.insert("BEGIN IMMEDIATE;", rows, ";COMMIT").await
+    }
+
+    async fn insert(&mut self, before: &str, rows: usize, after: &str) -> anyhow::Result<()> {
         let tuples = vec!["(?,?)"; rows].join(",");
         let payload = [b'x'; PAYLOAD_BYTES];
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
-        let mut insert =
-            sqlx::query(AssertSqlSafe(format!("INSERT INTO rows (id, payload) VALUES {tuples}")));
+        let text = format!("{before}INSERT INTO rows (id, payload) VALUES {tuples}{after}");
+        let mut insert = sqlx::query(AssertSqlSafe(text));
         for _ in 0..rows {
             self.next += 1;
             insert = insert.bind(self.next.to_be_bytes().to_vec()).bind(payload.to_vec());
         }
         insert.execute(&mut self.connection).await?;
-        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?;
         Ok(())
     }
 }
