@@ -3,8 +3,8 @@
 use axum::extract::{Path, Request, State};
 use serde_json::{Map, Value, json};
 use triplane_core::id::NodeId;
-use triplane_core::placement::Resources;
-use triplane_core::pool::{ContainerView, DemandView, Departure, Inspection, NodeSummary, Policy};
+use triplane_core::placement::{Refusal, Resources};
+use triplane_core::pool::{ContainerView, DemandView, Departure, Inspection, NodeSummary, Policy, StemsView};
 use triplane_model::ApiError;
 
 use crate::admin::{Operator, read};
@@ -94,10 +94,14 @@ fn changed(before: &Policy, named: Map<String, Value>) -> Result<Policy, String>
 }
 
 fn shown(pool: &Inspection) -> Value {
-    let Inspection { now_ms, summary, policy, containers, demands, departures } = pool;
+    let Inspection { now_ms, summary, policy, fragmentation_ppm, stems, containers, demands, departures } =
+        pool;
     let totals = summary.totals;
+    let fragmented = fragmentation_ppm.iter().map(|(resource, ppm)| (resource.to_string(), json!(ppm)));
     json!({
         "policy": policy,
+        "fragmentationPpm": fragmented.collect::<Map<_, _>>(),
+        "stems": stems.iter().map(stem_cells).collect::<Vec<_>>(),
         "nodes": summary.nodes.iter().map(node).collect::<Vec<_>>(),
         "containers": containers.iter().map(|view| container(view, *now_ms)).collect::<Vec<_>>(),
         "waiting": demands.iter().map(|view| demand(view, *now_ms)).collect::<Vec<_>>(),
@@ -115,6 +119,11 @@ fn node(node: &NodeSummary) -> Value {
         "node": node.node.0, "offered": amounts(&node.offered), "charged": amounts(&node.charged),
         "leaving": amounts(&node.leaving), "containers": node.containers, "draining": node.is_draining,
     })
+}
+
+fn stem_cells(view: &StemsView) -> Value {
+    let StemsView { kind, memory_mb, wanted, waiting } = view;
+    json!({ "kind": &**kind, "memory": memory_mb, "wanted": wanted, "waiting": waiting })
 }
 
 fn amounts(resources: &Resources) -> Value {
@@ -135,9 +144,12 @@ fn container(view: &ContainerView, now_ms: u64) -> Value {
 }
 
 fn demand(view: &DemandView, now_ms: u64) -> Value {
+    let refusal =
+        |(because, nodes): (&Refusal, &u32)| json!({ "nodes": nodes, "because": because.to_string() });
     json!({
         "action": view.key.action.to_string(), "namespace": view.key.namespace.to_string(), "calls": view.waiting,
         "sinceMs": now_ms.saturating_sub(view.since_ms), "because": view.waits_for.map(|why| why.to_string()),
+        "refusals": view.refusals.iter().map(refusal).collect::<Vec<_>>(), "shortOf": view.short_of,
     })
 }
 

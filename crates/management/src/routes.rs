@@ -256,7 +256,7 @@ fn pool_routes(routes: Routes) -> Routes {
     routes
         .at(
             "/admin/v1/pool",
-            [get(pool::show, operator("What is where in the pool, and why").takes(&[most]).shows("Object"))],
+            [get(pool::show, operator("What is where in the pool, and why").takes(&[most]).shows("Pool"))],
         )
         .at(
             "/admin/v1/pool/policy",

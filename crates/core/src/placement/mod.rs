@@ -201,6 +201,22 @@ impl Allocator {
         refusals
     }
 
+    /// Of which resources, by name, those nodes have too little that would take the container for all else: how many say what.
+    #[must_use]
+    pub fn short_of(&self, request: &Request) -> BTreeMap<String, u32> {
+        let lacks_room = |node: &&Node| {
+            matches!(
+                self.nodes.refusal(node, request),
+                Some(Refusal::Resource | Refusal::TooSmall | Refusal::Full)
+            )
+        };
+        let mut short_of = BTreeMap::new();
+        for resource in self.nodes.iter().filter(lacks_room).flat_map(|node| node.short_of(&request.asked)) {
+            *short_of.entry(resource).or_default() += 1;
+        }
+        short_of
+    }
+
     /// How much of what is free, of each resource, the demand that was seen cannot use: millionths. For people; all nodes are
     /// looked at.
     #[must_use]

@@ -1,6 +1,6 @@
 //! One node: what is charged on it, what is coming free and for whom that is held (POOL-3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use triplane_model::EntityName;
@@ -323,12 +323,27 @@ impl Node {
 
     /// Whether there is as much of the named resources as is asked for, beside a tally.
     pub(super) fn has_extended(&self, asked: &Asked, taken: &Tally) -> bool {
+        asked.resources.all_extended().all(|(name, amount)| self.has_enough_of(name, amount, taken))
+    }
+
+    fn has_enough_of(&self, name: &Arc<str>, amount: u64, taken: &Tally) -> bool {
         let capacity = &self.offer.capacity;
-        asked.resources.all_extended().all(|(name, amount)| {
-            let has = capacity.resources.extended(name);
-            let is_enough = amount <= has.saturating_sub(taken.resources.extended(name));
-            has > 0 && (is_enough || capacity.advisory.contains(name))
-        })
+        let has = capacity.resources.extended(name);
+        let is_enough = amount <= has.saturating_sub(taken.resources.extended(name));
+        has > 0 && (is_enough || capacity.advisory.contains(name))
+    }
+
+    /// Of which resources there is too little for a container now, by name.
+    pub(super) fn short_of(&self, asked: &Asked) -> BTreeSet<String> {
+        let need = Need::of(asked);
+        let space = self.space();
+        let known = need.short_of(&space).map(|resource| resource.to_string());
+        let to_come = self.to_come();
+        let is_short = |(name, amount): &(&Arc<str>, u64)| {
+            [&self.charged, &to_come].iter().any(|taken| !self.has_enough_of(name, *amount, taken))
+        };
+        let named = asked.resources.all_extended().filter(is_short);
+        known.chain(named.map(|(name, _)| name.to_string())).collect()
     }
 
     /// Whether a container would fit if there were nothing else.

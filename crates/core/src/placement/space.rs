@@ -78,6 +78,11 @@ impl Need {
         self.fits_in(&space.free)
     }
 
+    /// The resources of which a space has too little for it.
+    pub(super) fn short_of(&self, space: &Space) -> impl Iterator<Item = Resource> {
+        self.wanted().filter(|(at, amount)| *amount > space.free[*at]).map(|(at, _)| resource_of(at))
+    }
+
     /// Whether it fits into these numbers of a [`Space`].
     pub(super) fn fits_in(&self, free: &[u64; DIMENSIONS]) -> bool {
         self.wanted().all(|(dimension, amount)| amount <= free[dimension])
@@ -123,6 +128,17 @@ impl Space {
     /// What is free of GPUs altogether, thousandths of one.
     pub(super) fn gpu_milli(&self) -> u64 {
         self.devices.iter().map(|free| u64::from(*free)).sum()
+    }
+}
+
+/// What a dimension is a number of.
+const fn resource_of(dimension: usize) -> Resource {
+    match dimension {
+        CPU | CPU_RESERVED => Resource::Cpu,
+        GPUS | GPU_PART => Resource::Gpu,
+        NETWORK => Resource::Network,
+        STORAGE => Resource::Storage,
+        _ => Resource::Memory,
     }
 }
 

@@ -177,6 +177,7 @@ fn each_node_says_why_it_does_not_take_a_container() {
         Refusal::Full,
     ];
     assert_eq!(table.allocator.refusals(&request(500)), expected.map(|refusal| (refusal, 1)).into());
+    assert_eq!(table.allocator.short_of(&request(500)), [("memory".to_owned(), 2)].into());
 }
 
 #[test]

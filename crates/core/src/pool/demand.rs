@@ -197,6 +197,8 @@ impl Demand {
             waiting: self.waiting(),
             since_ms: self.since_ms,
             waits_for: self.waits_for,
+            refusals: BTreeMap::new(),
+            short_of: BTreeMap::new(),
         }
     }
 

@@ -37,6 +37,7 @@ mod view;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use triplane_model::{FullName, Revision};
 
@@ -44,7 +45,7 @@ pub use reason::{Ahead, Cause, Departure};
 pub use request::{AnnotationError, check_annotations};
 pub use settings::{Policy, Settings};
 pub use view::{
-    ContainerView, DemandView, Inspection, NodeSummary, State, States, Summary, Totals, WaitsFor,
+    ContainerView, DemandView, Inspection, NodeSummary, State, States, StemsView, Summary, Totals, WaitsFor,
 };
 
 use crate::collector::{Collector, Stems};
@@ -62,6 +63,8 @@ use stream::Routers;
 
 /// Kinds whose cold starts are observed apart; the manifest has far fewer.
 const KINDS_MAX: usize = 256;
+/// Demands of which people see why no node takes them: all nodes are asked for each.
+const EXPLAINED_MAX: usize = 100;
 
 /// The machine.
 #[derive(Debug)]
@@ -262,13 +265,32 @@ impl Pool {
     pub fn inspect(&self, lines_max: usize) -> Inspection {
         let mut demands = self.demands();
         demands.truncate(lines_max);
+        let wait_for_room = demands.iter_mut().filter(|demand| demand.waits_for == Some(WaitsFor::Room));
+        wait_for_room.take(EXPLAINED_MAX).for_each(|demand| self.explain(demand));
+        let wanted = self.stems.iter().map(|Stems { kind, memory_mb, count }| StemsView {
+            kind: Arc::clone(kind),
+            memory_mb: *memory_mb,
+            wanted: *count,
+            waiting: 0,
+        });
         Inspection {
             now_ms: self.now_ms,
             summary: self.summary(),
             policy: self.policy().clone(),
+            fragmentation_ppm: self.nodes.fragmentation_ppm(),
+            stems: wanted.collect(),
             containers: self.containers().take(lines_max).collect(),
             demands,
             departures: self.departures().take(lines_max).cloned().collect(),
+        }
+    }
+
+    /// Says why no node takes a container of a demand.
+    fn explain(&self, demand: &mut DemandView) {
+        let request = self.actions.number(&demand.key).and_then(|action| self.actions.request(action));
+        if let Some(request) = request {
+            demand.refusals = self.nodes.refusals(request);
+            demand.short_of = self.nodes.short_of(request);
         }
     }
 

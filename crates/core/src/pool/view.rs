@@ -1,12 +1,14 @@
 //! What metrics and the admin API see of the pool.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::reason::{Ahead, Cause, Departure};
 use super::settings::Policy;
+use crate::collector::Stems;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
-use crate::placement::{Node, Resource, Resources};
+use crate::placement::{Node, Refusal, Resource, Resources};
 
 /// The counts of the pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,12 +34,42 @@ pub struct Inspection {
     pub summary: Summary,
     /// What is decided by.
     pub policy: Policy,
+    /// How much of what is free, of each resource, the demand that was seen cannot use: millionths.
+    pub fragmentation_ppm: BTreeMap<Resource, u64>,
+    /// The stem cells, by kind and memory.
+    pub stems: Vec<StemsView>,
     /// The containers in the order of ids, at most as many as were asked for.
     pub containers: Vec<ContainerView>,
     /// The demands that wait, the first in turn first, at most as many.
     pub demands: Vec<DemandView>,
     /// The containers that left, the latest first, at most as many.
     pub departures: Vec<Departure>,
+}
+
+impl Inspection {
+    /// Adds how many stem cells wait.
+    pub fn stock(&mut self, waiting: Vec<Stems>) {
+        for Stems { kind, memory_mb, count } in waiting {
+            match self.stems.iter_mut().find(|known| known.kind == kind && known.memory_mb == memory_mb) {
+                Some(known) => known.waiting += count,
+                None => self.stems.push(StemsView { kind, memory_mb, wanted: 0, waiting: count }),
+            }
+        }
+        self.stems.sort_unstable();
+    }
+}
+
+/// The stem cells of a kind and memory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StemsView {
+    /// The kind of action.
+    pub kind: Arc<str>,
+    /// Their memory, MB.
+    pub memory_mb: u64,
+    /// How many there shall be.
+    pub wanted: u32,
+    /// How many there are.
+    pub waiting: u32,
 }
 
 /// Containers by state.
@@ -169,6 +201,10 @@ pub struct DemandView {
     pub since_ms: u64,
     /// Why it does not get the containers that it lacks; nothing when they are on their way.
     pub waits_for: Option<WaitsFor>,
+    /// Why no node takes a container of it now, where it waits for room: how many nodes say what. Only of the first demands.
+    pub refusals: BTreeMap<Refusal, u32>,
+    /// What those of them lack that take it for all else, by the name of the resource.
+    pub short_of: BTreeMap<String, u32>,
 }
 
 /// What keeps a demand from getting the containers that it lacks.

@@ -4,6 +4,7 @@
 //! is in the document by that, and a body that is new needs a schema in `schemas`.
 
 mod doc;
+mod pool;
 mod schemas;
 
 use serde_json::{Map, Value, json};

@@ -13,6 +13,7 @@ pub(super) fn schemas() -> Value {
         namespaces(),
         asynchronous(),
         admin(),
+        super::pool::schemas(),
     ];
     let all: Map<String, Value> =
         parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect();

@@ -45,7 +45,7 @@ pub(super) async fn policy(data: &DataDir, options: PolicyOptions) -> anyhow::Re
 }
 
 fn for_people(pool: &Value) -> String {
-    let parts = [nodes(pool), containers(pool), waiting(pool), left(pool)];
+    let parts = [nodes(pool), unusable(pool), stems(pool), containers(pool), waiting(pool), left(pool)];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
@@ -62,6 +62,22 @@ fn nodes(pool: &Value) -> Option<String> {
         ]
     };
     section(&pool["nodes"], ["node", "containers", "charged MB", "of MB", ""], row)
+}
+
+/// What is free and of no use; nothing where there is none.
+fn unusable(pool: &Value) -> Option<String> {
+    let all = pool["fragmentationPpm"].as_object()?;
+    let some = all.iter().filter_map(|(name, ppm)| Some((name, ppm.as_u64()? / 1_000)));
+    let rows = some.filter(|(_, permille)| *permille > 0);
+    let rows: Vec<_> = rows
+        .map(|(name, permille)| [name.clone(), format!("{}.{} %", permille / 10, permille % 10)])
+        .collect();
+    (!rows.is_empty()).then(|| table(["free", "of no use to the demand seen"], rows))
+}
+
+fn stems(pool: &Value) -> Option<String> {
+    let row = |stems: &Value| ["kind", "memory", "waiting", "wanted"].map(|name| text(&stems[name]));
+    section(&pool["stems"], ["stem cells", "MB", "waiting", "wanted"], row)
 }
 
 fn containers(pool: &Value) -> Option<String> {
@@ -85,12 +101,27 @@ fn containers(pool: &Value) -> Option<String> {
 
 fn waiting(pool: &Value) -> Option<String> {
     let row = |demand: &Value| {
-        let because = &demand["because"];
-        let because =
-            if because.is_string() { text(because) } else { "its containers are starting".to_owned() };
+        let because = match &demand["because"] {
+            Value::String(because) => {
+                [because.clone()].into_iter().chain(nodes_say(demand)).collect::<Vec<_>>().join("; ")
+            }
+            _ => "its containers are starting".to_owned(),
+        };
         [text(&demand["action"]), text(&demand["calls"]), seconds(&demand["sinceMs"]), because]
     };
     section(&pool["waiting"], ["waiting", "calls", "for", "because"], row)
+}
+
+/// Why no node takes a container of a demand, and how many say so.
+fn nodes_say(demand: &Value) -> Vec<String> {
+    let count = |nodes: &Value| {
+        if *nodes == json!(1) { "1 node".to_owned() } else { format!("{} nodes", text(nodes)) }
+    };
+    let refusals = demand["refusals"].as_array().into_iter().flatten();
+    let refusals = refusals.map(|said| format!("{}: {}", count(&said["nodes"]), text(&said["because"])));
+    let short_of = demand["shortOf"].as_object().into_iter().flatten();
+    let short_of = short_of.map(|(name, nodes)| format!("{}: too little {name}", count(nodes)));
+    refusals.chain(short_of).collect()
 }
 
 fn left(pool: &Value) -> Option<String> {
@@ -135,21 +166,35 @@ mod tests {
         let pool = json!({
             "nodes": [{ "node": 0, "containers": 1, "charged": { "memory": 256 }, "offered": { "memory": 1024 },
                         "draining": true }],
+            "fragmentationPpm": { "cpu": 0, "memory": 123_456 },
+            "stems": [{ "kind": "nodejs:20", "memory": 256, "wanted": 2, "waiting": 1 }],
             "containers": [{ "container": "1-7", "action": "/guest/a", "node": 0, "router": null, "memory": 256,
                              "state": "marked", "unusedMs": 12_340, "startedBecause": null,
                              "leavesBecause": "node 0 is drained" }],
-            "waiting": [{ "action": "/guest/b", "calls": 3, "sinceMs": 250, "because": null }],
+            "waiting": [{ "action": "/guest/b", "calls": 3, "sinceMs": 250, "because": null, "refusals": [],
+                          "shortOf": {} },
+                        { "action": "/guest/c", "calls": 1, "sinceMs": 9_000, "because": "no node has room",
+                          "refusals": [{ "nodes": 1, "because": "takes no more containers" },
+                                       { "nodes": 2, "because": "has too little left" }],
+                          "shortOf": { "memory": 2 } }],
             "left": [],
         });
         let expected = "\
 node  containers  charged MB  of MB
 0     1           256         1024   drained
 
+free    of no use to the demand seen
+memory  12.3 %
+
+stem cells  MB   waiting  wanted
+nodejs:20   256  1        2
+
 container  action    node  router  MB   state   unused  because
 1-7        /guest/a  0     -       256  marked  12.3 s  node 0 is drained
 
 waiting   calls  for    because
 /guest/b  3      0.2 s  its containers are starting
+/guest/c  1      9.0 s  no node has room; 1 node: takes no more containers; 2 nodes: has too little left; 2 nodes: too little memory
 ";
         assert_eq!(for_people(&pool), expected);
     }

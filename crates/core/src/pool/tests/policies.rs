@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::collector;
-use crate::placement::{Capacity, Resources, StrategyName};
+use crate::placement::{Capacity, Refusal, Resource, Resources, StrategyName};
 use crate::pool::settings::Policy;
 
 impl Scene {
@@ -118,6 +118,38 @@ fn each_demand_says_what_it_waits_for() {
     [1, 2].iter().for_each(|&number| scene.busy(number));
     scene.demands(&plain("full"), 1);
     assert_eq!(scene.waits().last().unwrap(), &("full".to_owned(), Some(WaitsFor::Room)));
+}
+
+#[test]
+fn a_demand_that_waits_for_room_says_why_no_node_takes_it() {
+    let mut scene = Scene::of_nodes(&[256, 128, 1024]);
+    let mut resources = Resources::of_memory(1024);
+    resources.set_extended("example.com/fpga", 1).unwrap();
+    scene.step(Event::NodeJoined {
+        node: NodeId(3),
+        offer: Offer { capacity: Capacity::new(resources), ..Offer::default() },
+    });
+    scene.step(Event::NodeDrained { node: NodeId(2), is_draining: true });
+    let asks = |name| annotated(name, "resources", r#"{"example.com/fpga": 1}"#);
+    scene.demands(&asks("has"), 1);
+    scene.demands(&asks("waits"), 1);
+    let seen = scene.pool.inspect(10);
+    let [has, waits] = &seen.demands[..] else { panic!("{seen:?}") };
+    assert!(has.refusals.is_empty() && has.short_of.is_empty(), "its container is starting");
+    let refusals = [(Refusal::Draining, 1), (Refusal::Resource, 2), (Refusal::Full, 1)];
+    assert_eq!(waits.refusals, refusals.into());
+    assert_eq!(waits.short_of, [("example.com/fpga".to_owned(), 3), ("memory".to_owned(), 1)].into());
+}
+
+#[test]
+fn people_see_what_of_the_free_space_is_of_no_use() {
+    let mut scene = Scene::new(384);
+    scene.demands(&plain("a"), 1);
+    assert_eq!(
+        scene.pool.inspect(0).fragmentation_ppm,
+        [(Resource::Memory, 1_000_000)].into(),
+        "128 of 256 MB"
+    );
 }
 
 #[test]
