@@ -30,9 +30,14 @@ pub trait Driver: Send + Sync + Debug + 'static {
     /// Kills a container and waits until nothing of it is left. Stopping twice, or one that is gone, is harmless.
     fn stop(&self, container: ContainerId) -> BoxFuture<'static, ()>;
 
-    /// So many containers shall wait without an action, by kind and memory, over all nodes; of all others none. Advice: a
-    /// driver that has none ahead of their actions leaves it.
+    /// So many stem cells shall wait, by kind and memory, over all nodes: runtimes that are started without an action. Of all
+    /// others none shall. Advice: a driver that starts nothing ahead of actions leaves it.
     fn stems(&self, _stems: &[Stems]) {}
+
+    /// The stem cells that wait now.
+    fn stock(&self) -> Vec<Stems> {
+        Vec::new()
+    }
 
     /// The containers that are running, for a new leader.
     fn list(&self) -> BoxFuture<'static, Vec<ContainerId>>;

@@ -9,4 +9,5 @@ pub mod held;
 mod metrics;
 mod shell;
 
+pub use metrics::Metrics;
 pub use shell::{Control, Handle, Settings, Stream};

@@ -1,5 +1,8 @@
 //! What the control plane shows of the pool: counts as of the last event, read when somebody asks.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -9,19 +12,37 @@ use triplane_core::pool::{NodeSummary, Summary};
 
 use crate::Handle;
 
-impl Handle {
-    /// Adds the metrics of the control plane to a page.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register_collector(Box::new(PoolCollector(self.clone())));
+/// The metrics of the control plane: what it said when it was asked last.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    control: Handle,
+    last: Arc<ArcSwap<Summary>>,
+}
+
+impl Metrics {
+    /// Adds them to a page.
+    #[must_use]
+    pub fn new(control: Handle, registry: &mut Registry) -> Self {
+        let last = Arc::new(ArcSwap::from_pointee(Summary::default()));
+        registry.register_collector(Box::new(PoolCollector(Arc::clone(&last))));
+        Self { control, last }
+    }
+
+    /// Asks the control plane. When it does not answer they stay as they were.
+    pub async fn observe(&self) {
+        match self.control.summary().await {
+            Some(summary) => self.last.store(Arc::new(summary)),
+            None => tracing::warn!("the control plane does not say how it is"),
+        }
     }
 }
 
 #[derive(Debug)]
-struct PoolCollector(Handle);
+struct PoolCollector(Arc<ArcSwap<Summary>>);
 
 impl Collector for PoolCollector {
     fn encode(&self, mut page: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let summary = self.0.summary();
+        let summary = self.0.load_full();
         encode_states(&mut page, &summary)?;
         encode_nodes(&mut page, &summary)?;
         let totals = summary.totals;

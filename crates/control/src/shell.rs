@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId, Sequence};
 use triplane_core::pool::message::{Action, Event, Numbered, Up};
@@ -20,6 +21,8 @@ const EVENTS_MAX: usize = 8_192;
 const STREAM_MAX: usize = 8_192;
 /// Events that are taken in one go, so that the timer is never starved.
 const BATCH_MAX: usize = 256;
+/// How long an answer about the pool is waited for: a machine that takes so long over events of microseconds is stuck.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the operator chooses.
 #[derive(Clone, Debug)]
@@ -53,8 +56,8 @@ pub struct Control {
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
-    summary: watch::Receiver<Summary>,
     propagation: Duration,
+    answer_within: Duration,
 }
 
 /// A router's end of the pool stream.
@@ -68,6 +71,8 @@ pub struct Stream {
 enum Request {
     Event(Event),
     Connect(RouterId, mpsc::Sender<Numbered>),
+    /// The counts of the pool, and who wants to know.
+    Summarize(oneshot::Sender<Summary>),
     /// What the pool is like, with so many lines of each list, and who wants to know.
     Inspect(usize, oneshot::Sender<Inspection>),
     /// A change, and who waits for its application.
@@ -80,9 +85,12 @@ impl Control {
     #[must_use]
     pub fn start(settings: Settings, epoch: Epoch, driver: Arc<dyn Driver>) -> (Self, Handle) {
         let (requests, inbox) = mpsc::channel(EVENTS_MAX);
-        let (summaries, summary) = watch::channel(Summary::default());
         forward_exits(&*driver, requests.clone());
-        let handle = Handle { requests: requests.clone(), summary, propagation: settings.propagation };
+        let handle = Handle {
+            requests: requests.clone(),
+            propagation: settings.propagation,
+            answer_within: ANSWER_WITHIN,
+        };
         let shell = Shell {
             pool: Pool::new(epoch, settings.pool),
             began: Instant::now(),
@@ -90,7 +98,6 @@ impl Control {
             requests: requests.clone(),
             streams: BTreeMap::new(),
             barriers: Barriers::default(),
-            summaries,
         };
         let task = tokio::spawn(shell.run(inbox, settings.tick));
         info!(epoch = epoch.0, "control plane leads");
@@ -125,20 +132,26 @@ impl Handle {
         if self.requests.send(Request::Publish(change, done)).await.is_err() {
             return false;
         }
-        matches!(tokio::time::timeout(self.propagation, applied).await, Ok(Ok(())))
+        matches!(timeout(self.propagation, applied).await, Ok(Ok(())))
     }
 
-    /// What the pool is like now, with so many lines of each list; nothing when the control plane is gone.
+    /// The counts of the pool now; nothing when the control plane is gone, or does not answer in time. They are made for whoever asks,
+    /// because they are of all nodes and demands.
+    pub async fn summary(&self) -> Option<Summary> {
+        self.ask(Request::Summarize).await
+    }
+
+    /// What the pool is like now, with so many lines of each list; nothing when the control plane is gone, or does not answer
+    /// in time.
     pub async fn inspect(&self, lines_max: usize) -> Option<Inspection> {
-        let (answer, inspection) = oneshot::channel();
-        self.requests.send(Request::Inspect(lines_max, answer)).await.ok()?;
-        inspection.await.ok()
+        self.ask(|answer| Request::Inspect(lines_max, answer)).await
     }
 
     /// Lets a node take no more containers and be rid of those that it has, or take containers again. Says whether there is
     /// such a node.
     pub async fn drain(&self, node: NodeId, is_draining: bool) -> bool {
-        let is_known = self.summary().nodes.iter().any(|known| known.node == node);
+        let Some(summary) = self.summary().await else { return false };
+        let is_known = summary.nodes.iter().any(|known| known.node == node);
         let event = Event::NodeDrained { node, is_draining };
         is_known && self.requests.send(Request::Event(event)).await.is_ok()
     }
@@ -154,10 +167,14 @@ impl Handle {
         !self.requests.is_closed()
     }
 
-    /// The counts of the pool as of the last event.
-    #[must_use]
-    pub fn summary(&self) -> Summary {
-        self.summary.borrow().clone()
+    /// Asks the machine, after all that was said to it before.
+    async fn ask<A>(&self, request: impl FnOnce(oneshot::Sender<A>) -> Request) -> Option<A> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.requests.send(request(answer)).await.ok()?;
+            answered.await.ok()
+        };
+        timeout(self.answer_within, asked).await.ok().flatten()
     }
 }
 
@@ -169,7 +186,6 @@ struct Shell {
     requests: mpsc::Sender<Request>,
     streams: BTreeMap<RouterId, mpsc::Sender<Numbered>>,
     barriers: Barriers,
-    summaries: watch::Sender<Summary>,
 }
 
 impl Shell {
@@ -191,7 +207,6 @@ impl Shell {
                     }
                 }
             }
-            self.summaries.send_replace(self.pool.summary());
         }
     }
 
@@ -208,10 +223,9 @@ impl Shell {
                 self.streams.insert(router, stream);
                 self.step(Event::RouterJoined(router));
             }
-            Request::Inspect(lines_max, answer) => {
-                // Whoever asked may have given up: that is its right.
-                let _ = answer.send(self.pool.inspect(lines_max));
-            }
+            // Whoever asked may have given up: that is its right.
+            Request::Summarize(answer) => drop(answer.send(self.pool.summary())),
+            Request::Inspect(lines_max, answer) => drop(answer.send(self.inspect(lines_max))),
             Request::Publish(change, done) => {
                 let told = self.step(change);
                 self.barriers.add(told, done);
@@ -219,6 +233,13 @@ impl Shell {
             Request::Stop => return false,
         }
         true
+    }
+
+    /// The pool as the machine knows it, with the stem cells that the driver really has.
+    fn inspect(&self, lines_max: usize) -> Inspection {
+        let mut inspection = self.pool.inspect(lines_max);
+        inspection.stock(self.driver.stock());
+        inspection
     }
 
     /// Steps the machine and performs what it wants; says what was told to whom.
@@ -302,5 +323,99 @@ fn forward_exits(driver: &dyn Driver, requests: mpsc::Sender<Request>) {
 impl std::fmt::Debug for Shell {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Shell").field("routers", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use triplane_core::collector::Stems;
+    use triplane_core::id::Secret;
+    use triplane_core::placement::Offer;
+    use triplane_core::pool::message::{ContainerSpec, Endpoint};
+
+    use super::*;
+    use crate::driver::{NodeOffer, StartError};
+
+    /// A node on which every start succeeds at once, with stem cells of a kind that nobody wants.
+    #[derive(Debug)]
+    struct Ample;
+
+    impl Driver for Ample {
+        fn nodes(&self) -> Vec<NodeOffer> {
+            vec![NodeOffer { node: NodeId(3), offer: Offer::of_memory(1_024) }]
+        }
+
+        fn start(
+            &self,
+            _: ContainerId,
+            _: NodeId,
+            _: Arc<ContainerSpec>,
+        ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
+            std::future::ready(Ok(Endpoint { address: "".into(), secret: Secret(1) })).boxed()
+        }
+
+        fn close(&self, _: ContainerId, _: u64) -> BoxFuture<'static, bool> {
+            std::future::ready(true).boxed()
+        }
+
+        fn stop(&self, _: ContainerId) -> BoxFuture<'static, ()> {
+            std::future::ready(()).boxed()
+        }
+
+        fn stock(&self) -> Vec<Stems> {
+            vec![Stems { kind: "nodejs:20".into(), memory_mb: 256, count: 2 }]
+        }
+
+        fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {
+            std::future::ready(Vec::new()).boxed()
+        }
+
+        fn watch(&self, _: mpsc::Sender<ContainerId>) {}
+    }
+
+    fn start() -> (Control, Handle) {
+        // so that nothing but what a test says wakes the machine
+        let settings = Settings { tick: Duration::from_secs(3_600), ..Settings::default() };
+        Control::start(settings, Epoch(1), Arc::new(Ample))
+    }
+
+    #[tokio::test]
+    async fn a_summary_counts_all_that_was_said_before_it_was_asked_for() {
+        let (_control, handle) = start();
+        for router in 0..300 {
+            let _ = handle.connect(RouterId(router)).await;
+        }
+        let summary = handle.summary().await.unwrap();
+        assert_eq!((summary.routers, summary.nodes.len()), (300, 1));
+    }
+
+    #[tokio::test]
+    async fn an_inspection_has_the_stem_cells_that_the_driver_has() {
+        let (_control, handle) = start();
+        let stems = handle.inspect(10).await.unwrap().stems;
+        let stems: Vec<_> = stems.iter().map(|it| (&*it.kind, it.memory_mb, it.wanted, it.waiting)).collect();
+        assert_eq!(stems, [("nodejs:20", 256, 0, 2)]);
+    }
+
+    #[tokio::test]
+    async fn only_a_node_that_there_is_can_be_drained() {
+        let (_control, handle) = start();
+        assert!(handle.drain(NodeId(3), true).await && !handle.drain(NodeId(4), true).await);
+        assert!(handle.summary().await.unwrap().nodes.iter().all(|node| node.is_draining));
+    }
+
+    #[tokio::test]
+    async fn a_control_plane_that_is_gone_or_silent_is_not_waited_for() {
+        let (control, handle) = start();
+        control.stop().await;
+        assert_eq!(handle.summary().await, None);
+        assert_eq!(handle.inspect(1).await, None);
+        let (requests, _unread) = mpsc::channel(1);
+        let silent = Handle { requests, answer_within: Duration::ZERO, ..handle };
+        assert_eq!(silent.summary().await, None);
+        assert_eq!(silent.inspect(1).await, None, "nor is room in its queue");
+        assert!(!silent.drain(NodeId(3), true).await);
     }
 }

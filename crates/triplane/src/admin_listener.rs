@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
-use triplane_control::Handle;
+use triplane_control::{Handle, Metrics as PoolMetrics};
 use triplane_management::Management;
 use triplane_management::openapi::{self, Access, Doc};
 use triplane_net::{Body, Shutdown, full};
@@ -29,6 +29,7 @@ pub(crate) struct AdminListener(Arc<Shown>);
 struct Shown {
     registry: Registry,
     queue: QueueMetrics,
+    pool: PoolMetrics,
     planes: Planes,
     controller: ControllerConfig,
 }
@@ -107,10 +108,11 @@ impl AdminListener {
     pub(crate) fn new(
         registry: Registry,
         queue: QueueMetrics,
+        pool: PoolMetrics,
         planes: Planes,
         controller: ControllerConfig,
     ) -> Self {
-        Self(Arc::new(Shown { registry, queue, planes, controller }))
+        Self(Arc::new(Shown { registry, queue, pool, planes, controller }))
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
@@ -204,6 +206,7 @@ impl AdminListener {
         // Refreshes the gauges that are not kept on the request path.
         let _ = self.0.planes.router.metrics();
         self.0.queue.observe().await;
+        self.0.pool.observe().await;
         let mut page = String::new();
         if prometheus_client::encoding::text::encode(&mut page, &self.0.registry).is_err() {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written");

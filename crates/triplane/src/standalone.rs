@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use triplane_control::driver::{Driver, NodeOffer};
-use triplane_control::{Control, Handle};
+use triplane_control::{Control, Handle, Metrics};
 use triplane_core::id::{Epoch, RouterId};
 use triplane_management::{Audit, Management};
 use triplane_net::Shutdown;
@@ -138,10 +138,10 @@ impl Platform {
         router.metrics().register(&mut registry);
         proxies.metrics().register(&mut registry);
         router.register_asynchronous(&mut registry);
-        handle.register(&mut registry);
+        let pool = Metrics::new(handle.clone(), &mut registry);
         let queue = QueueMetrics::new(stores.calls.clone(), &mut registry);
         let planes = Planes { management, router: router.clone(), fleet: fleet.clone(), control: handle };
-        let shown = AdminListener::new(registry, queue, planes, config.controller.clone());
+        let shown = AdminListener::new(registry, queue, pool, planes, config.controller.clone());
         background.push(tokio::spawn(admin_listener::serve(admin, shown, shutdown.clone())));
         let front = vec![
             spawn(&router, &shutdown, |router, shutdown| async move { router.serve(public, shutdown).await }),
