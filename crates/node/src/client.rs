@@ -92,6 +92,7 @@ struct Connection {
 #[derive(Debug)]
 struct Entry {
     started: Option<oneshot::Sender<Result<Started, String>>>,
+    shown: Option<oneshot::Sender<Result<(), String>>>,
     pidfd: Option<Arc<OwnedFd>>,
     exit: watch::Sender<Option<Exit>>,
 }
@@ -106,6 +107,7 @@ struct Started {
 /// A sandbox that runs. It is killed when the handle is dropped.
 #[derive(Debug)]
 pub struct SandboxHandle {
+    id: u64,
     /// Refers to its first process, even when the spawner is gone.
     pidfd: Arc<OwnedFd>,
     is_ahead: bool,
@@ -190,7 +192,8 @@ impl SpawnerClient {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (started, answer) = oneshot::channel();
         let (exit, exited) = watch::channel(None);
-        connection.lock().insert(id, Entry { started: Some(started), pidfd: None, exit });
+        let entry = Entry { started: Some(started), shown: None, pidfd: None, exit };
+        connection.lock().insert(id, entry);
         // until the handle exists, this takes back what was asked for
         let mut guard = StartGuard { connection: &connection, id, armed: true };
         let mut beside: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
@@ -210,7 +213,25 @@ impl SpawnerClient {
         let answer = timeout(START_WITHIN, answer).await.map_err(|_| "the spawner did not answer in time")?;
         let Started { pidfd, is_ahead } = answer.map_err(|_| "the spawner died")??;
         guard.armed = false;
-        Ok(SandboxHandle { pidfd, is_ahead, exit: exited })
+        Ok(SandboxHandle { id, pidfd, is_ahead, exit: exited })
+    }
+
+    /// Shows its code to a sandbox that was started without any.
+    ///
+    /// # Errors
+    /// Why it is not shown.
+    pub async fn show_code(&self, sandbox: &SandboxHandle, code: &str) -> Result<(), String> {
+        let connection = self.connection().await.ok_or("the spawner is not running")?;
+        let (shown, answer) = oneshot::channel();
+        match connection.lock().get_mut(&sandbox.id) {
+            Some(entry) => entry.shown = Some(shown),
+            None => return Err("the sandbox is gone".to_owned()),
+        }
+        let request = Request::ShowCode { id: sandbox.id, code: code.to_owned() };
+        let sent = timeout(START_WITHIN, connection.send(&request, &[])).await;
+        sent.map_err(|_| "the spawner does not read")?.map_err(|error| error.to_string())?;
+        let answer = timeout(START_WITHIN, answer).await.map_err(|_| "the spawner did not answer in time")?;
+        answer.map_err(|_| "the sandbox is gone")?
     }
 
     /// The spawner that runs, or the next one, if it comes up in time.
@@ -387,6 +408,13 @@ impl Connection {
                     let _ = started.send(Err(reason));
                 }
             }
+            Reply::CodeShown { id, error } => {
+                let shown = self.lock().get_mut(&id).and_then(|entry| entry.shown.take());
+                if let Some(shown) = shown {
+                    // when nobody waits any more, nobody is to be told
+                    let _ = shown.send(error.map_or(Ok(()), Err));
+                }
+            }
             Reply::Exited { id, exit } => {
                 tracing::debug!(sandbox = id, ?exit, "sandbox ended");
                 if let Some(entry) = self.lock().remove(&id) {
@@ -445,6 +473,12 @@ impl SandboxHandle {
     #[must_use]
     pub fn was_prebuilt(&self) -> bool {
         self.is_ahead
+    }
+
+    /// Whether it is not known to have ended.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.exit.borrow().is_none()
     }
 }
 

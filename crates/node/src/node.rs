@@ -1,32 +1,32 @@
 //! The node: starts containers (code, sandbox, proxy), runs calls on them, and tells when they end.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rustix::pipe::PipeFlags;
-use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_control::held::{Held, Started};
+use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, NodeId, Secret};
 use triplane_core::placement::{Capacity, Offer, Resource, Resources};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::runtimes::Runtimes;
-use triplane_model::{ActivationId, CodeHash};
+use triplane_model::{Action, ActivationId, CodeHash};
 use triplane_proxy::runtime::{CodeMount, Runtime};
 use triplane_proxy::{Proxy, Shared};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
 use crate::client::{SpawnerClient, SpawnerCommand, SpawnerError};
 use crate::code::{CodeCache, CodeError, CodeSource, CodeUse};
+use crate::launch::Launched;
 use crate::network::{Networks, SandboxNetwork};
-use crate::protocol::{Config, Defence, Enforcement};
+use crate::protocol::{Config, Defence, Enforcement, SandboxSpec};
 use crate::runtimes::{ACTION, Candidates, Interpreters, View, usual_places};
+use crate::stems::{Class, Keeper};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
 
 /// Left to the system and the server, of the memory of the machine, in MB.
@@ -116,6 +116,8 @@ pub enum NodeError {
 #[derive(Debug)]
 pub struct Node {
     inner: Arc<Inner>,
+    /// Who starts stem cells.
+    keeps_stems: AbortHandle,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,7 @@ struct Inner {
     spawner: Arc<SpawnerClient>,
     proxies: Arc<Shared>,
     held: Arc<Held<Proxy>>,
+    stems: Arc<Keeper>,
 }
 
 impl Node {
@@ -162,8 +165,11 @@ impl Node {
             spawner,
             proxies,
             held,
+            stems: Keeper::new(),
         };
-        Ok(Arc::new(Self { inner: Arc::new(inner) }))
+        let inner = Arc::new(inner);
+        let keeps_stems = tokio::spawn(Arc::clone(&inner).keep_stems()).abort_handle();
+        Ok(Arc::new(Self { inner, keeps_stems }))
     }
 
     /// Runs a call on a container of this node. The run goes on when the future is dropped.
@@ -208,8 +214,15 @@ impl Node {
 
     /// Kills all containers and ends the spawner; waits until everything is gone.
     pub async fn shut_down(&self) {
+        self.inner.stems.close();
         self.inner.spawner.close().await;
         self.inner.options.networks.close().await;
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.keeps_stems.abort();
     }
 }
 
@@ -246,6 +259,19 @@ impl Driver for Node {
         async move { held.stop(container).await }.boxed()
     }
 
+    /// Where sandboxes have no root of their own, a runtime cannot be shown its code later: there are no stem cells.
+    fn stems(&self, stems: &[Stems]) {
+        let inner = &self.inner;
+        let has_root = inner.spawner.enforcement().namespaces;
+        let is_possible = |stems: &&Stems| has_root && inner.sandbox(&stems.kind, stems.memory_mb).is_some();
+        let possible: Vec<Stems> = stems.iter().filter(is_possible).cloned().collect();
+        inner.stems.want(&possible);
+    }
+
+    fn stock(&self) -> Vec<Stems> {
+        self.inner.stems.waiting()
+    }
+
     fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {
         std::future::ready(self.inner.held.running()).boxed()
     }
@@ -279,29 +305,79 @@ impl Inner {
         spec: Arc<ContainerSpec>,
         secret: Secret,
     ) -> Result<(Arc<Proxy>, (Option<CodeUse>, SandboxNetwork)), StartError> {
-        let exec = &spec.action.exec;
-        let memory_mb = spec.action.limits.memory_mb;
+        let action = &spec.action;
+        let sandbox = self.sandbox(&action.exec.kind, action.limits.memory_mb);
+        let mut sandbox = sandbox.ok_or_else(|| StartError::UnknownKind(action.exec.kind.clone()))?;
         let has_root = self.spawner.enforcement().namespaces;
-        let view = if has_root { View::Sandbox } else { View::Host };
-        let sandbox = self.interpreters.spec(&exec.kind, memory_mb, self.options.processes_max, view);
-        let mut sandbox = sandbox.ok_or_else(|| StartError::UnknownKind(exec.kind.clone()))?;
-        let (code, mount) = self.code(&exec.code, exec.binary, has_root).await?;
+        let (code, mount) = self.code(&action.exec.code, action.exec.binary, has_root).await?;
         sandbox.code = code.as_ref().map(|code| code.name().to_owned());
-        let failed = |error: io::Error| StartError::Sandbox(error.to_string());
-        let (near, far) = descriptors().map_err(failed)?;
-        let network =
-            self.options.networks.take(spec.key.namespace.as_str()).await.map_err(StartError::Sandbox)?;
-        let sandbox = self.spawner.start_sandbox_in(sandbox, far, &network).await;
-        let sandbox = sandbox.map_err(StartError::Sandbox)?;
-        let runtime = Runtime {
-            socket: near.0,
-            stdout: near.1,
-            stderr: near.2,
-            sandbox: Arc::new(sandbox),
-            code: mount,
+        let launched = match self.stem_for(&spec, sandbox.code.as_deref()).await {
+            Some(stem) => stem,
+            None => self.launch(sandbox, &spec).await.map_err(StartError::Sandbox)?,
         };
+        let Launched { socket, stdout, stderr, sandbox, network } = launched;
+        let runtime = Runtime { socket, stdout, stderr, sandbox: Arc::new(sandbox), code: mount };
         let proxy = Proxy::start(container, spec, secret, runtime, Arc::clone(&self.proxies)).await;
         Ok((proxy.map_err(|error| StartError::Sandbox(error.to_string()))?, (code, network)))
+    }
+
+    /// How the runtime of a kind is started; nothing when this node does not run it.
+    fn sandbox(&self, kind: &str, memory_mb: u64) -> Option<SandboxSpec> {
+        let has_root = self.spawner.enforcement().namespaces;
+        let view = if has_root { View::Sandbox } else { View::Host };
+        self.interpreters.spec(kind, memory_mb, self.options.processes_max, view)
+    }
+
+    /// Launches the runtime of an action. Stem cells do not take the place of it.
+    async fn launch(&self, sandbox: SandboxSpec, spec: &ContainerSpec) -> Result<Launched, String> {
+        let network = async || self.options.networks.take(spec.key.namespace.as_str()).await;
+        let launched = Launched::new(&self.spawner, sandbox.clone(), network().await?).await;
+        match launched {
+            Err(_) if self.stems.give_way().await => {
+                Launched::new(&self.spawner, sandbox, network().await?).await
+            }
+            launched => launched,
+        }
+    }
+
+    /// A stem cell that has been shown the code of an action, if there is one for it.
+    async fn stem_for(&self, spec: &ContainerSpec, code: Option<&str>) -> Option<Launched> {
+        let Action { exec, limits, .. } = &*spec.action;
+        if !self.options.networks.has_usual(spec.key.namespace.as_str()) {
+            return None;
+        }
+        let stem = self.stems.take(&exec.kind, limits.memory_mb)?;
+        let shown = match code {
+            Some(code) => self.spawner.show_code(&stem.sandbox, code).await,
+            None => Ok(()),
+        };
+        match shown {
+            Ok(()) => Some(stem),
+            Err(reason) => {
+                tracing::warn!(reason, "a stem cell cannot be used");
+                if stem.sandbox.is_alive() {
+                    tracing::warn!(
+                        "this machine shows no code to a runtime that runs: there are no stem cells"
+                    );
+                    self.stems.close();
+                }
+                None
+            }
+        }
+    }
+
+    /// Starts the stem cells that are wanted, one after the other, until the node shuts down.
+    async fn keep_stems(self: Arc<Self>) {
+        while let Some((class, number)) = self.stems.next().await {
+            let launched = self.launch_stem(&class).await;
+            self.stems.put(class, number, launched);
+        }
+    }
+
+    async fn launch_stem(&self, (kind, memory_mb): &Class) -> Result<Launched, String> {
+        let sandbox = self.sandbox(kind, *memory_mb).ok_or("this node does not run it")?;
+        let network = self.options.networks.take_usual().await?;
+        Launched::new(&self.spawner, sandbox, network).await?.speaks().await
     }
 
     /// The action's code. Code that cannot be used is no reason not to start: the first call is to say why.
@@ -329,18 +405,6 @@ impl Inner {
             Err(CodeError::Unavailable(reason)) => Err(StartError::Code { reason: reason.to_string() }),
         }
     }
-}
-
-/// The near and the far ends of a runtime's socket, stdout and stderr.
-fn descriptors() -> io::Result<((UnixStream, pipe::Receiver, pipe::Receiver), [OwnedFd; 3])> {
-    let (socket, far_socket) = UnixStream::pair()?;
-    let far_socket = far_socket.into_std()?;
-    // the runtime's end waits, as programs expect of their descriptors
-    far_socket.set_nonblocking(false)?;
-    let (stdout, far_stdout) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let (stderr, far_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let receivers = (pipe::Receiver::from_owned_fd(stdout)?, pipe::Receiver::from_owned_fd(stderr)?);
-    Ok(((socket, receivers.0, receivers.1), [far_socket.into(), far_stdout, far_stderr]))
 }
 
 fn configuration(

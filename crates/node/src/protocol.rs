@@ -33,6 +33,13 @@ pub(crate) enum Request {
         /// Its network.
         network: Network,
     },
+    /// Show its code to a sandbox that was started without any.
+    ShowCode {
+        /// Which.
+        id: u64,
+        /// The directory below the code root to show at `/action`.
+        code: String,
+    },
     /// Kill a sandbox. An unknown one is gone already.
     Kill {
         /// Which.
@@ -76,6 +83,13 @@ pub(crate) enum Reply {
         reason: String,
         /// How many others wait for an order.
         waiting: usize,
+    },
+    /// What became of [`Request::ShowCode`].
+    CodeShown {
+        /// Which.
+        id: u64,
+        /// Why it was not shown; absent when it was.
+        error: Option<String>,
     },
     /// It ended; nothing of it is left.
     Exited {

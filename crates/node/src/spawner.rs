@@ -66,6 +66,8 @@ struct Spawner {
     cgroups: Cgroups,
     /// Where there are no namespaces.
     bare: Option<Bare>,
+    /// Where there are: its own file system.
+    mounts: Option<OwnedFd>,
     config: Config,
     /// By numbers of ours.
     sandboxes: BTreeMap<u64, Sandbox>,
@@ -132,6 +134,7 @@ impl Spawner {
             }
         };
         let bare = (privilege == Privilege::Bare).then(|| Bare::start(&config)).transpose()?;
+        let mounts = if bare.is_none() { Some(template::own_mounts()?) } else { None };
         // not allowed without privileges, and only a matter of speed
         let may_raise = rustix::process::setpriority_process(None, -5).is_ok();
         let prepared = Prepared::new(&config, privilege, cgroups.enforcement(), may_raise)?;
@@ -148,6 +151,7 @@ impl Spawner {
             code,
             cgroups,
             bare,
+            mounts,
             config,
             sandboxes: BTreeMap::new(),
             ordered: BTreeMap::new(),
@@ -238,6 +242,10 @@ impl Spawner {
                         self.tell(&Reply::Failed { id, reason, waiting: self.stock.waiting() }, None)?;
                     }
                     self.stock.started(self.now());
+                }
+                (Request::ShowCode { id, code }, _) => {
+                    let error = self.show_code(id, &code)?.err().map(|error| error.to_string());
+                    self.tell(&Reply::CodeShown { id, error }, None)?;
                 }
                 (Request::Kill { id }, _) => {
                     if let Some(&number) = self.ordered.get(&id) {

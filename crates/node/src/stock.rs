@@ -1,4 +1,5 @@
-//! When sandboxes are built ahead of their orders, and which of them is taken: decided here, done by the spawner.
+//! When sandboxes are built ahead of their orders, and which of them is taken: decided here, done by the spawner. The same for
+//! stem cells, of which there is a stock for each kind and memory: done by the node.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ const SHORT_MAX: Duration = Duration::from_millis(200);
 /// After one that could not be built, or died while it waited.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
 
-/// The sandboxes that wait for an order. Times are since the spawner's start.
+/// The sandboxes that wait for an order. Times are since the start of whoever builds them.
 #[derive(Debug)]
 pub(crate) struct Stock {
     wanted: usize,
@@ -31,6 +32,24 @@ impl Stock {
     /// An empty stock that is to hold so many.
     pub(crate) fn new(wanted: usize, now: Duration) -> Self {
         Self { wanted, waiting: Vec::new(), due: now + QUIET, short_since: None }
+    }
+
+    /// It is to hold so many from now on.
+    pub(crate) fn want(&mut self, wanted: usize) {
+        self.wanted = wanted;
+    }
+
+    /// Those that are one too many, which are not waited with any more: the last ones that became ready.
+    pub(crate) fn take_surplus(&mut self) -> Vec<u64> {
+        let surplus = self.waiting.len().saturating_sub(self.wanted);
+        let ready = (0..self.waiting.len()).rev().filter(|&at| self.waiting[at].is_ready);
+        let ready: Vec<_> = ready.take(surplus).collect();
+        ready.into_iter().map(|at| self.waiting.remove(at).number).collect()
+    }
+
+    /// Whether nothing is wanted and nothing is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.wanted == 0 && self.waiting.is_empty()
     }
 
     /// A start happened, from stock or not.
@@ -142,6 +161,19 @@ mod tests {
         stock.lost(None, ms(60));
         assert_eq!(stock.next_in(ms(1060)), Some(ms(0)), "one that could not be built at all");
         assert_eq!((stock.take(true), stock.take(true)), (Some(0), None));
+    }
+
+    #[test]
+    fn what_is_too_many_goes_the_last_first_but_not_what_is_being_built() {
+        let mut stock = filled(3);
+        stock.want(4);
+        stock.add(9);
+        stock.want(1);
+        assert_eq!(stock.take_surplus(), [2, 1, 0], "the one that is built is the one that stays");
+        stock.ready(9);
+        assert_eq!((stock.take_surplus(), stock.is_over()), (vec![], false));
+        stock.want(0);
+        assert_eq!((stock.take_surplus(), stock.is_over()), (vec![9], true));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
+use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, NodeId};
 use triplane_core::placement::Resource;
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
@@ -117,6 +118,15 @@ impl Driver for Fleet {
 
     fn stop(&self, container: ContainerId) -> BoxFuture<'static, ()> {
         self.of(container).stop(container)
+    }
+
+    /// An engine starts nothing ahead of actions.
+    fn stems(&self, stems: &[Stems]) {
+        self.node.stems(stems);
+    }
+
+    fn stock(&self) -> Vec<Stems> {
+        self.node.stock()
     }
 
     fn list(&self) -> BoxFuture<'static, Vec<ContainerId>> {

@@ -25,6 +25,9 @@ use firewall::Firewall;
 use pool::{Lease, Pool};
 use workshop::{Listeners, Workshop};
 
+/// The number of the default policy.
+const USUAL: usize = 0;
+
 /// What the operator sets.
 #[derive(Clone, Debug)]
 pub struct NetworkOptions {
@@ -198,7 +201,28 @@ impl Networks {
     /// # Errors
     /// Why there is none: the platform's fault.
     pub async fn take(&self, namespace: &str) -> Result<SandboxNetwork, String> {
-        let number = self.namespaces.get(namespace).copied().unwrap_or(0);
+        self.take_of(self.policy_of(namespace)).await
+    }
+
+    /// A network for a sandbox of a namespace that is not known yet: see [`Networks::has_usual`].
+    ///
+    /// # Errors
+    /// Why there is none: the platform's fault.
+    pub async fn take_usual(&self) -> Result<SandboxNetwork, String> {
+        self.take_of(USUAL).await
+    }
+
+    /// Whether the sandboxes of this namespace may reach what those of most may.
+    #[must_use]
+    pub fn has_usual(&self, namespace: &str) -> bool {
+        self.policy_of(namespace) == USUAL
+    }
+
+    fn policy_of(&self, namespace: &str) -> usize {
+        self.namespaces.get(namespace).copied().unwrap_or(USUAL)
+    }
+
+    async fn take_of(&self, number: usize) -> Result<SandboxNetwork, String> {
         let kind = match (&self.policies[number], &self.gateway) {
             (Egress::None, _) => Kind::Loopback,
             (_, Ok(gateway)) => Kind::Own(gateway.pool.take(number, &gateway.firewall).await?),

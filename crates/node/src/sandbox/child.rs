@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::MoveMountFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{Gid, LinkNameSpaceType, Uid};
 
@@ -171,7 +170,7 @@ impl Child<'_> {
         enter_network(proof, plan.network, descriptors.network.as_ref()).map_err(at(Step::Network))?;
         self.resize(&waiting.sizes, plan.memory_mb)?;
         if let Some(code) = &descriptors.code {
-            show_code(code).map_err(at(Step::Code))?;
+            template::show_code(code).map_err(at(Step::Code))?;
         }
         if self.prepared.has(Defence::Users) {
             self.change_user().map_err(at(Step::Identity))?;
@@ -310,11 +309,6 @@ fn enter_network(proof: &SingleThreaded, network: Network, given: Option<&OwnedF
         }
         (Network::Given, None) => Err(io::ErrorKind::InvalidData.into()),
     }
-}
-
-fn show_code(code: &OwnedFd) -> io::Result<()> {
-    let from_itself = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(code, c"", rustix::fs::CWD, c"/action", from_itself)?)
 }
 
 /// The kernel kills this process when the spawner dies; the runtime may switch that off, so the server kills it too then.

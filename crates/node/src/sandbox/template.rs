@@ -6,12 +6,13 @@
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::mount::OpenTreeFlags;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 
 use crate::cgroup::Cgroups;
 use crate::protocol::{Config, Defence};
@@ -243,6 +244,41 @@ pub(crate) fn open_code(name: &str, read_only: bool) -> io::Result<OwnedFd> {
         Ok(mount)
     };
     shown().map_err(|error| io::Error::other(format!("cannot show the action's code: {error}")))
+}
+
+/// Attaches a mount of [`open_code`] in the file system of this process.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn show_code(code: &OwnedFd) -> io::Result<()> {
+    let from_itself = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(code, c"", rustix::fs::CWD, c"/action", from_itself)?)
+}
+
+/// The file system of this process, to come back to.
+///
+/// # Errors
+/// When the kernel does not say which that is.
+pub(crate) fn own_mounts() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(c"/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Attaches a mount of [`open_code`] in the file system of a sandbox, for the spawner, which goes there and comes back to
+/// `own`. (A mount can be attached by a process of that file system only, and what runs in it may not.)
+///
+/// # Errors
+/// The outer one is the end of the spawner: it did not come back. The inner one says why the code was not shown.
+pub(crate) fn show_code_in(
+    own: &OwnedFd,
+    sandbox: BorrowedFd<'_>,
+    code: &OwnedFd,
+) -> io::Result<io::Result<()>> {
+    if let Err(error) = rustix::thread::move_into_thread_name_spaces(sandbox, ThreadNameSpaceType::MOUNT) {
+        return Ok(Err(error.into()));
+    }
+    let shown = show_code(code);
+    rustix::thread::move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    Ok(shown)
 }
 
 /// The directory of a sandbox's code.

@@ -46,6 +46,21 @@ impl Spawner {
         }
     }
 
+    /// Shows its code to a sandbox whose program runs already. The outer error is the spawner's end.
+    pub(super) fn show_code(&self, id: u64, code: &str) -> io::Result<io::Result<()>> {
+        let sandbox = self.ordered.get(&id).and_then(|number| self.sandboxes.get(number));
+        let opened = match (&self.mounts, sandbox) {
+            (None, _) => Err(io::Error::other("sandboxes have no file systems of their own here")),
+            (_, None) => Err(io::Error::other("the sandbox is gone")),
+            (Some(own), Some(sandbox)) => template::open_code(code, self.config.has(Defence::ReadOnly))
+                .map(|code| (own, sandbox.pidfd.as_fd(), code)),
+        };
+        match opened {
+            Ok((own, sandbox, code)) => template::show_code_in(own, sandbox, &code),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
     /// Gives the order to a sandbox that waits, or to a new one.
     pub(super) fn start_sandbox(
         &mut self,

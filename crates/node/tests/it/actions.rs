@@ -35,7 +35,7 @@ impl Uploader for NoStore {
 
 /// A node in a directory of its own.
 pub(crate) struct TestNode {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     codes: Arc<Codes>,
     exits: mpsc::Receiver<ContainerId>,
     next: u64,
@@ -116,7 +116,7 @@ impl TestNode {
         ContainerSpec { key: Arc::new(key), action: Arc::new(action) }
     }
 
-    async fn run(&self, container: &Container, parameters: &str) -> Finished {
+    pub(crate) async fn run(&self, container: &Container, parameters: &str) -> Finished {
         match within(self.node.run(request(container, parameters))).await {
             RunReply::Done(finished) => finished,
             other => panic!("{other:?}"),
@@ -130,6 +130,17 @@ impl TestNode {
         assert_eq!(finished.status, Status::Success, "{result}");
         result
     }
+}
+
+/// An archive of these files, as an action has it.
+pub(crate) fn archive(files: &[(&str, &str)]) -> String {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in files {
+        writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+    }
+    let zip = writer.finish().unwrap().into_inner();
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, zip)
 }
 
 #[derive(Clone, Copy)]
@@ -188,20 +199,14 @@ async fn an_action_sees_a_sandbox() {
 #[tokio::test]
 async fn an_archive_with_modules_runs() {
     let mut node = TestNode::start().await;
-    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, text) in [
+    let code = archive(&[
         ("package.json", r#"{"main":"lib/start.js"}"#),
         (
             "lib/start.js",
             "const add = require('add'); exports.main = args => ({ sum: add(args.a, args.b) });",
         ),
         ("node_modules/add/index.js", "module.exports = (a, b) => a + b;"),
-    ] {
-        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
-    }
-    let zip = writer.finish().unwrap().into_inner();
-    let code = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, zip);
+    ]);
     let spec = node.spec(&code, |action| action.exec.binary = true);
     let sum = node.launch(spec).await.unwrap();
     assert_eq!(node.result(&sum, r#"{"a":1,"b":2}"#).await, r#"{"sum":3}"#);

@@ -15,4 +15,5 @@ mod lifetimes;
 mod network;
 mod prebuilt;
 mod sandboxes;
+mod stems;
 mod support;
