@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::oneshot;
+use triplane_core::id::ContainerId;
 use triplane_core::pool::message::{ContainerSpec, Demand, Lease, Refusal, Up};
 use triplane_core::route::{Group, Slot};
 use triplane_core::service::ServiceTimes;
@@ -34,6 +35,8 @@ pub(crate) struct Line {
     service: ServiceTimes,
     demanded: Mutex<Demanded>,
     is_dirty: AtomicBool,
+    /// The marked container that the control plane was asked for; it is asked for once.
+    rescued: Mutex<Option<ContainerId>>,
     shared: Arc<Shared>,
 }
 
@@ -85,6 +88,7 @@ impl Line {
             service: ServiceTimes::default(),
             demanded: Mutex::default(),
             is_dirty: AtomicBool::new(false),
+            rescued: Mutex::default(),
             shared,
         }
     }
@@ -146,6 +150,10 @@ impl Line {
     /// The containers changed.
     pub(crate) fn regroup(self: &Arc<Self>, group: Option<Arc<Group>>) {
         self.group.store(group);
+        if self.lost_service().is_none() {
+            // what is marked again is asked for again
+            *self.rescued() = None;
+        }
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.serve();
             self.raise();
@@ -189,8 +197,23 @@ impl Line {
         }
     }
 
-    /// A new control plane knows of no demand.
+    /// Asks for a marked container back when calls wait and nothing else is left for them.
+    pub(crate) fn rescue(&self) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let Some(marked) = self.lost_service() else { return };
+        let mut rescued = self.rescued();
+        if *rescued != Some(marked) {
+            *rescued = Some(marked);
+            self.shared.uplink.say(Up::Rescue(marked));
+        }
+    }
+
+    /// A new control plane knows of no demand, and of no rescue.
     pub(crate) fn forget_demand(self: &Arc<Self>) {
+        *self.rescued() = None;
+        self.rescue();
         *self.demanded() = Demanded::default();
         self.say_again();
     }
@@ -250,9 +273,19 @@ impl Line {
             .is_some_and(|group| group.containers().iter().any(|container| container.is_in_service()))
     }
 
+    /// A marked container, where none is in service.
+    fn lost_service(&self) -> Option<ContainerId> {
+        let group = self.group.load();
+        let group = group.as_ref()?;
+        let is_served = group.containers().iter().any(|container| container.is_in_service());
+        if is_served { None } else { group.marked() }
+    }
+
     /// The first call of an action without a container is news at once. Everything else is gathered for a few
     /// milliseconds: where containers are, most waits are over by then, and nothing need be said.
     fn raise(self: &Arc<Self>) {
+        // before the demand, by which another one might be started in its place
+        self.rescue();
         let is_first = {
             let demanded = self.demanded();
             let (waiting, now_ms) = (self.waiting.load(Ordering::SeqCst), self.shared.clock.now_ms());
@@ -282,6 +315,10 @@ impl Line {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rescued(&self) -> MutexGuard<'_, Option<ContainerId>> {
+        self.rescued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn demanded(&self) -> MutexGuard<'_, Demanded> {

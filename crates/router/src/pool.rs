@@ -53,7 +53,13 @@ impl Router {
                 self.publish(next, key.as_deref());
             }
             Delta::Marked(id) => {
+                let line =
+                    next.container(*id).and_then(|container| self.lines.existing(&container.lease().key));
                 self.publish(next, None);
+                // before it is let go of: one that is closing cannot be had back
+                if let Some(line) = line {
+                    line.rescue();
+                }
                 self.uplink().say(Up::Released(*id));
             }
             Delta::Refused(refusal) => {

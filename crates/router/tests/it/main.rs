@@ -15,6 +15,7 @@ mod policies;
 mod queue;
 mod queued;
 mod refusals;
+mod rescues;
 mod stream;
 mod waiting;
 mod web;
