@@ -2,8 +2,9 @@
 //!
 //! The real pool machine, the real route tables and the real gates live in a model of the world: routers with waiting
 //! lines, nodes with memory, messages that take time. Everything is drawn from a seed, so every failure can be repeated.
-//! After everything that happens the invariants are checked: POOL-1 to 4, GC-1, ROUTE-1, LEASE-1; at the end, when the
-//! faults are over, every call must have been answered and every container be gone (GC-2).
+//! After everything that happens the invariants are checked: POOL-1 to 4, GC-1, GC-3, ROUTE-1, ROUTE-2, LEASE-1; at the end, when the
+//! faults are over, every call must have been answered and every container be gone (GC-2). The limits of calls per minute have a
+//! world of their own, `limits` (LIMIT-1).
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,8 @@ mod driver;
 mod event;
 mod faults;
 mod leaders;
+#[cfg(test)]
+mod limits;
 pub mod replay;
 mod report;
 mod rng;

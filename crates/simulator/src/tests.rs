@@ -9,7 +9,7 @@ pub(crate) const CALLS: u32 = 130;
 /// Runs that may be spent on making a script smaller.
 pub(crate) const MINIMISE_RUNS: u32 = 2_000;
 
-fn seeds() -> u64 {
+pub(crate) fn seeds() -> u64 {
     let said = std::env::var("TRIPLANE_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     let is_soak = std::env::var_os("TRIPLANE_SOAK").is_some();
     said.unwrap_or(if is_soak { SEEDS_SOAK } else { SEEDS })
@@ -50,13 +50,14 @@ fn weather(seed: u64) -> Report {
 }
 
 /// What all seeds did, on all cores.
-fn all_weathers(seeds: u64) -> Vec<Report> {
+pub(crate) fn on_all_cores<R: Send>(seeds: u64, run: impl Fn(u64) -> R + Sync) -> Vec<R> {
+    let run = &run;
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     std::thread::scope(|scope| {
         let share =
-            |thread| (thread..seeds).step_by(usize::try_from(threads).unwrap_or(1)).map(weather).collect();
+            |thread| (thread..seeds).step_by(usize::try_from(threads).unwrap_or(1)).map(run).collect();
         let shares: Vec<_> =
-            (0..threads).map(|thread| scope.spawn(move || -> Vec<Report> { share(thread) })).collect();
+            (0..threads).map(|thread| scope.spawn(move || -> Vec<R> { share(thread) })).collect();
         shares.into_iter().flat_map(|share| share.join().expect("its panic says which seed")).collect()
     })
 }
@@ -64,7 +65,7 @@ fn all_weathers(seeds: u64) -> Vec<Report> {
 #[test]
 fn the_invariants_hold_whatever_goes_wrong() {
     let seeds = seeds();
-    let reports = all_weathers(seeds);
+    let reports = on_all_cores(seeds, weather);
     let events: u64 = reports.iter().map(|report| report.events).sum();
     let done: u64 = reports.iter().map(|report| report.calls.done).sum();
     println!("{seeds} seeds, {events} events, {done} calls done; what went wrong:");

@@ -8,7 +8,7 @@
 //! change log. No step walks all containers: what it asks is answered by an `index`, and every change of a container goes
 //! through `Pool::alter`, which keeps that.
 //!
-//! Invariants: POOL-2, POOL-3, POOL-4, GC-1, GC-2, LEASE-1, COLD-1. [`Pool::audit`] checks what can be seen from inside.
+//! Invariants: POOL-2, POOL-3, POOL-4, GC-1, GC-2, GC-3, LEASE-1, COLD-1. [`Pool::audit`] checks what can be seen from inside.
 
 mod action;
 mod ahead;
@@ -299,6 +299,7 @@ impl Pool {
     pub fn audit(&self) -> Vec<String> {
         let mut charged: BTreeMap<NodeId, Resources> = BTreeMap::new();
         let mut wrong = self.containers.audit();
+        wrong.extend(self.collector.audit().map(|why| format!("GC-3: {why}")));
         for container in self.containers.iter() {
             charged.entry(container.node()).or_default().add(&container.charge.asked().resources);
             if container.is_in_service() && container.owner.is_none() {

@@ -1,4 +1,4 @@
-//! Planted mistakes of the pool and of the routers' tables: one for each invariant, so that the simulation shows that it
+//! Planted mistakes of the pool, of the routers' tables and of their limits: one for each invariant, so that the simulation shows that it
 //! would find such a one.
 
 crate::mutants::mutants! {
@@ -14,12 +14,16 @@ crate::mutants::mutants! {
     StoppedInUse,
     /// GC-2: a proxy whose answer was lost is not asked again.
     AskedOnce,
+    /// GC-3: of the sets of victims that free enough the one that is missed least goes, however many nodes it leaves occupied.
+    NodesStayOccupied,
     /// LEASE-1: a router obeys a leader that was.
     OlderLeaderIsObeyed,
     /// ROUTE-1: a router takes in a message that is older than its table.
     OlderIsTakenIn,
     /// ROUTE-2: a router that misses messages forgets what it owns.
     GapEmptiesTable,
+    /// LIMIT-1: what was handed out ahead of a minute counts for nothing in it.
+    AheadIsForgotten,
     /// COLD-1: each call that waits gets a container of its own.
     OneForEachCall,
 }

@@ -6,6 +6,7 @@ use triplane_model::EntityName;
 
 use super::Minute;
 use crate::id::RouterId;
+use crate::pool::mutant::{Mutant, is_planted};
 
 /// The error that is allowed in either direction, as a part of the limit.
 const ERROR_PARTS: u64 = 10;
@@ -77,10 +78,30 @@ struct Namespace {
     /// What they got ahead of the next one.
     ahead: BTreeMap<RouterId, u64>,
     /// What they may admit in each minute without contact.
-    shares: BTreeMap<RouterId, u64>,
+    shares: BTreeMap<RouterId, Share>,
     /// Routers that asked and got nothing.
     hungry: BTreeSet<RouterId>,
     recalled_ms: u64,
+}
+
+/// What a router was told that it may admit without contact: the most of this minute, and of the last one before in which it was told
+/// anything. Its last messages may be lost with the contact, and then an earlier one holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    now: u64,
+    before: u64,
+}
+
+impl Share {
+    fn most(self) -> u64 {
+        self.now.max(self.before)
+    }
+
+    fn turn(&mut self) {
+        if self.now > 0 {
+            *self = Self { now: 0, before: self.now };
+        }
+    }
 }
 
 impl Authority {
@@ -97,10 +118,13 @@ impl Authority {
         }
     }
 
-    /// A router is in contact, for the first time or again.
-    pub fn joined(&mut self, router: RouterId) {
+    /// A router is in contact, for the first time or again. What it may have admitted by itself of this minute stays set aside
+    /// until that is over.
+    pub fn joined(&mut self, now_ms: u64, router: RouterId) {
         self.routers.insert(router);
-        self.alone.remove(&router);
+        if let Some(until_ms) = self.alone.get_mut(&router) {
+            *until_ms = (*until_ms).min(now_ms + Minute::left_ms(now_ms));
+        }
     }
 
     /// Contact with a router is lost: it may go on by itself for a while.
@@ -268,8 +292,10 @@ impl Namespace {
             return;
         }
         let ahead = std::mem::take(&mut self.ahead);
-        self.granted = if minute == self.minute.next() { ahead } else { BTreeMap::new() };
+        let is_next = minute == self.minute.next() && !is_planted(Mutant::AheadIsForgotten);
+        self.granted = if is_next { ahead } else { BTreeMap::new() };
         self.minute = minute;
+        self.shares.values_mut().for_each(Share::turn);
     }
 
     /// What nobody has of this minute.
@@ -280,7 +306,8 @@ impl Namespace {
 
     /// What routers without contact may admit, less the error that is allowed.
     fn set_aside(&self, alone: &BTreeMap<RouterId, u64>) -> u64 {
-        let shares: u64 = alone.keys().filter_map(|router| self.shares.get(router)).sum();
+        let shares = alone.keys().filter_map(|router| self.shares.get(router));
+        let shares: u64 = shares.map(|share| share.most()).sum();
         shares.saturating_sub(self.limit / ERROR_PARTS)
     }
 
@@ -288,7 +315,8 @@ impl Namespace {
     /// though nobody may use it.
     fn share(&mut self, router: RouterId, routers: u64) -> u64 {
         let share = self.limit * 2 / ERROR_PARTS / routers;
-        self.shares.insert(router, share);
+        let told = self.shares.entry(router).or_default();
+        told.now = told.now.max(share);
         share
     }
 }

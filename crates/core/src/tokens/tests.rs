@@ -41,7 +41,7 @@ impl World {
     fn new(seed: u64, limit: u64, routers: u32) -> Self {
         let mut authority = Authority::new(Settings::default());
         let ids = (0..routers).map(RouterId);
-        ids.clone().for_each(|router| authority.joined(router));
+        ids.clone().for_each(|router| authority.joined(START_MS, router));
         let routers = ids.map(|id| (id, Router::default())).collect();
         let (agenda, admitted) = (BTreeMap::new(), BTreeMap::new());
         Self { seed, now_ms: START_MS, limit, authority, routers, agenda, messages: 0, admitted }
@@ -213,7 +213,7 @@ fn what_a_lost_router_might_use_is_set_aside_no_longer_than_it_may_go_on() {
 fn namespaces_that_nobody_calls_are_forgotten_and_their_number_is_bounded() {
     let settings = Settings { namespaces_max: 2, ..Settings::default() };
     let mut authority = Authority::new(settings);
-    authority.joined(RouterId(1));
+    authority.joined(START_MS, RouterId(1));
     let names = ["first", "second", "third"].map(|name| EntityName::namespace(name).unwrap());
     let mut granted_at = |now_ms: u64| {
         let mut actions = Vec::new();
