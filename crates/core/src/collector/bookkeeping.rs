@@ -290,15 +290,16 @@ impl Collector {
         let Some(spec) = history.spec.clone() else { return };
         if history.levels.in_use() > 0 {
             let Some((likely, until_ms)) = self.judge.ahead(history, now_ms) else { return };
-            let reason = Reason::Burst { containers: u32::try_from(likely).unwrap_or(u32::MAX) };
-            let further = likely.saturating_sub(history.there());
-            wanted.extend(std::iter::repeat_n(Prewarm { spec, until_ms, reason }, further));
+            if likely > history.there() {
+                let reason = Reason::Burst { containers: u32::try_from(likely).unwrap_or(u32::MAX) };
+                wanted.push(Prewarm { spec, containers: likely as u64, until_ms, reason });
+            }
         } else if history.has_none_waiting() {
             match self.judge.window(&self.priors, history, now_ms) {
                 Some(window) if window.from_ms > now_ms => self.note_plan(action, Some(window.from_ms)),
                 Some(Window { until_ms, .. }) => {
                     let reason = Reason::Expected { in_ms: until_ms - now_ms };
-                    wanted.push(Prewarm { spec, until_ms, reason });
+                    wanted.push(Prewarm { spec, containers: 1, until_ms, reason });
                 }
                 None => self.forget_spec(action),
             }

@@ -93,11 +93,13 @@ pub struct Due {
     pub reason: Reason,
 }
 
-/// A container that is to be started ahead of a call.
+/// Containers that are to be started ahead of calls.
 #[derive(Clone, Debug)]
 pub struct Prewarm {
     /// What to start: the revision that ran last. If there is a newer one by now, nothing is to be started.
     pub spec: Arc<ContainerSpec>,
+    /// How many containers of it are to serve, those that do already among them.
+    pub containers: u64,
     /// To be told to [`Collector::started`] as its [`Cause::Expected`].
     pub until_ms: u64,
     /// Why, for people.
@@ -305,7 +307,7 @@ impl Collector {
         due
     }
 
-    /// What to start ahead of calls now, each one container, at most about so many.
+    /// What to start ahead of calls now, for at most so many actions.
     pub fn prewarm(&mut self, now_ms: u64, most: usize) -> Vec<Prewarm> {
         self.settle(now_ms);
         let mut wanted = Vec::new();

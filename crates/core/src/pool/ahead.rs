@@ -11,7 +11,7 @@ use super::starts::Start;
 use crate::collector::Prewarm;
 use crate::id::{ActionKey, ContainerId, RouterId};
 
-/// Starts ahead of calls in one step; the others in the next.
+/// Actions that containers are started for ahead of calls in one step; the others in the next.
 const AT_ONCE_MAX: usize = 64;
 /// Actions of which it is remembered who asked last. Two that share a place only cost a container a move.
 const ASKERS: usize = 1 << 14;
@@ -39,12 +39,14 @@ fn place(key: &ActionKey) -> usize {
 }
 
 impl Pool {
-    /// Starts what the collector expects to be needed.
+    /// Starts what the collector expects to be needed beyond what serves.
     pub(super) fn prewarm(&mut self) {
-        for Prewarm { spec, until_ms, reason } in self.collector.prewarm(self.now_ms, AT_ONCE_MAX) {
+        for Prewarm { spec, containers, until_ms, reason } in
+            self.collector.prewarm(self.now_ms, AT_ONCE_MAX)
+        {
             let action = self.intern(&spec);
-            if !self.actions.is_old(action) && self.containers.index().serving(action) == 0 {
-                self.start_ahead(&spec, action, Ahead::Expected { reason, until_ms });
+            if !self.actions.is_old(action) {
+                self.start_lacking(&spec, action, containers, Ahead::Expected { reason, until_ms });
             }
             self.forget_unreferenced(action);
         }
@@ -58,12 +60,7 @@ impl Pool {
                 self.forget_unreferenced(action);
                 continue;
             }
-            let lacking = spec.instances_min().saturating_sub(self.containers.index().serving(action));
-            for _ in 0..lacking {
-                if !self.start_ahead(&spec, action, Ahead::Minimum) {
-                    break;
-                }
-            }
+            self.start_lacking(&spec, action, spec.instances_min(), Ahead::Minimum);
         }
     }
 
@@ -86,6 +83,16 @@ impl Pool {
         if stems != self.stems {
             self.stems.clone_from(&stems);
             self.out.push(Action::Stems(stems));
+        }
+    }
+
+    /// Starts what an action lacks of so many containers that serve, as far as there is room.
+    fn start_lacking(&mut self, spec: &Arc<ContainerSpec>, action: ActionNumber, wanted: u64, ahead: Ahead) {
+        let lacking = wanted.saturating_sub(self.containers.index().serving(action));
+        for _ in 0..lacking {
+            if !self.start_ahead(spec, action, ahead) {
+                break;
+            }
         }
     }
 

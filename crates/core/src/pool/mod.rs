@@ -136,7 +136,17 @@ impl Pool {
         self.now_ms = self.now_ms.max(now_ms);
         self.take_in(event);
         self.serve_all();
+        // what was started for the first call of a burst makes the collector expect the others
+        if self.next_due_ms().is_some_and(|due_ms| due_ms <= self.now_ms) {
+            self.prewarm();
+        }
         actions.append(&mut self.out);
+    }
+
+    /// When the collector has something to do, which a tick at that time does; nothing while all is as it is to stay.
+    #[must_use]
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.collector.next_due_ms()
     }
 
     fn take_in(&mut self, event: Event) {

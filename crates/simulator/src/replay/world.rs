@@ -19,7 +19,8 @@ use super::slab::Slab;
 use super::trace::{Invocation, Trace, TraceError};
 use super::waits::Waits;
 
-/// The period of the pool's clock while calls wait, as in production, and else: nothing but the sweep is due then.
+/// The period of the pool's clock, as in production. While no calls wait, the ticks are left out at which nothing is due: not the
+/// collector's next, nor the sweep.
 const POOL_TICK_MS: u64 = 50;
 const POOL_TICK_IDLE_MS: u64 = 1_000;
 /// The period of the routers' reports of use, as in production.
@@ -136,13 +137,19 @@ impl<'a> World<'a> {
             Next::GiveUp(place, number) => self.give_up(place, number),
             Next::RouterTick => self.report_usage(),
             Next::PoolTick => {
-                let waiting = self.routers.iter().any(|router| router.waiting > 0);
-                self.agenda.pool_tick_ms =
-                    self.now_ms + if waiting { POOL_TICK_MS } else { POOL_TICK_IDLE_MS };
                 self.step_pool(PoolEvent::Ticked);
+                self.agenda.pool_tick_ms = self.next_tick_ms();
             }
         }
         Ok(())
+    }
+
+    fn next_tick_ms(&self) -> u64 {
+        let (soon_ms, late_ms) = (self.now_ms + POOL_TICK_MS, self.now_ms + POOL_TICK_IDLE_MS);
+        match self.routers.iter().any(|router| router.waiting > 0) {
+            true => soon_ms,
+            false => self.pool.next_due_ms().unwrap_or(late_ms).clamp(soon_ms, late_ms),
+        }
     }
 
     /// Looks at the next call of the trace.

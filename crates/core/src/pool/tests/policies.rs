@@ -283,6 +283,44 @@ fn a_container_is_started_ahead_of_a_call_that_is_expected_and_goes_to_who_asked
     assert!(ahead.iter().all(|said| said.starts_with("a call is expected in ")), "{ahead:?}");
 }
 
+/// Bursts of so many long calls, with pauses that have no rhythm; their containers end with them. Then the first call of another
+/// one comes: what is started.
+fn starts_of_a_burst(scene: &mut Scene, spec: &Arc<ContainerSpec>, containers: u32) -> Vec<String> {
+    scene.switches(|policy| policy.collector = "compacting".parse::<collector::Policy>().unwrap());
+    for turn in 0..6 {
+        scene.now_ms += 1_860_000 + turn * turn * 1_000;
+        let first = scene.pool.last_container + 1;
+        scene.demands_at(ROUTER, spec, containers, Some(10_000));
+        let numbers = first..=scene.pool.last_container;
+        numbers.clone().for_each(|number| drop(scene.started(number)));
+        numbers.clone().for_each(|number| scene.busy(number));
+        scene.demands(spec, 0);
+        numbers.for_each(|number| drop(scene.step(Event::Exited(container(number)))));
+    }
+    scene.now_ms += 2_820_000;
+    scene.demands_at(ROUTER, spec, 1, Some(10_000))
+}
+
+#[test]
+fn the_first_call_of_a_burst_starts_all_containers_that_such_bursts_need() {
+    let mut scene = Scene::new(4_096);
+    assert_eq!(starts_of_a_burst(&mut scene, &plain("a"), 5).len(), 5);
+    let ahead = scene.pool.containers().filter_map(|view| view.ahead).map(|why| why.to_string());
+    assert_eq!(ahead.collect::<Vec<_>>(), ["such bursts need 5 containers"; 4], "one is for the call");
+    assert_eq!(scene.demands_at(ROUTER, &plain("a"), 5, Some(10_000)), nothing(), "they are on their way");
+}
+
+#[test]
+fn what_is_started_ahead_of_a_burst_leaves_room_and_starts_for_others() {
+    let mut scene = Scene::new(768);
+    scene.pool.settings.starts_max = 3;
+    assert_eq!(starts_of_a_burst(&mut scene, &plain("a"), 5).len(), 1, "half of the starts are for calls");
+    let mut scene = Scene::new(768);
+    assert_eq!(starts_of_a_burst(&mut scene, &plain("a"), 5).len(), 3, "nothing leaves for it");
+    let two = spec("a", 1, |limits| limits.instances = Some(2));
+    assert_eq!(starts_of_a_burst(&mut Scene::new(4_096), &two, 5).len(), 2);
+}
+
 /// Does what the pool wants, at once; notes what it starts ahead of calls.
 fn follow(scene: &mut Scene, mut wanted: Vec<String>, next: &mut u64, ahead: &mut Vec<String>) {
     while *next <= scene.pool.last_container {
