@@ -7,7 +7,9 @@
 //!   the Wild" (USENIX ATC 2020) cuts at percentiles, which treat 128 MB and 2 GB alike, this weighs them.
 //! - **Rhythm.** What is called at even times gets a container seconds ahead (`rhythm`).
 //! - **Bursts.** With the first call of a burst those containers are started that such bursts need more often than
-//!   `ahead_percent`; so the many containers of a burst need not be held until the next one.
+//!   `ahead_percent`; so the many containers of a burst need not be held until the next one. Where a burst goes beyond what is
+//!   held, some of its calls wait for a start in any case: to hold one container more spares a cold start only to the bursts
+//!   that end there, so it counts `further_percent` of one.
 //! - **Nodes.** Containers of one action are alike, so the one goes that is on the emptiest node. A node on which nothing is
 //!   busy is emptied when what is idle there is worth less than the node; when memory is needed, the
 //!   victims (`victims`) are those that leave the fewest nodes occupied (GC-3).
@@ -21,8 +23,12 @@ use super::priors::Priors;
 use super::reason::Reason;
 use super::worth::{self, Plan, Prices};
 
-/// Its parameters. The defaults were tuned on replays of seeds 1 and 2 of the simulator's generator, so that there are no more
-/// cold starts than with a fixed idle time of ten minutes.
+/// Gaps of an action itself that must have been seen before a container is started ahead for them: what others did says how
+/// long to hold one, but not when to start it anew.
+const OWN_MIN: u32 = 3;
+
+/// Its parameters. The defaults were chosen on replays of seeds 1 to 20 of the simulator's generator, so that there are about as
+/// many cold starts as with a fixed idle time of ten minutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compacting {
     /// A cold start that is spared is worth holding `memory_mb` for that long, seconds.
@@ -35,13 +41,15 @@ pub struct Compacting {
     pub ahead_percent: u64,
     /// How long those wait, seconds.
     pub ahead_s: u64,
+    /// What a cold start counts when the action has other containers in use, if those of bursts are started ahead.
+    pub further_percent: u64,
     /// An occupied node costs as much as so much idle memory, MB.
     pub node_mb: u64,
 }
 
 impl Default for Compacting {
     fn default() -> Self {
-        Self { worth_s: 700, memory_mb: 192, start_s: 30, ahead_percent: 10, ahead_s: 10, node_mb: 256 }
+        Self { worth_s: 800, memory_mb: 192, start_s: 30, ahead_percent: 20, ahead_s: 10, further_percent: 60, node_mb: 256 }
     }
 }
 
@@ -55,19 +63,22 @@ impl Parameters for Compacting {
             ("start_s", &mut self.start_s),
             ("ahead_percent", &mut self.ahead_percent),
             ("ahead_s", &mut self.ahead_s),
+            ("further_percent", &mut self.further_percent),
             ("node_mb", &mut self.node_mb),
         ]
     }
 }
 
 impl Compacting {
-    fn prices(&self, memory_mb: u64) -> Prices {
+    /// What things cost for the first container of an action, or a further one.
+    fn prices(&self, memory_mb: u64, gaps: Option<&Gaps>, is_first: bool) -> Prices {
         let mb_ms = |seconds: u64, memory_mb: u64| i128::from(seconds) * 1_000 * i128::from(memory_mb);
-        Prices {
-            cold_start_mb_ms: mb_ms(self.worth_s, self.memory_mb),
-            start_mb_ms: mb_ms(self.start_s, memory_mb),
-            memory_mb: memory_mb.into(),
-        }
+        let percent = if is_first || self.ahead_percent == 0 { 100 } else { self.further_percent };
+        let cold_start_mb_ms = mb_ms(self.worth_s, self.memory_mb) * i128::from(percent) / 100;
+        let is_started_anew = is_first && gaps.is_some_and(|gaps| gaps.total() >= OWN_MIN);
+        // what costs as much as it spares is not done
+        let start_mb_ms = if is_started_anew { mb_ms(self.start_s, memory_mb) } else { cold_start_mb_ms };
+        Prices { cold_start_mb_ms, start_mb_ms, memory_mb: memory_mb.into() }
     }
 
     /// The plan from when a container falls idle; it is kept until there is an eighth more to learn from.
@@ -78,7 +89,8 @@ impl Compacting {
         if let Some((_, plan)) = action.plans[group].filter(is_fresh) {
             return plan;
         }
-        let plan = worth::plan(&priors.expected(group, gaps), self.prices(memory_mb), 0);
+        let prices = self.prices(memory_mb, gaps, level == 0);
+        let plan = worth::plan(&priors.expected(group, gaps), prices, 0);
         action.plans[group] = Some((total, plan));
         plan
     }
@@ -128,7 +140,10 @@ impl Judge for Compacting {
         let memory_mb = action.spec.as_ref()?.action.limits.memory_mb;
         let plan = match bin_of(now_ms.saturating_sub(since_ms))? {
             0 => self.plan(priors, action, 0, memory_mb),
-            bin => worth::plan(&priors.expected(0, action.levels.gaps(0)), self.prices(memory_mb), bin),
+            bin => {
+                let gaps = action.levels.gaps(0);
+                worth::plan(&priors.expected(0, gaps), self.prices(memory_mb, gaps, true), bin)
+            }
         };
         let (from_ms, until_ms) = plan.again_ms?;
         let from_ms = (since_ms + from_ms).saturating_sub(action.cold_start_ms());

@@ -10,16 +10,24 @@ use super::priors::Priors;
 
 /// Levels that are told apart; the few containers beyond share the last.
 pub(super) const LEVELS_MAX: usize = 48;
-/// Groups of levels that have gaps of their own: each twice as many as the one before.
-pub(super) const GROUPS: usize = 6;
-/// After so long without a call a burst is over.
-const QUIET_MS: u64 = 5_000;
+/// Groups of levels that have gaps of their own. The sixteenth container of a hot action is missed every few seconds and the
+/// fortieth once in an hour: levels that are told apart too little are all held for the sake of the lowest.
+pub(super) const GROUPS: usize = 18;
+/// Levels that are a group each; above, each doubling has as many groups.
+const ALONE: usize = 4;
+/// What comes within so long of its first call is one burst: further than that nothing is started ahead. An action that is never
+/// quiet has one burst after the other, each as high as what such a time needs.
+const BURST_MS: u64 = 10_000;
 /// Bursts that are remembered; then all are halved.
 const BURSTS_MAX: u32 = 64;
 
 /// Which group a level is in.
 pub(super) fn group(level: usize) -> usize {
-    level.checked_ilog2().map_or(0, |log| log as usize + 1).min(GROUPS - 1)
+    if level < ALONE {
+        return level;
+    }
+    let doublings = (level / ALONE).ilog2() as usize;
+    (doublings * ALONE + (level >> doublings)).min(GROUPS - 1)
 }
 
 /// The use of an action's containers.
@@ -40,11 +48,12 @@ struct Bursts {
     peaks: [u8; LEVELS_MAX],
     total: u32,
     peak: usize,
+    began_ms: Option<u64>,
 }
 
 impl Default for Levels {
     fn default() -> Self {
-        let bursts = Bursts { peaks: [0; LEVELS_MAX], total: 0, peak: 0 };
+        let bursts = Bursts { peaks: [0; LEVELS_MAX], total: 0, peak: 0, began_ms: None };
         Self { in_use: 0, left_ms: Vec::new(), gaps: [const { None }; GROUPS], bursts }
     }
 }
@@ -69,13 +78,8 @@ impl Levels {
     pub(super) fn rise(&mut self, now_ms: u64, priors: &mut Priors) {
         let level = self.in_use;
         self.in_use += 1;
-        let left_ms = self.left_ms.get(level).copied();
-        let is_new = left_ms.is_none_or(|left_ms| now_ms >= left_ms + QUIET_MS);
-        if level == 0 && is_new {
-            self.bursts.begin();
-        }
-        self.bursts.peak = self.bursts.peak.max(self.in_use);
-        if let Some(left_ms) = left_ms {
+        self.bursts.reach(self.in_use, now_ms);
+        if let Some(left_ms) = self.left_ms.get(level).copied() {
             let gaps = self.gaps[group(level)].get_or_insert_default();
             let gap_ms = now_ms.saturating_sub(left_ms);
             priors.add(group(level), gaps.total(), gap_ms);
@@ -117,7 +121,16 @@ impl Levels {
 }
 
 impl Bursts {
-    fn begin(&mut self) {
+    /// So many containers are in use.
+    fn reach(&mut self, in_use: usize, now_ms: u64) {
+        if self.began_ms.is_none_or(|began_ms| now_ms >= began_ms + BURST_MS) {
+            self.end();
+            self.began_ms = Some(now_ms);
+        }
+        self.peak = self.peak.max(in_use);
+    }
+
+    fn end(&mut self) {
         if self.peak > 0 {
             let count = &mut self.peaks[self.peak.min(LEVELS_MAX) - 1];
             *count = count.saturating_add(1);
@@ -176,6 +189,24 @@ mod tests {
         assert_eq!(levels.likely(80), 8, "those that had five had eight");
         (0..9).for_each(|_| levels.rise(10 * MINUTE, &mut priors));
         assert_eq!(levels.likely(1), 14, "none came so far");
+    }
+
+    #[test]
+    fn an_action_that_is_never_quiet_needs_ahead_what_it_needs_within_seconds() {
+        let (mut levels, mut priors) = (Levels::default(), Priors::default());
+        for second in 0..400 {
+            let calls = if second == 200 { 30 } else { 2 };
+            (0..calls).for_each(|_| levels.rise(second * 1_000, &mut priors));
+            (0..calls).for_each(|_| levels.fall(second * 1_000 + 900));
+        }
+        levels.rise(400_000, &mut priors);
+        assert_eq!(levels.likely(20), 2, "30 were needed once in 40 times");
+    }
+
+    #[test]
+    fn the_higher_levels_are_the_more_of_them_are_in_a_group() {
+        let groups: Vec<_> = [0, 1, 3, 4, 7, 8, 9, 10, 15, 16, 19, 20, 47, 1_000].map(group).into();
+        assert_eq!(groups, [0, 1, 3, 4, 7, 8, 8, 9, 11, 12, 12, 13, 17, 17]);
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub struct Prewarm {
 
 /// What happened. Containers that are not known are ignored.
 impl Collector {
-    /// A collector that remembers so many actions, besides those with containers (about 1 KB each).
+    /// A collector that remembers so many actions, besides those with containers (about 2 KB each).
     #[must_use]
     pub fn new(policy: Policy, actions_max: usize) -> Self {
         Self {

@@ -11,7 +11,7 @@ const OTHERS: u64 = 4;
 
 /// The gaps of all actions, by group of levels, and by how many had been seen of the action before.
 #[derive(Debug, Default)]
-pub(super) struct Priors([[Gaps; CLASSES]; GROUPS]);
+pub(super) struct Priors(Box<[[Gaps; CLASSES]; GROUPS]>);
 
 fn class(seen: u32) -> usize {
     seen.checked_ilog2().map_or(0, |log| log as usize + 1).min(CLASSES - 1)
