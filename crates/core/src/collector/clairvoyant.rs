@@ -1,4 +1,5 @@
-//! The floor: a collector that is told the future. For simulations only; no configuration selects it.
+//! The floor: a collector that is told the future. For simulations only; no configuration of a
+//! platform selects it.
 //!
 //! It knows when each action will be called, but not for how long. A container is held if the call that will take it comes
 //! before starting another one would be cheaper, and started anew just in time. The first call of an action is cold: what was

@@ -46,6 +46,12 @@ pub enum PolicyError {
     /// No collector has this name.
     #[error("there is no collector '{0}'; there are fixed, lru, greedy-dual, histogram and compacting")]
     Name(String),
+    /// It is none of a real platform's.
+    #[error(
+        "the collector 'clairvoyant' knows the calls before they come, so it is for simulations only: \
+         triplane simulate --collector clairvoyant"
+    )]
+    Clairvoyant,
     /// Not `name=number`, or no such parameter.
     #[error("the collector '{collector}' takes no '{said}'; it takes {}", listed(.takes))]
     Parameter {
@@ -122,6 +128,7 @@ impl FromStr for Policy {
             GreedyDual::NAME => read(said).map(Self::GreedyDual),
             Histogram::NAME => read(said).map(Self::Histogram),
             Compacting::NAME => read(said).map(Self::Compacting),
+            Clairvoyant::NAME => Err(PolicyError::Clairvoyant),
             other => Err(PolicyError::Name(other.into())),
         }
     }
@@ -213,6 +220,7 @@ mod tests {
             error("mru"),
             "there is no collector 'mru'; there are fixed, lru, greedy-dual, histogram and compacting"
         );
+        assert!(error("clairvoyant").starts_with("the collector 'clairvoyant' knows the calls before they come"));
         for said in ["fixed:idle_s=1", "fixed:idle_ms", "fixed:idle_ms=x", "fixed:idle_ms=-1"] {
             let said = said.trim_start_matches("fixed:");
             assert_eq!(

@@ -13,6 +13,7 @@ mod config;
 pub mod csv;
 mod draw;
 mod driver;
+mod future;
 pub mod generator;
 mod instants;
 mod meter;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use catalog::action_spec;
 pub use config::{Config, Policy};
+pub use future::clairvoyant;
 pub use instants::{Cell, CellState, Instant};
 pub use outcome::{Calls, MemorySeconds, NodesOccupied, Outcome, Percentiles, Sample};
 

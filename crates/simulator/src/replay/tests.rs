@@ -122,6 +122,17 @@ fn every_call_has_an_answer_and_the_parts_add_up() {
 }
 
 #[test]
+fn who_knows_the_future_has_a_container_just_in_time_and_none_in_between() {
+    let lines = "0,a,2,1,256\n600,a,1,1,256\n1200,a,1,1,256\n";
+    let csv = format!("arrival_s,action,duration_s,cold_start_s,memory_mb\n{lines}");
+    let mut config = config();
+    config.policy.settings.policy.collector = clairvoyant(&mut Csv::open(csv.as_bytes()).unwrap()).unwrap();
+    let outcome = replay_csv(lines, &config);
+    assert_eq!((outcome.calls.cold, outcome.starts), (1, 3), "what was never called cannot be started");
+    assert!(outcome.memory_mb_s.idle < 256 * 20, "{}", outcome.memory_mb_s.idle);
+}
+
+#[test]
 fn a_trace_that_breaks_off_says_where() {
     let csv = "arrival_s,action,duration_s,cold_start_s,memory_mb\n0,a,1,1,128\nwhat\n";
     let error = replay(&mut Csv::open(csv.as_bytes()).unwrap(), &config()).unwrap_err();

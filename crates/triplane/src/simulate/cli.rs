@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use triplane_core::collector::clairvoyant::Clairvoyant;
 use triplane_core::{collector, placement};
 
 /// The most nodes that are simulated.
@@ -87,12 +88,13 @@ pub(crate) struct ReplayOptions {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Pool")]
     pub(crate) routers: u32,
 
-    /// Which idle containers go, and when.
+    /// Which idle containers go, and when; clairvoyant is the floor for all others: it knows the load before it comes.
     #[arg(
         long,
         value_name = "NAME,...",
         value_delimiter = ',',
         default_value = "fixed",
+        value_parser = collector,
         help_heading = "Policies"
     )]
     pub(crate) collector: Vec<collector::Policy>,
@@ -145,6 +147,14 @@ fn nodes(text: &str) -> Result<Nodes, String> {
             let (from, to) = (number(from)?, number(to.trim_start_matches('='))?);
             if from <= to { Ok(Nodes(from..=to)) } else { Err(format!("{from} is more than {to}")) }
         }
+    }
+}
+
+/// A collector of the platform, or the one that is told the load when it is replayed.
+fn collector(text: &str) -> Result<collector::Policy, collector::PolicyError> {
+    match text {
+        Clairvoyant::NAME => Ok(collector::Policy::Clairvoyant(Clairvoyant::default())),
+        text => text.parse(),
     }
 }
 

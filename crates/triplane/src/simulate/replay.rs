@@ -7,12 +7,13 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use triplane_core::collector;
 use triplane_simulator::replay::csv::{self, Csv};
 use triplane_simulator::replay::generator::{Generator, Profile};
 use triplane_simulator::replay::report::{Comparison, PoolSummary, TraceSummary, page, plots};
 use triplane_simulator::replay::sizing::{Fewest, Target, fewest_nodes};
 use triplane_simulator::replay::trace::{Trace, TraceError};
-use triplane_simulator::replay::{Config, Outcome, Policy, replay};
+use triplane_simulator::replay::{Config, Outcome, Policy, clairvoyant, replay};
 
 use super::cli::ReplayOptions;
 use super::policies::policies;
@@ -186,9 +187,14 @@ impl<'a> Load<'a> {
     }
 
     fn replay(&self, config: &Config) -> Result<(Outcome, Names), TraceError> {
+        let mut config = config.clone();
+        let collector = &mut config.policy.settings.policy.collector;
+        if let collector::Policy::Clairvoyant(_) = collector {
+            *collector = clairvoyant(&mut *self.open()?)?;
+        }
         let began = Instant::now();
         let mut trace = self.open()?;
-        let outcome = replay(&mut *trace, config)?;
+        let outcome = replay(&mut *trace, &config)?;
         let (events, seconds) = (outcome.events, began.elapsed().as_secs_f64());
         let per_second = events as f64 / seconds.max(1e-9);
         eprintln!(

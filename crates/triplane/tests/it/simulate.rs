@@ -71,6 +71,15 @@ fn a_trace_is_replayed_by_each_policy() {
 }
 
 #[test]
+fn what_is_left_to_gain_is_shown_by_one_who_knows_the_trace() {
+    let home = home("0,a,2,1,256\n600,a,1,1,256\n1200,a,1,1,256\n");
+    let json = printed(&home, "--trace calls.csv --collector fixed:idle_ms=60000,clairvoyant --json");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let cold = |index: usize| json["policies"][index]["calls"]["cold"].as_u64();
+    assert_eq!((cold(0), cold(1)), (Some(3), Some(1)));
+}
+
+#[test]
 fn equal_seeds_print_equal_json_and_files() {
     let home = home("");
     let load = "--seed 3 --hours 1 --actions 20 --hottest 20000 --nodes 3 --json";
