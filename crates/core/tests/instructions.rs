@@ -1,11 +1,13 @@
 //! Gates on what decisions cost, in instructions: a count does not depend on how busy the machine is.
 //!
 //! Each measured program fills a pool, says that it is ready, waits for a line on its input, and calls [`counted`]. It is this
-//! binary again, under Valgrind, whose instrumentation is switched on only for that call.
+//! binary again, under Valgrind, whose instrumentation is switched on only for that call; which functions of the allocator were
+//! in it is read from its profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 
@@ -22,12 +24,16 @@ use triplane_model::{ActionLimits, CodeHash, EntityName, FullName, Parameters, R
 /// Repetitions of what is counted.
 const TIMES: u64 = 100;
 const READY: &str = "ready";
+/// What functions are called that give memory, or whose names begin so.
+const ALLOCATORS: [&str; 6] =
+    ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "__rust_alloc"];
 /// What the first program may take, MB.
 const RESIDENT_MB_MAX: u64 = 500;
 
 type Program = fn() -> Box<dyn FnMut()>;
 
 /// What is measured: a name, a program that repeats it [`TIMES`] times, and the most instructions for one.
+/// The last one must not allocate; a placement does, which shows that it would be seen.
 const PROGRAMS: [(&str, Program, u64); 4] = [
     ("placement (pack) with 1,000 nodes and 100,000 containers", placement_in_large_pool, 25_000),
     ("placement (pack) with 10,000 nodes and 1,000,000 containers", placement_in_huge_pool, 50_000),
@@ -46,14 +52,25 @@ fn main() -> ExitCode {
         println!("instructions are counted in release builds only: ./dev test");
         return ExitCode::SUCCESS;
     }
-    let mut counts = BTreeMap::new();
+    let (mut counts, mut allocators) = (BTreeMap::new(), BTreeMap::new());
     let mut code = ExitCode::SUCCESS;
     for (name, _, most) in PROGRAMS {
-        let count = count(name) / TIMES;
+        let counted = count(name);
+        let count = counted.instructions / TIMES;
         counts.insert(name, count);
+        allocators.insert(name, counted.allocators);
         let verdict = if count <= most { "ok" } else { "TOO MANY" };
         println!("{name}: {count} instructions, at most {most}: {verdict}");
         if count > most {
+            code = ExitCode::FAILURE;
+        }
+    }
+    assert!(!allocators[PROGRAMS[0].0].is_empty(), "a placement allocates, and nobody has seen it");
+    let (route, used) = (PROGRAMS[3].0, &allocators[PROGRAMS[3].0]);
+    match used.is_empty() {
+        true => println!("{route}: no allocation: ok"),
+        false => {
+            println!("{route}: it must not allocate and calls {used:?}: TOO MANY");
             code = ExitCode::FAILURE;
         }
     }
@@ -114,11 +131,20 @@ fn counted(run: &mut dyn FnMut()) {
     black_box(());
 }
 
-/// Runs a program under Valgrind; says how many instructions the counted part took.
-fn count(name: &str) -> u64 {
+/// What Valgrind saw of the counted part.
+struct Counted {
+    instructions: u64,
+    /// The functions of the allocator that were in it.
+    allocators: BTreeSet<String>,
+}
+
+/// Runs a program under Valgrind.
+fn count(name: &str) -> Counted {
+    let profile = std::env::temp_dir().join(format!("triplane-instructions-{}", std::process::id()));
     let own = std::env::current_exe().expect("this binary has a path");
     let mut child = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--instr-atstart=no"])
+        .args(["--tool=callgrind", "--instr-atstart=no"])
+        .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg("--toggle-collect=*instructions*counted*")
         .arg(own)
         .args(["--measured", name])
@@ -131,7 +157,19 @@ fn count(name: &str) -> u64 {
     assert!(child.wait().expect("it ends").success(), "{name}: {summary}");
     let collected = summary.lines().find_map(|line| line.split_once("Collected : "));
     let collected = collected.and_then(|(_, count)| count.trim().parse().ok());
-    collected.unwrap_or_else(|| panic!("valgrind has not said what it collected: {summary}"))
+    let instructions =
+        collected.unwrap_or_else(|| panic!("valgrind has not said what it collected: {summary}"));
+    Counted { instructions, allocators: allocators(&profile) }
+}
+
+/// The functions of the allocator in a profile, which is removed.
+fn allocators(profile: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(profile).expect("valgrind has written a profile");
+    std::fs::remove_file(profile).expect("it is ours");
+    let functions = text.lines().filter_map(|line| line.strip_prefix("fn=").or(line.strip_prefix("cfn=")));
+    let names = functions.filter_map(|function| Some(function.split_once(") ")?.1));
+    let giving = names.filter(|name| ALLOCATORS.iter().any(|known| name.starts_with(known)));
+    giving.map(str::to_owned).collect()
 }
 
 /// Switches the instrumentation on when the program is ready, and lets it go on; says what Valgrind said.
