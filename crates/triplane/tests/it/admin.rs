@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use triplane_testkit::json::text;
 use triplane_testkit::{ServerSettings, TempDir, wait_until};
 
@@ -267,9 +268,39 @@ async fn the_operator_sees_what_is_where_and_why_and_empties_nodes_and_switches_
     let _ = guest.fire("rests", json!({})).await;
     wait_until(SOON, "it is said what it waits for", async || {
         pool().contains("no node that takes it has room")
+            && pool().contains("1 node: takes no more containers")
     })
     .await;
     assert_eq!(said(&admin(data, &["node", "restore", "0"])), "node 0 takes containers again");
     assert_eq!(guest.result("rests", json!({})).await, json!({"calm": true}));
     assert_eq!(admin(data, &["node", "drain", "7"]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn stem_cells_wait_for_the_cold_starts_that_are_expected_and_the_operator_sees_them() {
+    const BORN: &str = "function main() { return { born: performance.timeOrigin } }";
+    let platform = Platform::start().await;
+    let (guest, data) = (platform.guest(), platform.data.path());
+    let stems =
+        || serde_json::from_str::<Value>(&said(&admin(data, &["pool", "--json"]))).unwrap()["stems"].take();
+    guest.create_with("first", BORN, json!({"memory": 192})).await;
+    let _ = guest.result("first", json!({})).await;
+    assert_eq!(stems(), json!([]), "nobody has a budget for them");
+
+    let _ = said(&admin(data, &["policy", "--stems-mb", "200"]));
+    let one = json!([{"kind": "nodejs:20", "memory": 192, "wanted": 1, "waiting": 1}]);
+    wait_until(SOON, "one waits", async || stems() == one).await;
+    assert!(
+        said(&admin(data, &["pool"]))
+            .contains("stem cells  MB   waiting  wanted\nnodejs:20   192  1        1")
+    );
+
+    guest.create_with("second", BORN, json!({"memory": 192})).await;
+    let asked_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() * 1000.0;
+    let born_ms = guest.result("second", json!({})).await["born"].as_f64().unwrap();
+    assert!(born_ms < asked_ms, "its process was there before it was called");
+    wait_until(SOON, "another waits in its place", async || stems() == one).await;
+
+    let _ = said(&admin(data, &["policy", "--stems-mb", "0"]));
+    wait_until(SOON, "none waits", async || stems() == json!([])).await;
 }
