@@ -49,7 +49,15 @@ pub struct Compacting {
 
 impl Default for Compacting {
     fn default() -> Self {
-        Self { worth_s: 700, memory_mb: 192, start_s: 30, ahead_percent: 20, ahead_s: 10, further_percent: 60, node_mb: 256 }
+        Self {
+            worth_s: 700,
+            memory_mb: 192,
+            start_s: 30,
+            ahead_percent: 20,
+            ahead_s: 10,
+            further_percent: 60,
+            node_mb: 256,
+        }
     }
 }
 

@@ -220,7 +220,9 @@ mod tests {
             error("mru"),
             "there is no collector 'mru'; there are fixed, lru, greedy-dual, histogram and compacting"
         );
-        assert!(error("clairvoyant").starts_with("the collector 'clairvoyant' knows the calls before they come"));
+        assert!(
+            error("clairvoyant").starts_with("the collector 'clairvoyant' knows the calls before they come")
+        );
         for said in ["fixed:idle_s=1", "fixed:idle_ms", "fixed:idle_ms=x", "fixed:idle_ms=-1"] {
             let said = said.trim_start_matches("fixed:");
             assert_eq!(

@@ -41,8 +41,7 @@ fn place(key: &ActionKey) -> usize {
 impl Pool {
     /// Starts what the collector expects to be needed beyond what serves.
     pub(super) fn prewarm(&mut self) {
-        for Prewarm { spec, containers, until_ms, reason } in
-            self.collector.prewarm(self.now_ms, AT_ONCE_MAX)
+        for Prewarm { spec, containers, until_ms, reason } in self.collector.prewarm(self.now_ms, AT_ONCE_MAX)
         {
             let action = self.intern(&spec);
             if !self.actions.is_old(action) {

@@ -29,6 +29,7 @@ pub fn clairvoyant(trace: &mut dyn Trace) -> Result<collector::Policy, TraceErro
     }
     // of the specification only the key matters here
     let key = |number| Arc::unwrap_or_clone(Arc::clone(&action_spec(number, 1, 1).key));
-    let known: BTreeMap<_, _> = (0..).zip(calls_ms).map(|(number, calls_ms)| (key(number), calls_ms)).collect();
+    let known: BTreeMap<_, _> =
+        (0..).zip(calls_ms).map(|(number, calls_ms)| (key(number), calls_ms)).collect();
     Ok(collector::Policy::Clairvoyant(Clairvoyant::new(known)))
 }
