@@ -72,7 +72,7 @@ async fn commit(mut raw: Raw, mut waiting: mpsc::Receiver<Waiting>, clients: usi
     while waiting.recv_many(&mut rows, clients).await > 0 {
         counts.commits.fetch_add(1, Ordering::Relaxed);
         counts.rows.fetch_add(rows.len(), Ordering::Relaxed);
-        match raw.commit_at_once(rows.len()).await {
+        match raw.commit(rows.len()).await {
             Ok(()) => rows.drain(..).for_each(|row| {
                 // A client that went away has no answer.
                 let _ = row.send(());

@@ -139,23 +139,11 @@ impl Raw {
         Ok(Self { connection, next: 1 << 80 })
     }
 
-    /// Commits so many rows together.
+    /// Commits so many rows together, in one trip to the thread of the connection, as the queue does.
     pub(crate) async fn commit(&mut self, rows: usize) -> anyhow::Result<()> {
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
-        self.insert("", rows, "").await?;
-        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?;
-        Ok(())
-    }
-
-    /// The same in one trip to the thread of the connection.
-    pub(crate) async fn commit_at_once(&mut self, rows: usize) -> anyhow::Result<()> {
-        self.insert("BEGIN IMMEDIATE;", rows, ";COMMIT").await
-    }
-
-    async fn insert(&mut self, before: &str, rows: usize, after: &str) -> anyhow::Result<()> {
         let tuples = vec!["(?,?)"; rows].join(",");
         let payload = [b'x'; PAYLOAD_BYTES];
-        let text = format!("{before}INSERT INTO rows (id, payload) VALUES {tuples}{after}");
+        let text = format!("BEGIN IMMEDIATE;INSERT INTO rows (id, payload) VALUES {tuples};COMMIT");
         let mut insert = sqlx::query(AssertSqlSafe(text));
         for _ in 0..rows {
             self.next += 1;
