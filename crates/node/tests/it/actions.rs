@@ -130,7 +130,23 @@ impl TestNode {
         assert_eq!(finished.status, Status::Success, "{result}");
         result
     }
+
+    /// Runs what takes more memory than it may have, which is told so; nothing where memory is not enforced.
+    pub(crate) async fn ends_for_its_memory(&mut self, code: &str) -> Option<(Container, Finished)> {
+        if !memory_is_enforced(self.node.enforcement()) {
+            return None;
+        }
+        let container = self.container(code).await;
+        let finished = self.run(&container, "{}").await;
+        let text = String::from_utf8(finished.result.to_vec()).unwrap();
+        assert!(text.to_lowercase().contains("memory"), "{text}");
+        Some((container, finished))
+    }
 }
+
+/// Takes all memory that there is.
+pub(crate) const GREEDY: &str =
+    "function main() { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)); }";
 
 /// An archive of these files, as an action has it.
 pub(crate) fn archive(files: &[(&str, &str)]) -> String {
@@ -215,17 +231,9 @@ async fn an_archive_with_modules_runs() {
 #[tokio::test]
 async fn an_action_that_takes_too_much_memory_ends_and_is_told_of() {
     let mut node = TestNode::start().await;
-    if !memory_is_enforced(node.node.enforcement()) {
-        return;
-    }
-    let greedy = node
-        .container("function main() { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)); }")
-        .await;
-    let finished = node.run(&greedy, "{}").await;
+    let Some((greedy, finished)) = node.ends_for_its_memory(GREEDY).await else { return };
     assert_ne!(finished.status, Status::Success);
     assert!(!finished.reusable);
-    let text = String::from_utf8(finished.result.to_vec()).unwrap();
-    assert!(text.to_lowercase().contains("memory"), "{text}");
     assert_eq!(within(node.exits.recv()).await, Some(greedy.id));
     assert!(node.node.list().await.is_empty());
 }
@@ -233,14 +241,10 @@ async fn an_action_that_takes_too_much_memory_ends_and_is_told_of() {
 #[tokio::test]
 async fn an_action_whose_heap_grows_ends_for_its_memory_too() {
     let mut node = TestNode::start().await;
-    if !memory_is_enforced(node.node.enforcement()) {
-        return;
-    }
-    let leak = "function main() { const all = []; for (let i = 0;; i++) all.push({ i, text: 'x'.repeat(i % 100) + i }); }";
-    let leak = node.container(leak).await;
-    let finished = node.run(&leak, "{}").await;
-    let text = String::from_utf8(finished.result.to_vec()).unwrap();
-    assert!(text.to_lowercase().contains("memory"), "{text}");
+    node.ends_for_its_memory(
+        "function main() { const all = []; for (let i = 0;; i++) all.push({ i, text: 'x'.repeat(i % 100) + i }); }",
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -8,9 +8,8 @@ use triplane_core::collector::Stems;
 use triplane_core::egress::Egress;
 use triplane_node::{NetworkOptions, Networks};
 
-use crate::actions::{Container, TestNode, archive};
+use crate::actions::{Container, GREEDY, TestNode, archive};
 use crate::lifetimes::until;
-use crate::support::memory_is_enforced;
 
 /// Says when its process began, and what it finds.
 const LOOK: &str = "const fs = require('fs'), os = require('os');
@@ -92,14 +91,7 @@ async fn an_archive_runs_in_it() {
 #[tokio::test]
 async fn it_is_held_to_its_memory() {
     let mut node = TestNode::with_stems(1, |_| ()).await;
-    if !memory_is_enforced(node.node.enforcement()) {
-        return;
-    }
-    let greedy = "function main() { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)); }";
-    let greedy = node.container(greedy).await;
-    let finished = node.run(&greedy, "{}").await;
-    let text = String::from_utf8(finished.result.to_vec()).unwrap();
-    assert!(text.to_lowercase().contains("memory"), "{text}");
+    node.ends_for_its_memory(GREEDY).await;
 }
 
 #[tokio::test]
