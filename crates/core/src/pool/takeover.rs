@@ -15,7 +15,7 @@ impl Pool {
     /// A container that an earlier leader started runs on a node. Drivers say so before anything else happens.
     pub(super) fn found(&mut self, found: Found) {
         let Found { container: id, node, spec, endpoint } = found;
-        if self.containers.get(id).is_some() {
+        if self.containers.get(id).is_some() || self.unplaced.contains(&id) {
             return;
         }
         let action = self.intern(&spec);

@@ -50,6 +50,9 @@ fn what_has_no_place_any_more_ends_its_calls_first() {
     let mut scene = Scene::new(256);
     scene.finds(1, "a");
     assert_eq!(scene.finds(2, "b"), nothing(), "the node is full");
+    scene.step(Event::Exited(old(1)));
+    assert_eq!(scene.finds(2, "b"), nothing(), "it has been asked to close");
+    assert_eq!(scene.states(), []);
     for _ in 0..2 {
         assert_eq!(scene.after(1_000), ["close 2 idle 0"]);
         assert_eq!(scene.step(Event::CloseAnswered(old(2), false)), nothing());
