@@ -1,4 +1,4 @@
-//! What the control plane shows of the pool: counts as of the last event, read when somebody asks.
+//! What the control plane shows of the pool: its counts, asked for when somebody reads the page.
 
 use std::sync::Arc;
 

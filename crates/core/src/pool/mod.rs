@@ -216,7 +216,6 @@ impl Pool {
         self.ask_again();
         self.expire_demands();
         self.collect();
-        self.prewarm();
         self.sweep();
     }
 
