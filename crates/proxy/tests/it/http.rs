@@ -1,10 +1,11 @@
 //! Containers that serve `/init` and `/run`: what the proxy sends, and what it makes of answers, silence and death.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use triplane_model::activation::text;
 use triplane_model::{Action, Status};
 use triplane_proxy::runtime::{Exit, HttpFault, HttpRuntime};
@@ -42,14 +43,22 @@ async fn a_container_is_initialised_once_and_runs_calls_over_new_connections() {
     assert!(!started.container.is_killed());
 }
 
+/// An address that nobody else can have, and on which nobody listens until the socket does.
+fn not_listening() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
 #[tokio::test]
 async fn init_is_tried_until_the_runtime_listens() {
     let world = World::new().await;
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (socket, address) = not_listening();
     let mut started = start_at(&world, address, |_| {}, |_| {});
     let reply = started.proxy.run(call(1, "{}"));
     assert!(tokio::time::timeout(Duration::from_millis(120), started.proxy.exited()).await.is_err());
-    started.listener = Some(TcpListener::bind(address).await.unwrap());
+    started.listener = Some(socket.listen(8).unwrap());
     started.initialise().await;
     started.next().await.answer(200, "{}").await;
     assert_eq!(done(reply).await.status, Status::Success);
@@ -151,7 +160,7 @@ async fn a_container_that_ends_in_a_call_says_why() {
 #[tokio::test]
 async fn a_container_that_ends_before_it_listens_fails_its_init() {
     let world = World::new().await;
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_socket, address) = not_listening();
     let started = start_at(&world, address, |_| {}, |_| {});
     let reply = started.proxy.run(call(1, "{}"));
     started.container.end(Exit::Code(1));
