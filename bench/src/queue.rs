@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
 use triplane_core::asynchronous::{Destination, Final, Lease, Owner, Pick, Policy};
-use triplane_model::{ActivationId, EntityName, FullName};
+use triplane_model::{ActivationId, EntityName, FullName, TransactionId};
 use triplane_store::calls::{Calls, End, HeldCall, NewCall};
 use triplane_store::{Options, Sqlite, Stores};
 
@@ -104,7 +104,7 @@ fn new_call(number: u128) -> NewCall {
         namespace: name("guest"),
         target: Destination::Action(FullName::new(name("guest"), name("hello"))),
         payload: vec![b'x'; PAYLOAD_BYTES],
-        transaction_id: "0123456789abcdef0123456789abcdef".into(),
+        transaction_id: TransactionId::new("0123456789abcdef0123456789abcdef"),
         traceparent: None,
         accepted_ms: 1,
         policy: Policy::default(),

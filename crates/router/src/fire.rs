@@ -50,7 +50,7 @@ pub(crate) struct Fire {
     pub(crate) payload: Bytes,
     /// What the actions get, but for the trigger's parameters.
     pub(crate) arguments: Bytes,
-    pub(crate) transaction_id: String,
+    pub(crate) transaction_id: TransactionId,
     pub(crate) traceparent: Option<String>,
     pub(crate) fired_ms: u64,
     /// The call whose destination the trigger is.
@@ -118,7 +118,7 @@ impl Router {
             trigger,
             payload,
             arguments,
-            transaction_id: transaction_id.as_str().to_owned(),
+            transaction_id: transaction_id.clone(),
             traceparent,
             fired_ms,
             cause: None,
@@ -135,7 +135,7 @@ impl Router {
             if level.keeps(Status::Success)
                 && let Err(error) = router.ports.records.record(record).await
             {
-                let transaction = &*fire.transaction_id;
+                let transaction = fire.transaction_id.as_str();
                 tracing::error!(activation = %fire.id, transaction, %error, "record of a trigger is lost");
             }
             Ok(())

@@ -11,7 +11,9 @@ use triplane_core::asynchronous::{
 use triplane_core::id::ContainerId;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::package::{Reached, Resolved};
-use triplane_model::{ActivationId, Collection, Credential, EntityName, FullName, Identity, Trigger};
+use triplane_model::{
+    ActivationId, Collection, Credential, EntityName, FullName, Identity, TransactionId, Trigger,
+};
 use triplane_wire::run::{RunReply, RunRequest};
 
 /// What a port returns when the other plane cannot answer: the platform's fault, a retry is safe.
@@ -58,7 +60,7 @@ pub struct QueuedCall {
     /// The merged parameters, or the body of a callback.
     pub payload: Bytes,
     /// The id of the request.
-    pub transaction_id: String,
+    pub transaction_id: TransactionId,
     /// W3C trace context.
     pub traceparent: Option<String>,
     /// When it was accepted, epoch milliseconds.

@@ -9,7 +9,7 @@ use triplane_core::asynchronous::{
     CallState, Counters, Destination, Failure, Final, Hold, IdempotencyKey, LaneDepth, Lease, NotNow, Owner,
     Pick, Policy, State, Stop,
 };
-use triplane_model::{ActivationId, EntityName};
+use triplane_model::{ActivationId, EntityName, TransactionId};
 
 use crate::Future;
 #[cfg(doc)]
@@ -27,7 +27,7 @@ pub struct NewCall {
     /// The merged parameters: a JSON object; of a callback its body.
     pub payload: Vec<u8>,
     /// The id of the request that caused it.
-    pub transaction_id: String,
+    pub transaction_id: TransactionId,
     /// W3C trace context.
     pub traceparent: Option<String>,
     /// When it was accepted, epoch milliseconds.

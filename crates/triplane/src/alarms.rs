@@ -194,7 +194,7 @@ fn call(trigger: &FullName, id: ActivationId, alarm: &Alarm) -> NewCall {
         namespace: trigger.namespace.clone(),
         target: Destination::Trigger(trigger.clone()),
         payload: alarm.payload.get().as_bytes().to_vec(),
-        transaction_id: TransactionId::from_random(rand::random()).as_str().to_owned(),
+        transaction_id: TransactionId::from_random(rand::random()),
         traceparent: None,
         // Not when it was due: one that fires once may be due since long ago.
         accepted_ms: now_ms(),

@@ -74,7 +74,7 @@ fn queued(call: Call, wish: Wish) -> Result<QueuedCall, ApiError> {
         namespace,
         target: Destination::Action(call.target.name.clone()),
         payload: call.parameters,
-        transaction_id: call.transaction_id.as_str().to_owned(),
+        transaction_id: call.transaction_id,
         traceparent: call.traceparent,
         accepted_ms: call.arrived_ms,
         idempotency: wish.idempotency,

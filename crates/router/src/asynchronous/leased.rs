@@ -6,7 +6,7 @@ use bytes::Bytes;
 use triplane_core::asynchronous::verdict::{self, Ended, Facts, Leased, Obstacle, Unstarted as Verdict};
 use triplane_core::asynchronous::{Delivery, Destination, Failure, Final, attempt_id};
 use triplane_core::limits::InFlightGuard;
-use triplane_model::{ActivationId, FullName, StoreLevel, TransactionId};
+use triplane_model::{ActivationId, FullName, StoreLevel};
 
 use super::board::{Held, Lane};
 use super::hold::Holding;
@@ -196,7 +196,7 @@ impl Router {
         let queued = &case.call;
         Call {
             id: case.next_attempt(),
-            transaction_id: TransactionId::new(&queued.transaction_id),
+            transaction_id: queued.transaction_id.clone(),
             caller: Arc::clone(&caller.identity),
             line: target.line(&caller.identity.namespace, &self.lines),
             target,

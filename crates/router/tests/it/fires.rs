@@ -10,7 +10,7 @@ use triplane_model::rule::RulePut;
 use triplane_model::trigger::TriggerPut;
 use triplane_model::{
     Action, ActivationId, Collection, EntityName, FullName, NamespaceLimits, Revision, RuleStatus, Status,
-    StoreLevel, SystemLimits, Trigger,
+    StoreLevel, SystemLimits, TransactionId, Trigger,
 };
 use triplane_router::Settings;
 use triplane_router::ports::{Queue, QueuedCall};
@@ -271,7 +271,7 @@ async fn alarm(world: &World, number: u128) -> ActivationId {
         namespace: EntityName::namespace("guest").unwrap(),
         target: Destination::Trigger(full("guest/t")),
         payload: "{}".into(),
-        transaction_id: "alarm".to_owned(),
+        transaction_id: TransactionId::new("alarm"),
         traceparent: None,
         accepted_ms: now_ms(),
         policy: Policy::default(),

@@ -92,17 +92,23 @@ async fn delete_recorded(connection: &mut SqliteConnection, activations: &Path) 
     sqlx::query("ATTACH ? AS recorded").bind(path).execute(&mut *connection).await?;
     let mut transaction = connection.begin().await?;
     Totals::catch_up(&mut transaction).await?;
+    let fresh = sqlx::query(
+        "DELETE FROM fresh WHERE EXISTS (SELECT 1 FROM recorded.activations AS known WHERE known.id = fresh.id)",
+    )
+    .execute(&mut *transaction)
+    .await?;
     let dropped = sqlx::query(
         "DELETE FROM calls WHERE state < 5 AND EXISTS
          (SELECT 1 FROM recorded.activations AS known WHERE known.id = calls.id)",
     )
     .execute(&mut *transaction)
     .await?;
+    let dropped = fresh.rows_affected() + dropped.rows_affected();
     sqlx::query("DELETE FROM payloads WHERE place NOT IN (SELECT place FROM calls)")
         .execute(&mut *transaction)
         .await?;
     sqlx::query("UPDATE totals SET done = done + ?")
-        .bind(i64::try_from(dropped.rows_affected()).unwrap_or(i64::MAX))
+        .bind(i64::try_from(dropped).unwrap_or(i64::MAX))
         .execute(&mut *transaction)
         .await?;
     // What stood behind a call that was dropped is let go.
@@ -114,7 +120,7 @@ async fn delete_recorded(connection: &mut SqliteConnection, activations: &Path) 
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(dropped.rows_affected())
+    Ok(dropped)
 }
 
 /// Moves everything from the staging directory to its place; removing that directory is what completes a restore.

@@ -147,6 +147,7 @@ pub(crate) const QUEUE: Kind = Kind {
         include_str!("../../migrations/queue/0002.sql"),
         include_str!("../../migrations/queue/0003.sql"),
         include_str!("../../migrations/queue/0004.sql"),
+        include_str!("../../migrations/queue/0005.sql"),
     ],
     durable: true,
 };

@@ -19,6 +19,16 @@ impl Rows {
         }))
     }
 
+    fn following(head: &str, tuple: &str, (next, next_tuple): (&str, &str), tail: &str) -> Self {
+        Self(SIZES.map(|size| match size - 1 {
+            0 => format!("{head} {tuple} {tail}").into(),
+            others => {
+                let tuples = vec![next_tuple; others].join(",");
+                format!("{head} {tuple}; {next} {tuples} {tail}").into()
+            }
+        }))
+    }
+
     /// Cuts off the first items, as many as the largest statement that they fill takes: its text, those, and the rest.
     fn cut<'a, T>(&self, items: &'a [T]) -> Option<(Arc<str>, &'a [T], &'a [T])> {
         let position = SIZES.iter().position(|size| *size <= items.len())?;
@@ -49,13 +59,22 @@ pub(crate) struct Bracketed {
 impl Bracketed {
     /// `tuple` is one row's placeholders.
     pub(crate) fn new(head: &str, tuple: &str) -> Self {
+        Self::of(head, |head, tail| Rows::new(head, tuple, tail))
+    }
+
+    /// The first row of each statement by `head` and `tuple`, those that follow it by `next` in a statement of their own.
+    pub(crate) fn following(head: &str, tuple: &str, next: (&str, &str)) -> Self {
+        Self::of(head, |head, tail| Rows::following(head, tuple, next, tail))
+    }
+
+    fn of(head: &str, rows: impl Fn(&str, &str) -> Rows) -> Self {
         let begin = format!("BEGIN IMMEDIATE; {head}");
         let commit = "; COMMIT";
         Self {
-            inner: Rows::new(head, tuple, ""),
-            first: Rows::new(&begin, tuple, ""),
-            last: Rows::new(head, tuple, commit),
-            only: Rows::new(&begin, tuple, commit),
+            inner: rows(head, ""),
+            first: rows(&begin, ""),
+            last: rows(head, commit),
+            only: rows(&begin, commit),
         }
     }
 

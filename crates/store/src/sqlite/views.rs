@@ -7,7 +7,7 @@ use triplane_model::{ActivationId, EntityName};
 
 use super::convert::{id_bytes, int, uint, unavailable};
 use super::filter;
-use super::queue::{Lane, Stored, Totals, select};
+use super::queue::{Lane, Stored, Totals, select, select_fresh};
 use crate::StoreError;
 use crate::calls::{CallQuery, CallView, Scope, Summary};
 
@@ -17,7 +17,15 @@ pub(crate) async fn get(
     scope: Scope,
     id: ActivationId,
 ) -> Result<Option<CallView>, StoreError> {
-    let sql = select!(", lanes.namespace, lanes.target FROM calls JOIN lanes USING (lane) WHERE id = ?");
+    let sql = concat!(
+        select!(
+            ", lanes.namespace, lanes.target FROM calls JOIN lanes ON lanes.lane = calls.lane WHERE id = ?1"
+        ),
+        " UNION ALL ",
+        select_fresh!(
+            ", lanes.namespace, lanes.target FROM fresh JOIN lanes ON lanes.lane = fresh.lane WHERE id = ?1"
+        )
+    );
     let row = sqlx::query(sql).bind(id_bytes(id)).fetch_optional(&readers).await;
     let row = row.map_err(|error| unavailable(&error))?;
     Ok(row.as_ref().and_then(view).filter(|call| scope.has(&call.namespace)))
@@ -32,7 +40,9 @@ pub(crate) async fn payload(
     if get(readers.clone(), scope, id).await?.is_none() {
         return Ok(None);
     }
-    sqlx::query_scalar("SELECT COALESCE(calls.payload, payloads.payload) FROM calls LEFT JOIN payloads USING (place) WHERE id = ?")
+    let sql = "SELECT COALESCE(calls.payload, payloads.payload) FROM calls LEFT JOIN payloads USING (place) WHERE id = ?1
+               UNION ALL SELECT payload FROM fresh WHERE id = ?1";
+    sqlx::query_scalar(sql)
         .bind(id_bytes(id))
         .fetch_optional(&readers)
         .await
@@ -74,12 +84,39 @@ fn from(state: Option<CallState>) -> &'static str {
 
 /// The statement of a list.
 pub(crate) fn listing(query: &CallQuery, skip: u64, limit: u64) -> QueryBuilder<Sqlite> {
-    if let (Scope::Namespace(namespace), None | Some(CallState::Accepted)) = (&query.scope, query.state) {
-        return listing_of(namespace, query, skip, limit);
+    match (&query.scope, query.state) {
+        (Scope::Namespace(namespace), None | Some(CallState::Accepted)) => {
+            listing_of(namespace, query, skip, limit)
+        }
+        (Scope::All, None | Some(CallState::Accepted)) => listing_of_all(query, skip, limit),
+        _ => {
+            let mut sql = QueryBuilder::<Sqlite>::new(from(query.state));
+            filter::conditions(&mut sql, query);
+            sql.push(" ORDER BY calls.place");
+            page(&mut sql, skip, limit);
+            sql
+        }
     }
-    let mut sql = QueryBuilder::<Sqlite>::new(from(query.state));
+}
+
+/// The statement of a list over several states of all namespaces: the first of each table, of which the first are taken.
+fn listing_of_all(query: &CallQuery, skip: u64, limit: u64) -> QueryBuilder<Sqlite> {
+    let first = int(skip.saturating_add(limit));
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT * FROM (");
+    sql.push(from(query.state));
     filter::conditions(&mut sql, query);
-    sql.push(" ORDER BY calls.place");
+    sql.push(" ORDER BY calls.place LIMIT ").push_bind(first);
+    sql.push(concat!(
+        ") UNION ALL SELECT * FROM (",
+        select_fresh!(
+            ", lanes.namespace, lanes.target FROM fresh JOIN lanes ON lanes.lane = fresh.lane WHERE TRUE"
+        )
+    ));
+    if let Some(target) = &query.target {
+        sql.push(" AND lanes.target = ").push_bind(target.to_string());
+    }
+    filter::when(&mut sql, "fresh", query);
+    sql.push(" ORDER BY fresh.place LIMIT ").push_bind(first).push(") ORDER BY place");
     page(&mut sql, skip, limit);
     sql
 }
@@ -87,10 +124,9 @@ pub(crate) fn listing(query: &CallQuery, skip: u64, limit: u64) -> QueryBuilder<
 /// The statement of a list over several states of a namespace: the first of each state, of which the first are taken.
 fn listing_of(namespace: &EntityName, query: &CallQuery, skip: u64, limit: u64) -> QueryBuilder<Sqlite> {
     let first = int(skip.saturating_add(limit));
-    let mut sql = QueryBuilder::<Sqlite>::new(select!(
-        ", lanes.namespace, lanes.target FROM (SELECT place AS chosen FROM ("
-    ));
+    let mut sql = QueryBuilder::<Sqlite>::new("WITH chosen (at) AS MATERIALIZED (SELECT place FROM (");
     ready(&mut sql, namespace, query, first);
+    fresh(&mut sql, namespace, query, first);
     for state in ["state IN (3, 4) AND state = 3", "state IN (3, 4) AND state = 4"] {
         others(&mut sql, "calls_later", state, query, first);
     }
@@ -100,9 +136,17 @@ fn listing_of(namespace: &EntityName, query: &CallQuery, skip: u64, limit: u64) 
     }
     sql.push(") ORDER BY place");
     page(&mut sql, skip, limit);
-    sql.push(
-        ") CROSS JOIN calls ON calls.place = chosen JOIN lanes ON lanes.lane = calls.lane ORDER BY chosen",
-    );
+    sql.push(concat!(
+        ") ",
+        select!(
+            ", lanes.namespace, lanes.target FROM chosen CROSS JOIN calls ON calls.place = at JOIN lanes ON lanes.lane = calls.lane"
+        ),
+        " UNION ALL ",
+        select_fresh!(
+            ", lanes.namespace, lanes.target FROM chosen CROSS JOIN fresh ON fresh.place = at JOIN lanes ON lanes.lane = fresh.lane"
+        ),
+        " ORDER BY place"
+    ));
     sql
 }
 
@@ -116,12 +160,34 @@ fn ready(sql: &mut QueryBuilder<Sqlite>, namespace: &EntityName, query: &CallQue
           WHERE last.lane = lanes.lane AND last.state = 0 AND last.priority = levels.column1",
     );
     of_state(sql, "last", query);
+    up_to_the(first, sql);
+    of_lanes(sql, namespace, query);
+    of_state(sql, "calls", query);
+}
+
+/// The first of what is fresh: in the same way, from the front of each lane.
+fn fresh(sql: &mut QueryBuilder<Sqlite>, namespace: &EntityName, query: &CallQuery, first: i64) {
+    sql.push(
+        " UNION ALL SELECT fresh.place FROM lanes CROSS JOIN fresh INDEXED BY fresh_by_lane ON fresh.lane = lanes.lane
+          AND fresh.place <= COALESCE((SELECT last.place FROM fresh AS last WHERE last.lane = lanes.lane",
+    );
+    filter::when(sql, "last", query);
+    up_to_the(first, sql);
+    of_lanes(sql, namespace, query);
+    filter::when(sql, "fresh", query);
+}
+
+/// The end of the place of the last of so many.
+fn up_to_the(first: i64, sql: &mut QueryBuilder<Sqlite>) {
     sql.push(" ORDER BY last.place LIMIT 1 OFFSET ").push_bind(first.saturating_sub(1));
-    sql.push("), 9223372036854775807) WHERE lanes.namespace = ").push_bind(namespace.as_str().to_owned());
+    sql.push("), 9223372036854775807)");
+}
+
+fn of_lanes(sql: &mut QueryBuilder<Sqlite>, namespace: &EntityName, query: &CallQuery) {
+    sql.push(" WHERE lanes.namespace = ").push_bind(namespace.as_str().to_owned());
     if let Some(target) = &query.target {
         sql.push(" AND lanes.target = ").push_bind(target.to_string());
     }
-    of_state(sql, "calls", query);
 }
 
 /// The first of what is in a state, by its index.
@@ -182,7 +248,7 @@ pub(crate) fn counting(is_of_namespace: bool) -> String {
         true => (" AND lane IN (SELECT lane FROM lanes WHERE namespace = ?1)", " AND namespace = ?1"),
     };
     format!(
-            "SELECT (SELECT COUNT(*) FROM calls WHERE state = 0{of_lane}),
+            "SELECT (SELECT COUNT(*) FROM calls WHERE state = 0{of_lane}) + (SELECT COUNT(*) FROM fresh WHERE TRUE{of_lane}),
                     (SELECT COUNT(*) FROM calls WHERE state IN (3, 4) AND state = 3{of_namespace}),
                     (SELECT COUNT(*) FROM calls WHERE state IN (3, 4) AND state = 4{of_namespace}),
                     (SELECT COUNT(*) FROM calls WHERE attempts > 0 AND state IN (0, 3, 4){of_namespace}),
@@ -193,7 +259,9 @@ pub(crate) fn counting(is_of_namespace: bool) -> String {
                     (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 7{of_namespace}),
                     (SELECT COUNT(*) FROM calls WHERE state >= 5 AND state = 8{of_namespace}),
                     (SELECT COUNT(*) FROM lanes WHERE TRUE{of_namespace}),
-                    (SELECT accepted_ms FROM calls WHERE place = (SELECT MIN(place) FROM calls WHERE state = 0{of_lane}))"
+                    (SELECT MIN(accepted_ms) FROM (
+                       SELECT accepted_ms FROM calls WHERE place = (SELECT MIN(place) FROM calls WHERE state = 0{of_lane}) UNION ALL
+                       SELECT accepted_ms FROM fresh WHERE place = (SELECT MIN(place) FROM fresh WHERE TRUE{of_lane})))"
         )
 }
 

@@ -3,11 +3,13 @@
 //! one by one.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -78,20 +80,26 @@ impl<W: Apply> Writer<W> {
     /// Starts the writer's task.
     pub(crate) fn start(file: File, connection: SqliteConnection, work: W, options: &Options) -> Self {
         let (sender, receiver) = mpsc::channel(options.waiting_max.max(1));
-        let task = Task { file, connection: Some(connection), work, batch_max: options.batch_max.max(1) };
+        let wait_max = options.wait_max;
+        let batch_max = options.batch_max.max(1);
+        let task = Task { file, connection: Some(connection), work, batch_max, wait_max };
         tokio::spawn(task.run(receiver));
-        Self { sender, wait_max: options.wait_max }
+        Self { sender, wait_max }
     }
 
-    /// Writes; when this returns well, it is committed.
+    /// Writes; when this returns well, it is committed. A place among those that wait, the writes before, and this one take as long as
+    /// `wait_max` each; then the answer is an error. The task sees to it, with one timer for all that share a transaction.
     pub(crate) async fn write(&self, operation: W::Operation) -> Result<W::Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let written = async {
-            self.sender.send(Message::Write(operation, reply)).await.map_err(|_| closed())?;
-            answer.await.unwrap_or_else(|_| Err(closed()))
-        };
-        let late = |_| Err(StoreError::Unavailable("the store did not answer in time".into()));
-        timeout(self.wait_max, written).await.unwrap_or_else(late)
+        match self.sender.try_send(Message::Write(operation, reply)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(message)) => {
+                let sent = timeout(self.wait_max, self.sender.send(message)).await;
+                sent.map_err(|_| late())?.map_err(|_| closed())?;
+            }
+            Err(TrySendError::Closed(_)) => return Err(closed()),
+        }
+        answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Ends the writer after the writes that wait; later ones fail.
@@ -102,6 +110,10 @@ impl<W: Apply> Writer<W> {
             let _ended = closed.await;
         }
     }
+}
+
+fn late() -> StoreError {
+    StoreError::Unavailable("the store did not answer in time".into())
 }
 
 fn closed() -> StoreError {
@@ -120,7 +132,11 @@ struct Task<W> {
     connection: Option<SqliteConnection>,
     work: W,
     batch_max: usize,
+    wait_max: Duration,
 }
+
+/// Where a write is answered.
+type Reply<W> = oneshot::Sender<Result<<W as Apply>::Answer, StoreError>>;
 
 impl<W: Apply> Task<W> {
     async fn run(mut self, mut receiver: mpsc::Receiver<Message<W>>) {
@@ -139,7 +155,7 @@ impl<W: Apply> Task<W> {
                 false => received.await,
             };
             untidy = true;
-            let closing = self.handle(&mut messages).await;
+            let closing = self.handle(&mut messages, &mut receiver).await;
             if count == 0 || !closing.is_empty() {
                 self.end().await;
                 closing.into_iter().for_each(|reply| {
@@ -152,7 +168,11 @@ impl<W: Apply> Task<W> {
     }
 
     /// Writes what was received and answers it; says who wants the writer closed.
-    async fn handle(&mut self, messages: &mut Vec<Message<W>>) -> Vec<oneshot::Sender<()>> {
+    async fn handle(
+        &mut self,
+        messages: &mut Vec<Message<W>>,
+        receiver: &mut mpsc::Receiver<Message<W>>,
+    ) -> Vec<oneshot::Sender<()>> {
         let (mut operations, mut replies, mut closing) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages.drain(..) {
             match message {
@@ -164,8 +184,18 @@ impl<W: Apply> Task<W> {
             }
         }
         if !operations.is_empty() {
-            let outcomes = self.write(&operations).await;
-            debug_assert_eq!(outcomes.len(), replies.len(), "one outcome for each operation");
+            let wait_max = self.wait_max;
+            let mut written = pin!(self.write(&operations));
+            let outcomes = loop {
+                match timeout(wait_max, &mut written).await {
+                    Ok(outcomes) => break outcomes,
+                    Err(_) => {
+                        give_up(replies.drain(..));
+                        give_up(waiting(receiver, &mut closing));
+                    }
+                }
+            };
+            // Of those that were given up it is not known what becomes of them.
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // A caller that has gone does not undo its write.
                 let _gone = reply.send(outcome);
@@ -292,6 +322,28 @@ impl<W: Apply> Task<W> {
             tracing::warn!(file = self.file.name(), %error, "the log is left for the next start");
         }
         close(connection).await;
+    }
+}
+
+/// Takes out the writes that wait, which are not done then.
+fn waiting<W: Apply>(
+    receiver: &mut mpsc::Receiver<Message<W>>,
+    closing: &mut Vec<oneshot::Sender<()>>,
+) -> impl Iterator<Item = Reply<W>> {
+    let messages = std::iter::from_fn(|| receiver.try_recv().ok());
+    messages.filter_map(|message| match message {
+        Message::Write(_, reply) => Some(reply),
+        Message::Close(reply) => {
+            closing.push(reply);
+            None
+        }
+    })
+}
+
+fn give_up<A>(replies: impl Iterator<Item = oneshot::Sender<Result<A, StoreError>>>) {
+    for reply in replies {
+        // Who asked may have gone.
+        let _gone = reply.send(Err(late()));
     }
 }
 

@@ -238,10 +238,10 @@ async fn a_reader_of_another_process_does_not_stop_the_writer() {
     stores.calls.accept(call(1)).await.unwrap();
     let mut other = raw(&dir.join("queue.db")).await;
     let mut reading = other.begin().await.unwrap();
-    let seen: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM calls").fetch_one(&mut *reading).await.unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM fresh").fetch_one(&mut *reading).await.unwrap();
     let written: Result<Accepted, StoreError> = stores.calls.accept(call(2)).await;
     written.unwrap();
-    let still: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM calls").fetch_one(&mut *reading).await.unwrap();
+    let still: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM fresh").fetch_one(&mut *reading).await.unwrap();
     assert_eq!((seen, still), (1, 1), "it sees one moment");
     reading.rollback().await.unwrap();
     stores.close().await;

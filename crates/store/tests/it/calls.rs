@@ -1,13 +1,13 @@
 //! The queue: transitions, holds, bounds.
 
 use futures_util::future::join_all;
-use triplane_core::asynchronous::{Destination, Failure, Final, Hold, Lease, Owner, Stop};
-use triplane_store::calls::{Accepted, NewCall, Scope};
+use triplane_core::asynchronous::{CallState, Destination, Failure, Final, Hold, Lease, Owner, Stop};
+use triplane_store::calls::{Accepted, CallQuery, NewCall, Scope};
 use triplane_store::{Options, Sqlite, StoreError};
 
 use crate::support::{
-    LEASE, ME, NOW_MS, TempDir, call, end, id, lease, lease_by, lease_lane, named, ns, numbers, open, raw,
-    rows, run,
+    LEASE, ME, NOW_MS, TempDir, call, end, id, lease, lease_by, lease_lane, named, ns, numbers, open, policy,
+    raw, rows, run,
 };
 
 fn is_refused<T>(outcome: &Result<T, StoreError>) -> bool {
@@ -256,19 +256,53 @@ async fn a_call_that_cannot_be_read_is_given_up_and_does_not_hold_up_the_others(
     let dir = TempDir::new();
     let stores = open(dir.path()).await;
     let calls = &*stores.calls;
-    for number in 1..=4 {
-        calls.accept(call(number)).await.unwrap();
+    let special = |number| NewCall { policy: policy(&[("async-attempts", "2")]), ..call(number) };
+    for call in [special(1), call(2), special(3), special(4), call(5), special(6)] {
+        calls.accept(call).await.unwrap();
     }
     let mut file = raw(&dir.join("queue.db")).await;
     for spoil in [
         "UPDATE calls SET policy = 'nonsense' WHERE place = 1",
-        "UPDATE calls SET transaction_id = CAST(x'ff' AS TEXT) WHERE place = 2",
+        "UPDATE fresh SET transaction_id = CAST(x'ff' AS TEXT) WHERE place = 2",
         "UPDATE calls SET payload = NULL WHERE place = 3",
+        "UPDATE calls SET transaction_id = CAST(x'ff' AS TEXT) WHERE place = 4",
     ] {
         sqlx::query(spoil).execute(&mut file).await.unwrap();
     }
-    assert_eq!(numbers(&lease(calls, 9).await), [4]);
-    assert_eq!(rows(calls).await, [0, 1, 0, 0, 0, 3, 0, 0]);
+    assert_eq!(numbers(&lease(calls, 9).await), [5, 6]);
+    assert_eq!(rows(calls).await, [0, 2, 0, 0, 0, 4, 0, 0]);
+    stores.close().await;
+}
+
+#[tokio::test]
+async fn calls_that_came_back_and_new_ones_are_leased_and_listed_in_the_order_of_their_accepts() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    let calls = &*stores.calls;
+    let urgent = NewCall { policy: policy(&[("async-priority", "7")]), ..call(5) };
+    for call in [call(1), call(2), call(3), call(4), urgent, call(6)] {
+        calls.accept(call).await.unwrap();
+    }
+    let held = lease(calls, 4).await;
+    assert_eq!(numbers(&held), [5, 1, 2, 3], "the urgent one first");
+    for held in &held[2..] {
+        calls.release(held.hold, held.call.id, 0).await.unwrap();
+    }
+    let waiting = |scope| CallQuery {
+        scope,
+        state: Some(CallState::Accepted),
+        target: None,
+        since_ms: None,
+        upto_ms: None,
+    };
+    for scope in [Scope::All, Scope::Namespace(ns("guest"))] {
+        for (skip, limit, expected) in [(0, 9, vec![2, 3, 4, 6]), (1, 2, vec![3, 4]), (3, 9, vec![6])] {
+            let page = calls.list(waiting(scope.clone()), skip, limit).await.unwrap();
+            assert_eq!(page.iter().map(|call| call.id.bits()).collect::<Vec<_>>(), expected);
+        }
+    }
+    assert_eq!(numbers(&lease(calls, 3).await), [2, 3, 4]);
+    assert_eq!(numbers(&lease(calls, 3).await), [6]);
     stores.close().await;
 }
 

@@ -10,7 +10,7 @@ use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
 use triplane_model::{
     Action, ActionLimits, ActivationId, CodeHash, Credential, EntityName, FullName, NamespaceLimits,
-    Parameters, Revision, SystemLimits, Version,
+    Parameters, Revision, SystemLimits, TransactionId, Version,
 };
 use triplane_store::calls::{Calls, End, HeldCall, NewCall, Scope};
 use triplane_store::{Options, Sqlite, Stores};
@@ -136,7 +136,7 @@ pub(crate) fn call(number: u64) -> NewCall {
         namespace: ns("guest"),
         target: Destination::Action(named("hello")),
         payload: format!("{{\"n\":{number}}}").into_bytes(),
-        transaction_id: format!("tid-{number}"),
+        transaction_id: TransactionId::new(&format!("tid-{number}")),
         traceparent: None,
         accepted_ms: 1_000 + number,
         policy: Policy::default(),

@@ -16,6 +16,7 @@ use super::{Answer, Answers, Batch, Operation};
 use crate::StoreError;
 use crate::calls::{Accepted, Idempotency, NewCall};
 use crate::sqlite::convert::{id_bytes, id_from, int, uint};
+use crate::sqlite::rows::Rows;
 
 /// Whether there is a call of a partition that is not over.
 pub(super) const IS_TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM calls
@@ -24,8 +25,8 @@ pub(super) const IS_TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM calls
 pub(super) const KEY: &str =
     "SELECT id, fingerprint, accepted_ms FROM keys WHERE namespace = ? AND target = ? AND key = ?";
 
-/// The parameters of a row of a plain call.
-const PARAMETERS: usize = 8;
+/// The parameters of a row of a fresh call.
+const PARAMETERS: usize = 6;
 
 /// An insert that has its parameters.
 pub(super) type Insert = Query<'static, Sqlite, SqliteArguments>;
@@ -39,16 +40,9 @@ pub(super) struct Placed<'a> {
 }
 
 impl Placed<'_> {
-    /// Whether it has nothing but what every call has: most have not.
-    pub(super) fn is_plain(&self) -> bool {
-        let NewCall { policy, partition, cause, hops, traceparent, .. } = self.call;
-        *policy == Policy::default()
-            && self.state == code::READY
-            && partition.is_none()
-            && traceparent.is_none()
-            && cause.is_none()
-            && self.redrive_of.is_none()
-            && *hops == 0
+    /// Whether it goes into the table of fresh calls.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.state == code::FRESH
     }
 
     /// Whether its payload goes into a table of its own.
@@ -61,17 +55,20 @@ impl Placed<'_> {
         (!self.is_apart()).then_some(&*self.call.payload)
     }
 
-    /// Binds the parameters of `Statements::accept_plain`.
-    pub(super) fn bind_plain(&self, parameters: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    /// Binds the parameters of `Statements::accept_fresh`.
+    pub(super) fn bind_fresh(&self, parameters: &mut SqliteArguments) -> Result<(), BoxDynError> {
+        parameters.add(self.share.place)?;
+        self.bind_behind(parameters)
+    }
+
+    /// The same but for the place.
+    pub(super) fn bind_behind(&self, parameters: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let Placed { call, share, .. } = self;
-        parameters.add(share.place)?;
         parameters.add(id_bytes(call.id))?;
         parameters.add(share.lane)?;
-        parameters.add(call.namespace.shared())?;
         parameters.add(int(call.accepted_ms))?;
-        parameters.add(int(share.bytes))?;
-        parameters.add(&*call.transaction_id)?;
-        parameters.add(self.payload())
+        parameters.add(call.transaction_id.shared())?;
+        parameters.add(&*call.payload)
     }
 
     /// Binds the parameters of `Statements::accept`.
@@ -92,7 +89,7 @@ impl Placed<'_> {
         parameters.add(policy_text(&call.policy)?)?;
         parameters.add(call.cause.map(id_bytes))?;
         parameters.add(redrive_of.map(id_bytes))?;
-        parameters.add(&*call.transaction_id)?;
+        parameters.add(call.transaction_id.shared())?;
         parameters.add(call.traceparent.as_deref())?;
         parameters.add(self.payload())
     }
@@ -109,20 +106,39 @@ pub(super) type Bind<'c> = fn(&Placed<'c>, &mut SqliteArguments) -> Result<(), B
 
 /// A statement with the parameters of all its rows.
 pub(super) fn insert<'c>(sql: Arc<str>, rows: &[&Placed<'c>], bind: Bind<'c>) -> Result<Insert, sqlx::Error> {
+    insert_behind(sql, rows, bind, bind)
+}
+
+/// The same, with others for the rows behind the first.
+pub(super) fn insert_behind<'c>(
+    sql: Arc<str>,
+    rows: &[&Placed<'c>],
+    bind: Bind<'c>,
+    bind_others: Bind<'c>,
+) -> Result<Insert, sqlx::Error> {
     let mut parameters = SqliteArguments::default();
     parameters.reserve(rows.len() * PARAMETERS, 0);
-    rows.iter().try_for_each(|row| bind(row, &mut parameters)).map_err(sqlx::Error::Encode)?;
+    let binds = std::iter::once(bind).chain(std::iter::repeat(bind_others));
+    let mut rows = rows.iter().zip(binds);
+    rows.try_for_each(|(row, bind)| bind(row, &mut parameters)).map_err(sqlx::Error::Encode)?;
     Ok(sqlx::query_with(AssertSqlSafe(sql), parameters))
 }
 
 impl Memory {
     /// Gives a call of a lane its place, and a state by its time and by whether it stands behind another of its partition.
-    pub(super) fn place<'c>(&mut self, call: &'c NewCall, lane: i64, is_behind: bool) -> Placed<'c> {
+    pub(super) fn place<'c>(
+        &mut self,
+        call: &'c NewCall,
+        lane: i64,
+        is_behind: bool,
+        redrive_of: Option<ActivationId>,
+    ) -> Placed<'c> {
         let place = self.next_place;
         self.next_place += 1;
         let share = Share { place, lane, places: call.policy.places(), bytes: call.payload.len() as u64 };
         let state = match call.policy.delay_ms {
             _ if is_behind => code::BEHIND,
+            0 if redrive_of.is_none() && is_plain(call) => code::FRESH,
             0 => code::READY,
             _ => code::DUE,
         };
@@ -130,9 +146,13 @@ impl Memory {
             let due_ms = call.policy.due_ms(call.accepted_ms);
             self.next_due_ms = self.next_due_ms.min(due_ms);
         }
+        match state {
+            code::FRESH => self.latest_fresh = self.latest_fresh.max(Some(call.id)),
+            _ => self.has_id(call.id),
+        }
         self.add(share, state);
         self.totals.accepted += 1;
-        Placed { call, share, state, redrive_of: None }
+        Placed { call, share, state, redrive_of }
     }
 
     /// Takes a call out again that got no row.
@@ -271,7 +291,7 @@ impl Batch<'_> {
             Some(partition) => self.is_taken(&call.namespace, partition).await?,
             None => false,
         };
-        let placed = Placed { redrive_of, ..self.memory.place(call, lane, is_behind) };
+        let placed = self.memory.place(call, lane, is_behind, redrive_of);
         if call.partition.is_none() {
             return Ok(Some(placed));
         }
@@ -302,31 +322,77 @@ impl Batch<'_> {
     }
 
     async fn insert(&mut self, placed: &[Placed<'_>]) -> Result<(), sqlx::Error> {
-        let (plain, special): (Vec<_>, Vec<_>) = placed.iter().partition(|placed| placed.is_plain());
+        let placed = self.unknown(placed).await?;
+        let (fresh, special): (Vec<_>, Vec<_>) = placed.iter().copied().partition(|placed| placed.is_fresh());
         let mut absent = HashSet::new();
         let statements = self.statements;
-        for (sql, chunk) in statements.accept_plain.statements(&plain) {
-            absent.extend(self.run_insert(insert(sql, chunk, Placed::bind_plain)?, chunk).await?);
+        for (sql, chunk) in statements.accept_fresh.statements(&fresh) {
+            let insert = insert(sql, chunk, Placed::bind_fresh)?;
+            absent.extend(self.run_insert(insert, chunk, &statements.which_fresh).await?);
         }
         for (sql, chunk) in statements.accept.statements(&special) {
-            absent.extend(self.run_insert(insert(sql, chunk, Placed::bind)?, chunk).await?);
+            absent
+                .extend(self.run_insert(insert(sql, chunk, Placed::bind)?, chunk, &statements.which).await?);
         }
-        self.insert_payloads(placed, &absent).await
+        self.insert_payloads(&special, &absent).await
     }
 
     /// Inserts rows; answers the places of those whose ids were there already.
-    async fn run_insert(&mut self, query: Insert, chunk: &[&Placed<'_>]) -> Result<Vec<i64>, sqlx::Error> {
+    async fn run_insert(
+        &mut self,
+        query: Insert,
+        chunk: &[&Placed<'_>],
+        which: &Rows,
+    ) -> Result<Vec<i64>, sqlx::Error> {
         let inserted = query.execute(&mut *self.connection).await?.rows_affected();
-        if inserted < chunk.len() as u64 { self.repeated(chunk).await } else { Ok(Vec::new()) }
+        if inserted < chunk.len() as u64 { self.repeated(chunk, which).await } else { Ok(Vec::new()) }
+    }
+
+    /// Leaves out the calls whose ids are in the other table.
+    async fn unknown<'p, 'c>(
+        &mut self,
+        placed: &'p [Placed<'c>],
+    ) -> Result<Vec<&'p Placed<'c>>, sqlx::Error> {
+        let known = self.known(placed.iter().map(|placed| placed.call)).await?;
+        let (repeated, unknown): (Vec<_>, Vec<_>) =
+            placed.iter().partition(|placed| known.contains(&placed.call.id));
+        for placed in repeated {
+            self.memory.displace(placed);
+            self.memory.has_gap = true;
+        }
+        Ok(unknown)
+    }
+
+    /// Which ids of these calls are in the table that the calls do not go into: of fresh calls that were moved since, and of calls that
+    /// are the same no more. Ids grow with time, so that as a rule nothing has to be read.
+    pub(super) async fn known(
+        &mut self,
+        calls: impl Iterator<Item = &NewCall>,
+    ) -> Result<HashSet<ActivationId>, sqlx::Error> {
+        let (fresh, special): (Vec<_>, Vec<_>) = calls.partition(|call| is_plain(call));
+        let (Memory { latest, latest_fresh, .. }, statements) = (&*self.memory, self.statements);
+        let sets = [(fresh, *latest, &statements.known), (special, *latest_fresh, &statements.known_fresh)];
+        let mut known = HashSet::new();
+        for (calls, latest, rows) in sets {
+            let in_doubt: Vec<_> =
+                calls.iter().map(|call| call.id).filter(|id| Some(*id) <= latest).collect();
+            for (sql, chunk) in rows.statements(&in_doubt) {
+                let query = sqlx::query_scalar(AssertSqlSafe(sql));
+                let query = chunk.iter().fold(query, |query, id| query.bind(id_bytes(*id)));
+                let found: Vec<Vec<u8>> = query.fetch_all(&mut *self.connection).await?;
+                known.extend(found.iter().filter_map(|id| id_from(id)));
+            }
+        }
+        Ok(known)
     }
 
     async fn insert_payloads(
         &mut self,
-        placed: &[Placed<'_>],
+        placed: &[&Placed<'_>],
         absent: &HashSet<i64>,
     ) -> Result<(), sqlx::Error> {
         let is_apart = |placed: &&Placed<'_>| placed.is_apart() && !absent.contains(&placed.share.place);
-        let apart: Vec<_> = placed.iter().filter(is_apart).collect();
+        let apart: Vec<_> = placed.iter().copied().filter(is_apart).collect();
         for (sql, chunk) in self.statements.accept_payload.statements(&apart) {
             insert(sql, chunk, Placed::bind_payload)?.execute(&mut *self.connection).await?;
         }
@@ -334,9 +400,9 @@ impl Batch<'_> {
     }
 
     /// The places of calls whose ids were there already: an accept that is repeated changes nothing.
-    async fn repeated(&mut self, chunk: &[&Placed<'_>]) -> Result<Vec<i64>, sqlx::Error> {
+    async fn repeated(&mut self, chunk: &[&Placed<'_>], which: &Rows) -> Result<Vec<i64>, sqlx::Error> {
         let mut present = HashSet::new();
-        for (sql, chunk) in self.statements.which.statements(chunk) {
+        for (sql, chunk) in which.statements(chunk) {
             let mut query = sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql));
             for placed in chunk {
                 query = query.bind(placed.share.place);
@@ -350,6 +416,17 @@ impl Batch<'_> {
         }
         Ok(repeated.into_iter().map(|placed| placed.share.place).collect())
     }
+}
+
+/// Whether a call has nothing but what every call has, and little of that: most are such.
+pub(super) fn is_plain(call: &NewCall) -> bool {
+    let NewCall { policy, partition, cause, hops, traceparent, payload, .. } = call;
+    *policy == Policy::default()
+        && partition.is_none()
+        && traceparent.is_none()
+        && cause.is_none()
+        && *hops == 0
+        && payload.len() as u64 <= INLINE_BYTES_MAX
 }
 
 fn policy_text(policy: &Policy) -> Result<Option<String>, BoxDynError> {

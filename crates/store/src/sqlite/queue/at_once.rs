@@ -1,6 +1,6 @@
 //! Accepting alone: a transaction of nothing but new calls, in one trip to the connection's thread instead of three.
 
-use super::accept::{Insert, Placed, insert};
+use super::accept::{Insert, Placed, insert, insert_behind};
 use super::memory::Memory;
 use super::{Answer, Answers, Batch, Operation};
 use crate::StoreError;
@@ -17,6 +17,9 @@ impl Batch<'_> {
             return Ok(None);
         }
         let Some(lanes) = lanes(self.memory, operations) else { return Ok(None) };
+        if !self.known(operations.iter().filter_map(calls_of).flatten()).await?.is_empty() {
+            return Ok(None);
+        }
         let first_place = self.memory.next_place;
         let (mut placed, mut lanes) = (Vec::with_capacity(lanes.len()), lanes.into_iter());
         let mut place = |operation| self.place_at_once(calls_of(operation)?, &mut lanes, &mut placed);
@@ -42,19 +45,24 @@ impl Batch<'_> {
             lanes.for_each(drop);
             return Some(Err(full));
         }
-        placed.extend(calls.iter().zip(lanes).map(|(call, lane)| self.memory.place(call, lane, false)));
+        placed.extend(calls.iter().zip(lanes).map(|(call, lane)| self.memory.place(call, lane, false, None)));
         Some(Ok(()))
     }
 
     async fn insert_at_once(&mut self, placed: &[Placed<'_>]) -> Result<(), sqlx::Error> {
-        let (plain, special): (Vec<_>, Vec<_>) = placed.iter().partition(|placed| placed.is_plain());
+        let (fresh, special): (Vec<_>, Vec<_>) = placed.iter().partition(|placed| placed.is_fresh());
         let apart: Vec<_> = placed.iter().filter(|placed| placed.is_apart()).collect();
         let statements = self.statements;
-        let is_last = special.is_empty() && apart.is_empty();
-        for (sql, chunk) in statements.accept_plain_at_once.statements(&plain, true, is_last) {
-            self.send(insert(sql, chunk, Placed::bind_plain)?).await?;
+        if special.is_empty() {
+            for (sql, chunk) in statements.append_fresh_at_once.statements(&fresh, true, true) {
+                self.send(insert_behind(sql, chunk, Placed::bind_fresh, Placed::bind_behind)?).await?;
+            }
+            return Ok(());
         }
-        let (is_first, is_last) = (plain.is_empty(), apart.is_empty());
+        for (sql, chunk) in statements.accept_fresh_at_once.statements(&fresh, true, false) {
+            self.send(insert(sql, chunk, Placed::bind_fresh)?).await?;
+        }
+        let (is_first, is_last) = (fresh.is_empty(), apart.is_empty());
         for (sql, chunk) in statements.accept_at_once.statements(&special, is_first, is_last) {
             self.send(insert(sql, chunk, Placed::bind)?).await?;
         }

@@ -34,14 +34,7 @@ impl Batch<'_> {
                 None => *answer = Err(StoreError::Conflict),
             }
         }
-        for (sql, chunk) in self.statements.run.statements(&places) {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for place in chunk {
-                query = query.bind(*place);
-            }
-            query.execute(&mut *self.connection).await?;
-        }
-        Ok(())
+        self.over(&self.statements.run, &places).await
     }
 
     /// Calls that are over or go back; answers the destinations that are to be accepted with them.
@@ -319,25 +312,11 @@ impl Batch<'_> {
     }
 
     pub(super) async fn remove(&mut self, places: &[i64]) -> Result<(), sqlx::Error> {
-        for (sql, chunk) in self.statements.remove.statements(places) {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for place in chunk {
-                query = query.bind(*place);
-            }
-            query.execute(&mut *self.connection).await?;
-        }
-        Ok(())
+        self.over(&self.statements.remove, places).await
     }
 
     pub(super) async fn remove_payloads(&mut self, places: &[i64]) -> Result<(), sqlx::Error> {
-        for (sql, chunk) in self.statements.remove_payload.statements(places) {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for place in chunk {
-                query = query.bind(*place);
-            }
-            query.execute(&mut *self.connection).await?;
-        }
-        Ok(())
+        self.over(&self.statements.remove_payload, places).await
     }
 }
 

@@ -5,27 +5,21 @@ use triplane_core::asynchronous::{Destination, Event, LaneDepth, Lease, Outcome,
 use triplane_model::EntityName;
 
 use super::Batch;
+use super::first::First;
 use super::memory::Share;
-use super::row::{Stored, code, select};
+use super::row::code;
 use crate::calls::HeldCall;
 use crate::sqlite::convert::{int, uint};
+use crate::sqlite::rows::Rows;
 
 /// The most calls whose time has come that become ready in one go; the next look takes the next.
 const PROMOTED_MAX: i64 = 1_000;
-/// The most calls that are leased of a lane in one go.
-const PICKED_MAX: usize = 1_000;
 
 /// Calls whose time has come.
 pub(super) const DUE: &str =
     "SELECT place, lane FROM calls WHERE state = 3 AND due_ms <= ? ORDER BY due_ms LIMIT ?";
 /// When the next will have come.
 pub(super) const NEXT_DUE: &str = "SELECT MIN(due_ms) FROM calls WHERE state = 3";
-/// The first calls of a lane.
-pub(super) const FIRST: &str = select!(
-    ", COALESCE(calls.payload, payloads.payload) AS payload
-     FROM (SELECT place AS chosen FROM calls WHERE lane = ? AND state = 0 ORDER BY priority DESC, place LIMIT ?)
-     CROSS JOIN calls ON calls.place = chosen LEFT JOIN payloads ON payloads.place = chosen"
-);
 
 impl Batch<'_> {
     /// Calls whose time has come become ready.
@@ -35,13 +29,8 @@ impl Batch<'_> {
         }
         let due: Vec<(i64, i64)> =
             sqlx::query_as(DUE).bind(int(now_ms)).bind(PROMOTED_MAX).fetch_all(&mut *self.connection).await?;
-        for (sql, chunk) in self.statements.promote.statements(&due) {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for (place, _) in chunk {
-                query = query.bind(*place);
-            }
-            query.execute(&mut *self.connection).await?;
-        }
+        let places: Vec<_> = due.iter().map(|(place, _)| *place).collect();
+        self.over(&self.statements.promote, &places).await?;
         for (place, lane) in due {
             // It takes no more room than before.
             let share = Share { place, lane, places: 0, bytes: 0 };
@@ -76,20 +65,27 @@ impl Batch<'_> {
         picks: &[Pick<EntityName, Destination>],
     ) -> Result<Vec<HeldCall>, sqlx::Error> {
         self.promote(now_ms).await?;
-        let (mut calls, mut places) = (Vec::new(), Vec::new());
+        let (mut calls, mut places, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
         for pick in picks {
-            for mut stored in self.first(pick).await? {
+            for First { mut stored, is_fresh } in self.first(pick).await? {
                 let leased = stored.machine.take_in(Event::Leased { now_ms, lease });
                 debug_assert_eq!(leased, Outcome::Changed, "what is ready can be leased");
-                self.memory.remove(stored.share, code::READY);
+                self.memory.remove(stored.share, if is_fresh { code::FRESH } else { code::READY });
                 self.memory.add(stored.share, code::LEASED);
                 self.memory.hold(&stored);
                 let place = stored.share.place;
-                places.push(place);
+                if is_fresh { &mut fresh } else { &mut places }.push(place);
                 calls.extend(self.with_progress(place, stored.held()).await?);
             }
         }
-        for (sql, chunk) in self.statements.lease.statements(&places) {
+        self.write_leases(&self.statements.lease, lease, &places).await?;
+        self.write_leases(&self.statements.lease_fresh, lease, &fresh).await?;
+        self.remove_fresh(&fresh).await?;
+        Ok(calls)
+    }
+
+    async fn write_leases(&mut self, rows: &Rows, lease: Lease, places: &[i64]) -> Result<(), sqlx::Error> {
+        for (sql, chunk) in rows.statements(places) {
             let mut query = sqlx::query(AssertSqlSafe(sql));
             query = query.bind(lease.owner.0.cast_signed()).bind(int(lease.until_ms));
             for place in chunk {
@@ -97,28 +93,6 @@ impl Batch<'_> {
             }
             query.execute(&mut *self.connection).await?;
         }
-        Ok(calls)
-    }
-
-    /// The first calls of a lane. One that cannot be read is given up, so that it is out of the way of the others.
-    async fn first(&mut self, pick: &Pick<EntityName, Destination>) -> Result<Vec<Stored>, sqlx::Error> {
-        let Some(number) = self.memory.lane(&pick.namespace, &pick.action) else { return Ok(Vec::new()) };
-        let rows = sqlx::query(FIRST)
-            .bind(number)
-            .bind(int(pick.calls.min(PICKED_MAX) as u64))
-            .fetch_all(&mut *self.connection)
-            .await?;
-        let (mut read, mut spoilt) = (Vec::with_capacity(rows.len()), Vec::new());
-        for row in &rows {
-            match Stored::read(row, &self.memory.lanes).and_then(|stored| stored.with_payload(row)) {
-                Ok(stored) => read.push(stored),
-                Err(error) => spoilt.push((Share::read(row)?, error)),
-            }
-        }
-        for (share, error) in spoilt {
-            tracing::error!(place = share.place, %error, "a stored call cannot be read; it is given up");
-            self.bury(share).await?;
-        }
-        Ok(read)
+        Ok(())
     }
 }

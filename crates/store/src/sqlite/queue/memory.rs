@@ -10,7 +10,7 @@ use triplane_model::{ActivationId, EntityName};
 use super::row::{Stored, Unreadable, code, select};
 use crate::StoreError;
 use crate::calls::Scope;
-use crate::sqlite::convert::{int, uint};
+use crate::sqlite::convert::{id_from, int, uint};
 use crate::sqlite::options::Options;
 
 /// What the writer remembers; read afresh when a transaction was void.
@@ -29,6 +29,10 @@ pub(crate) struct Memory {
     pub(crate) has_gap: bool,
     /// Where the next call goes.
     pub(crate) next_place: i64,
+    /// No call but fresh ones has a later id, so that a later one is of none of them.
+    pub(crate) latest: Option<ActivationId>,
+    /// No fresh call has a later one.
+    pub(crate) latest_fresh: Option<ActivationId>,
     /// Not later than the first call that waits for its time is due.
     pub(crate) next_due_ms: u64,
     places: u64,
@@ -55,7 +59,9 @@ pub(crate) struct Namespace {
 pub(crate) struct Lane {
     pub(crate) namespace: EntityName,
     pub(crate) target: Destination,
+    /// Calls that may be leased, fresh ones among them.
     pub(crate) ready: u64,
+    pub(crate) fresh: u64,
     rows: u64,
 }
 
@@ -85,7 +91,7 @@ impl Lane {
         let namespace = EntityName::namespace(namespace).map_err(|error| Unreadable(error.to_string()))?;
         let target =
             Destination::parse(target).ok_or_else(|| Unreadable(format!("its target is {target}")))?;
-        Ok(Self { namespace, target, ready: 0, rows: 0 })
+        Ok(Self { namespace, target, ready: 0, fresh: 0, rows: 0 })
     }
 }
 
@@ -99,6 +105,13 @@ impl Share {
             bytes: uint(row.try_get("bytes")?),
         })
     }
+}
+
+/// The last place that a call was given, as far as there are rows.
+macro_rules! last_place {
+    () => {
+        "MAX(COALESCE((SELECT MAX(place) FROM calls), 0), COALESCE((SELECT MAX(place) FROM fresh), 0))"
+    };
 }
 
 /// What ever happened.
@@ -124,8 +137,11 @@ impl Totals {
 
     /// Reads them. Rows behind the place that is counted last were accepted since.
     pub(crate) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let sql = "SELECT accepted + MAX(0, COALESCE((SELECT MAX(place) FROM calls), 0) - counted),
-                          done, dead, cancelled, expired, purged FROM totals WHERE id = 1";
+        let sql = concat!(
+            "SELECT accepted + MAX(0, ",
+            last_place!(),
+            " - counted), done, dead, cancelled, expired, purged FROM totals WHERE id = 1"
+        );
         let row: (i64, i64, i64, i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
         Ok(Self {
             accepted: uint(row.0),
@@ -139,9 +155,11 @@ impl Totals {
 
     /// Counts what was accepted since they were written: before rows are taken away past the writer.
     pub(crate) async fn catch_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let sql =
-            "UPDATE totals SET accepted = accepted + MAX(0, last - counted), counted = MAX(counted, last)
-                   FROM (SELECT COALESCE(MAX(place), 0) AS last FROM calls)";
+        let sql = concat!(
+            "UPDATE totals SET accepted = accepted + MAX(0, last - counted), counted = MAX(counted, last) FROM (SELECT ",
+            last_place!(),
+            " AS last)"
+        );
         sqlx::query(sql).execute(connection).await.map(drop)
     }
 
@@ -181,13 +199,16 @@ impl Memory {
                 memory.namespace(&namespace).keys = uint(keys);
             }
         }
-        let (last, due_ms): (i64, Option<i64>) = sqlx::query_as(
-            "SELECT MAX(counted, COALESCE((SELECT MAX(place) FROM calls), 0)),
-                    (SELECT MIN(due_ms) FROM calls WHERE state = 3) FROM totals",
-        )
+        let (last, due_ms): (i64, Option<i64>) = sqlx::query_as(concat!(
+            "SELECT MAX(counted, ",
+            last_place!(),
+            "), (SELECT MIN(due_ms) FROM calls WHERE state = 3) FROM totals"
+        ))
         .fetch_one(&mut *connection)
         .await?;
         memory.next_place = last + 1;
+        memory.latest = latest(connection, "SELECT MAX(id) FROM calls").await?;
+        memory.latest_fresh = latest(connection, "SELECT MAX(id) FROM fresh").await?;
         memory.next_due_ms = due_ms.map_or(u64::MAX, uint);
         Ok(memory)
     }
@@ -228,7 +249,8 @@ impl Memory {
             }
         }
         let counts: Vec<(i64, i64, i64, i64, i64)> = sqlx::query_as(
-            "SELECT lane, state, COUNT(*), SUM(places), SUM(bytes) FROM calls GROUP BY lane, state",
+            "SELECT lane, state, COUNT(*), SUM(places), SUM(bytes) FROM calls GROUP BY lane, state
+             UNION ALL SELECT lane, -1, COUNT(*), COUNT(*), SUM(LENGTH(payload)) FROM fresh GROUP BY lane",
         )
         .fetch_all(&mut *connection)
         .await?;
@@ -250,7 +272,13 @@ impl Memory {
         Ok(())
     }
 
+    /// A call that is not fresh has this id.
+    pub(crate) fn has_id(&mut self, id: ActivationId) {
+        self.latest = self.latest.max(Some(id));
+    }
+
     pub(crate) fn hold(&mut self, stored: &Stored) {
+        self.has_id(stored.call.id);
         let held = Held {
             machine: stored.machine,
             share: stored.share,
@@ -271,7 +299,7 @@ impl Memory {
 
     pub(crate) fn add_lane(&mut self, lane: i64, namespace: EntityName, target: Destination) {
         self.namespace(&namespace).lanes.insert(target.clone(), lane);
-        self.lanes.insert(lane, Lane { namespace, target, ready: 0, rows: 0 });
+        self.lanes.insert(lane, Lane { namespace, target, ready: 0, fresh: 0, rows: 0 });
     }
 
     /// Lanes without rows, which may go.
@@ -322,8 +350,11 @@ impl Memory {
     fn count(&mut self, share: Share, state: i64, rows: u64, by: fn(u64, u64) -> u64) {
         let Some(lane) = self.lanes.get_mut(&share.lane) else { return };
         lane.rows = by(lane.rows, rows);
-        if state == code::READY {
+        if state == code::READY || state == code::FRESH {
             lane.ready = by(lane.ready, rows);
+        }
+        if state == code::FRESH {
+            lane.fresh = by(lane.fresh, rows);
         }
         let Some(namespace) = self.namespaces.get_mut(&lane.namespace) else { return };
         if state < code::DEAD {
@@ -352,4 +383,12 @@ impl Memory {
     pub(crate) fn namespace_of(&self, lane: i64) -> Option<EntityName> {
         self.lanes.get(&lane).map(|lane| lane.namespace.clone())
     }
+}
+
+async fn latest(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+) -> Result<Option<ActivationId>, sqlx::Error> {
+    let id: Option<Vec<u8>> = sqlx::query_scalar(sql).fetch_one(connection).await?;
+    Ok(id.as_deref().and_then(id_from))
 }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod at_once;
+mod first;
 mod held;
 mod lease;
 mod memory;
@@ -16,17 +17,18 @@ mod sweep;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use triplane_core::asynchronous::{Destination, Failure, Hold, LaneDepth, Lease, Owner, Pick, Stop};
 use triplane_model::{ActivationId, EntityName};
 
 pub(super) use self::memory::Lane;
 pub(crate) use self::memory::Totals;
-pub(super) use self::row::{Stored, code, select};
+pub(super) use self::row::{Stored, code, select, select_fresh};
 
 use self::memory::Memory;
 use self::statements::Statements;
 use super::options::Options;
+use super::rows::Rows;
 use super::writer::{Apply, Outcomes};
 use crate::StoreError;
 use crate::calls::{Accepted, Asked, CallQuery, End, HeldCall, NewCall, Scope};
@@ -146,6 +148,15 @@ impl Batch<'_> {
         }
         self.memory.write_totals(self.connection).await?;
         Ok(answers)
+    }
+
+    /// Runs a statement over the calls at these places.
+    async fn over(&mut self, rows: &Rows, places: &[i64]) -> Result<(), sqlx::Error> {
+        for (sql, chunk) in rows.statements(places) {
+            let query = chunk.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, place| query.bind(*place));
+            query.execute(&mut *self.connection).await?;
+        }
+        Ok(())
     }
 
     /// Applies a write that shares no statement with others; nothing for those that do.

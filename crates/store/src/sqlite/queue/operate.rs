@@ -5,13 +5,15 @@ use triplane_model::ActivationId;
 
 use super::Batch;
 use super::memory::Share;
-use super::row::{CANCELLED_PRIORITY, Stored, code, code_of, select};
+use super::row::{CANCELLED_PRIORITY, Stored, code, code_of, select, select_fresh};
 use crate::StoreError;
 use crate::calls::{Asked, NewCall, Scope};
 use crate::sqlite::convert::id_bytes;
 
 /// A call by its id.
 pub(super) const BY_ID: &str = select!("FROM calls WHERE id = ?");
+/// A fresh call by its id.
+pub(super) const FRESH_BY_ID: &str = select_fresh!("FROM fresh WHERE id = ?");
 
 impl Batch<'_> {
     /// Notes that a call is to be cancelled. One that waits becomes ready, and goes first, so that a dispatcher ends it; it leaves the
@@ -95,7 +97,13 @@ impl Batch<'_> {
         Ok(Ok(Asked::Done(None)))
     }
 
+    /// A call, which is not fresh any more.
     async fn find(&mut self, scope: &Scope, id: ActivationId) -> Result<Option<Stored>, sqlx::Error> {
+        let fresh = sqlx::query(FRESH_BY_ID).bind(id_bytes(id)).fetch_optional(&mut *self.connection).await?;
+        if let Some(fresh) = fresh {
+            self.memory.has_id(id);
+            self.settle_fresh(Share::read(&fresh)?).await?;
+        }
         let row = sqlx::query(BY_ID).bind(id_bytes(id)).fetch_optional(&mut *self.connection).await?;
         let Some(row) = row else { return Ok(None) };
         let stored = Stored::read(&row, &self.memory.lanes)

@@ -7,7 +7,7 @@ use triplane_core::asynchronous::{CallState, Destination, Final};
 use triplane_model::EntityName;
 
 use super::statements::Statements;
-use super::{accept, held, lease, operate, sweep};
+use super::{accept, first, held, lease, operate, sweep};
 use crate::calls::{CallQuery, Scope};
 use crate::sqlite::file::{File, QUEUE};
 use crate::sqlite::options::Options;
@@ -42,7 +42,9 @@ async fn plan(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
 fn is_whole(step: &str) -> bool {
     let small = ["calls_held", "calls_due", "calls_behind"];
     let of_small = small.iter().any(|index| step.ends_with(index));
-    ["SCAN calls", "SCAN payloads", "SCAN keys", "USE TEMP B-TREE"].iter().any(|bad| step.starts_with(bad))
+    ["SCAN calls", "SCAN fresh", "SCAN payloads", "SCAN keys", "USE TEMP B-TREE"]
+        .iter()
+        .any(|bad| step.starts_with(bad))
         && !of_small
 }
 
@@ -50,17 +52,32 @@ fn is_whole(step: &str) -> bool {
 async fn no_hot_statement_scans_a_table_or_sorts() {
     let (_dir, mut connection) = queue().await;
     let many = Statements::default();
-    let rows =
-        [&many.promote, &many.lease, &many.run, &many.renew, &many.remove, &many.remove_payload, &many.which];
+    let rows = [
+        &many.promote,
+        &many.lease,
+        &many.lease_fresh,
+        &many.settle_fresh,
+        &many.remove_fresh,
+        &many.run,
+        &many.renew,
+        &many.remove,
+        &many.remove_payload,
+        &many.which,
+        &many.which_fresh,
+        &many.known,
+        &many.known_fresh,
+    ];
     let text = |rows: &Rows| rows.statements(&[(); 64]).next().unwrap().0.to_string();
     let single = [
         lease::DUE,
         lease::NEXT_DUE,
-        lease::FIRST,
+        first::FIRST,
+        first::FIRST_FRESH,
         held::NEXT_OF_PARTITION,
         accept::IS_TAKEN,
         accept::KEY,
         operate::BY_ID,
+        operate::FRESH_BY_ID,
         sweep::OLDEST_KEYS,
     ];
     let hot = rows.into_iter().map(text).chain(single.map(str::to_owned));
@@ -81,6 +98,7 @@ async fn a_list_of_a_namespace_or_of_what_is_held_looks_at_no_others() {
     let target = Destination::parse("/guest/hello");
     for (query, index) in [
         (of_guest.clone(), "calls_ready (lane=? AND priority=? AND rowid<?)"),
+        (of_guest.clone(), "fresh_by_lane (lane=? AND rowid<?)"),
         (of_guest.clone(), "calls_later (namespace=? AND state=?)"),
         (
             CallQuery { since_ms: Some(1), ..of_guest.clone() },

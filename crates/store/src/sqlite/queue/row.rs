@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use triplane_core::asynchronous::{self, Failure, Final, Hold, Lease, Owner, Policy, State};
-use triplane_model::ActivationId;
+use triplane_model::{ActivationId, TransactionId};
 
 use super::memory::{Lane, Share};
 use crate::calls::{CallView, HeldCall, NewCall};
@@ -13,6 +13,8 @@ use crate::sqlite::convert::{id_from, uint};
 
 /// The values of the column `state`.
 pub(crate) mod code {
+    /// Of a call in `fresh`, which has no such column.
+    pub(crate) const FRESH: i64 = -1;
     pub(crate) const READY: i64 = 0;
     pub(crate) const LEASED: i64 = 1;
     pub(crate) const RUNNING: i64 = 2;
@@ -46,6 +48,20 @@ macro_rules! select {
     };
 }
 pub(crate) use select;
+
+/// The same of a fresh call.
+macro_rules! select_fresh {
+    ($from:expr) => {
+        concat!(
+            "SELECT fresh.place, id, fresh.lane, 0 AS state, 4 AS priority, 0 AS leases, 0 AS attempts, 0 AS cancel, accepted_ms, \
+             0 AS due_ms, 0 AS hops, 1 AS places, LENGTH(payload) AS bytes, NULL AS owner, NULL AS lease_until_ms, \
+             NULL AS last_failure, NULL AS ended_ms, NULL AS partition, NULL AS policy, NULL AS cause, NULL AS redrive_of, \
+             NULL AS redriven_as, transaction_id, NULL AS traceparent ",
+            $from
+        )
+    };
+}
+pub(crate) use select_fresh;
 
 /// A row.
 #[derive(Debug)]
@@ -91,7 +107,7 @@ impl Stored {
             namespace: lane.namespace.clone(),
             target: lane.target.clone(),
             payload: Vec::new(),
-            transaction_id: get(row, "transaction_id")?,
+            transaction_id: TransactionId::new(get(row, "transaction_id")?),
             traceparent: get(row, "traceparent")?,
             accepted_ms,
             policy,
