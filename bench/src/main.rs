@@ -18,6 +18,7 @@ mod idle;
 mod languages;
 mod latency;
 mod launcher;
+mod least_queue;
 mod plain_door;
 mod queue;
 mod relay;

@@ -14,9 +14,9 @@ use triplane_store::calls::{Calls, End, HeldCall, NewCall};
 use triplane_store::{Options, Sqlite, Stores};
 
 /// The bytes of a payload, as of a small JSON object.
-const PAYLOAD_BYTES: usize = 200;
+pub(crate) const PAYLOAD_BYTES: usize = 200;
 /// Accepts that are polled together.
-const GROUP: usize = 16;
+pub(crate) const GROUP: usize = 16;
 /// A lease that outlasts the benchmark.
 const LEASE: Lease = Lease { owner: Owner(1), until_ms: u64::MAX };
 
@@ -124,18 +124,9 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) async fn open(directory: &Path) -> anyhow::Result<Self> {
-        let mut connection = SqliteConnectOptions::new()
-            .filename(directory.join("raw.db"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .pragma("wal_autocheckpoint", "4000")
-            .disable_statement_logging()
-            .connect()
-            .await?;
         let table =
             "CREATE TABLE rows (place INTEGER PRIMARY KEY, id BLOB NOT NULL, payload BLOB NOT NULL) STRICT";
-        sqlx::raw_sql(table).execute(&mut connection).await?;
+        let connection = open_raw(&directory.join("raw.db"), table).await?;
         Ok(Self { connection, next: 1 << 80 })
     }
 
@@ -152,6 +143,21 @@ impl Raw {
         insert.execute(&mut self.connection).await?;
         Ok(())
     }
+}
+
+/// A file of SQLite with the settings of the queue's.
+pub(crate) async fn open_raw(path: &Path, schema: &'static str) -> sqlx::Result<SqliteConnection> {
+    let mut connection = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", "4000")
+        .disable_statement_logging()
+        .connect()
+        .await?;
+    sqlx::raw_sql(schema).execute(&mut connection).await?;
+    Ok(connection)
 }
 
 /// How long each of so many writes of a payload takes, each synced.
