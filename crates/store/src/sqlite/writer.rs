@@ -140,22 +140,26 @@ type Reply<W> = oneshot::Sender<Result<<W as Apply>::Answer, StoreError>>;
 
 impl<W: Apply> Task<W> {
     async fn run(mut self, mut receiver: mpsc::Receiver<Message<W>>) {
-        let mut messages = Vec::new();
-        let mut untidy = true;
+        let (mut messages, mut closing) = (Vec::new(), Vec::new());
+        let (wait_max, mut untidy) = (self.wait_max, true);
         loop {
             let received = receiver.recv_many(&mut messages, self.batch_max);
             let count = match untidy {
                 true => match timeout(IDLE, received).await {
                     Ok(count) => count,
                     Err(_) => {
-                        untidy = self.tidy().await;
-                        continue;
+                        let late = || give_up(waiting(&mut receiver, &mut closing));
+                        untidy = meanwhile(self.tidy(), wait_max, late).await;
+                        if closing.is_empty() {
+                            continue;
+                        }
+                        0
                     }
                 },
                 false => received.await,
             };
             untidy = true;
-            let closing = self.handle(&mut messages, &mut receiver).await;
+            self.handle(&mut messages, &mut receiver, &mut closing).await;
             if count == 0 || !closing.is_empty() {
                 self.end().await;
                 closing.into_iter().for_each(|reply| {
@@ -167,13 +171,14 @@ impl<W: Apply> Task<W> {
         }
     }
 
-    /// Writes what was received and answers it; says who wants the writer closed.
+    /// Writes what was received and answers it; adds who wants the writer closed.
     async fn handle(
         &mut self,
         messages: &mut Vec<Message<W>>,
         receiver: &mut mpsc::Receiver<Message<W>>,
-    ) -> Vec<oneshot::Sender<()>> {
-        let (mut operations, mut replies, mut closing) = (Vec::new(), Vec::new(), Vec::new());
+        closing: &mut Vec<oneshot::Sender<()>>,
+    ) {
+        let (mut operations, mut replies) = (Vec::new(), Vec::new());
         for message in messages.drain(..) {
             match message {
                 Message::Write(operation, reply) => {
@@ -183,25 +188,20 @@ impl<W: Apply> Task<W> {
                 Message::Close(reply) => closing.push(reply),
             }
         }
-        if !operations.is_empty() {
-            let wait_max = self.wait_max;
-            let mut written = pin!(self.write(&operations));
-            let outcomes = loop {
-                match timeout(wait_max, &mut written).await {
-                    Ok(outcomes) => break outcomes,
-                    Err(_) => {
-                        give_up(replies.drain(..));
-                        give_up(waiting(receiver, &mut closing));
-                    }
-                }
-            };
-            // Of those that were given up it is not known what becomes of them.
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                // A caller that has gone does not undo its write.
-                let _gone = reply.send(outcome);
-            }
+        if operations.is_empty() {
+            return;
         }
-        closing
+        let late = || {
+            give_up(replies.drain(..));
+            give_up(waiting(receiver, closing));
+        };
+        let wait_max = self.wait_max;
+        let outcomes = meanwhile(self.write(&operations), wait_max, late).await;
+        // Nobody is left of those that were given up, whatever became of their writes.
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            // A caller that has gone does not undo its write.
+            let _gone = reply.send(outcome);
+        }
     }
 
     async fn write(&mut self, operations: &[W::Operation]) -> Outcomes<W::Answer> {
@@ -322,6 +322,17 @@ impl<W: Apply> Task<W> {
             tracing::warn!(file = self.file.name(), %error, "the log is left for the next start");
         }
         close(connection).await;
+    }
+}
+
+/// Waits for some work, and does something whenever that has lasted for `wait_max` longer.
+async fn meanwhile<T>(work: impl Future<Output = T>, wait_max: Duration, mut something: impl FnMut()) -> T {
+    let mut work = pin!(work);
+    loop {
+        match timeout(wait_max, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => something(),
+        }
     }
 }
 
