@@ -12,7 +12,8 @@ use super::trace::TraceAction;
 /// The actions, by the numbers that the trace has for them.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    actions: Vec<Entry>,
+    /// Those that were called so far.
+    actions: Vec<Option<Entry>>,
     by_key: HashMap<Arc<ActionKey>, u32>,
 }
 
@@ -24,25 +25,36 @@ struct Entry {
 }
 
 impl Catalog {
-    /// Takes in what a call says of its action; earlier ones of the trace are known by then.
+    /// Takes in what a call says of its action.
     pub(super) fn called(&mut self, action: u32, cold_start_ms: u32, actions: &[TraceAction]) {
-        for (known, number) in actions.iter().zip(0..).skip(self.actions.len()) {
-            if number > action {
-                break;
+        match self.actions.get_mut(action as usize) {
+            Some(Some(entry)) => entry.cold_start_ms = cold_start_ms,
+            _ => {
+                let memory_mb = actions[action as usize].memory_mb;
+                self.add(action, action_spec(action, memory_mb, cold_start_ms), cold_start_ms);
             }
-            let spec = action_spec(number, known.memory_mb, cold_start_ms);
-            self.by_key.insert(Arc::clone(&spec.key), number);
-            self.actions.push(Entry { spec, cold_start_ms });
         }
-        self.actions[action as usize].cold_start_ms = cold_start_ms;
+    }
+
+    fn add(&mut self, action: u32, spec: Arc<ContainerSpec>, cold_start_ms: u32) {
+        let place = action as usize;
+        if self.actions.len() <= place {
+            self.actions.resize_with(place + 1, || None);
+        }
+        self.by_key.insert(Arc::clone(&spec.key), action);
+        self.actions[place] = Some(Entry { spec, cold_start_ms });
     }
 
     pub(super) fn spec(&self, action: u32) -> &Arc<ContainerSpec> {
-        &self.actions[action as usize].spec
+        &self.entry(action).spec
     }
 
     pub(super) fn cold_start_ms(&self, action: u32) -> u64 {
-        self.actions[action as usize].cold_start_ms.into()
+        self.entry(action).cold_start_ms.into()
+    }
+
+    fn entry(&self, action: u32) -> &Entry {
+        self.actions[action as usize].as_ref().expect("nothing is asked of an action before it is known")
     }
 
     /// The number of an action.
