@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use triplane_core::collector::clairvoyant::Clairvoyant;
 use triplane_core::id::ActionKey;
 use triplane_core::pool::message::ContainerSpec;
 use triplane_model::ActionLimits;
@@ -12,7 +13,7 @@ use super::trace::TraceAction;
 /// The actions, by the numbers that the trace has for them.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    /// Those that were called so far.
+    /// Those that were called so far, or will be.
     actions: Vec<Option<Entry>>,
     by_key: HashMap<Arc<ActionKey>, u32>,
 }
@@ -32,6 +33,16 @@ impl Catalog {
             _ => {
                 let memory_mb = actions[action as usize].memory_mb;
                 self.add(action, action_spec(action, memory_mb, cold_start_ms), cold_start_ms);
+            }
+        }
+    }
+
+    /// Takes in the actions that a collector knows ahead of their first calls, in the order of their numbers.
+    pub(super) fn foresee(&mut self, future: &Clairvoyant) {
+        for (number, (spec, cold_start_ms)) in (0..).zip(future.actions()) {
+            if let Some(cold_start_ms) = cold_start_ms {
+                let cold_start_ms = u32::try_from(cold_start_ms).unwrap_or(u32::MAX);
+                self.add(number, Arc::clone(spec), cold_start_ms);
             }
         }
     }
