@@ -234,7 +234,7 @@ impl Collector {
         let idle = held.idle(container, history, &self.falls, now_ms);
         held.priority = self.judge.priority(&self.priors, history, &idle);
         let one = IdleOne { container, priority: held.priority, memory_mb: held.memory_mb };
-        let node = held.node;
+        let (node, action) = (held.node, held.action);
         self.residents.fell_idle(node, one);
         let at_ms = match held.in_use {
             true => Some(held.since_ms + FIRST_CALL_MS_MAX),
@@ -244,8 +244,7 @@ impl Collector {
             self.look_later(container, at_ms);
         }
         self.note_node(node, now_ms);
-        let action = self.containers.get(&container).map(|held| held.action);
-        action.into_iter().for_each(|action| self.follow(action, now_ms));
+        self.follow(action, now_ms);
     }
 
     /// Takes it out of the order; the agenda is looked at when its time comes.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::foresight::{AHEAD_MS, Step};
+use super::foresight::{AHEAD_MS, Step, stagger, steps};
 use super::history::History;
 use super::judge::{Idle, Judge, Priority, Wanted};
 use super::priors::Priors;
@@ -49,11 +49,16 @@ impl Clairvoyant {
     /// Knows the calls of some actions; those of others come as a surprise.
     #[must_use]
     pub fn new(actions: impl IntoIterator<Item = (Arc<ContainerSpec>, Foresight)>) -> Self {
-        let known = |(spec, calls): (_, Foresight)| {
-            let cold_start_ms = calls.cold_start_ms();
-            Known { spec, cold_start_ms, steps: calls.into_steps() }
+        let told =
+            actions.into_iter().map(|(spec, calls)| (spec, calls.cold_start_ms(), calls.into_windows()));
+        let mut told: Vec<_> = told.collect();
+        stagger(told.iter_mut().flat_map(|(.., windows)| windows));
+        let known = |(spec, cold_start_ms, windows): (_, _, Vec<_>)| Known {
+            spec,
+            cold_start_ms,
+            steps: steps(&windows),
         };
-        let actions: Vec<_> = actions.into_iter().map(known).collect();
+        let actions: Vec<_> = told.into_iter().map(known).collect();
         let by_key = actions.iter().zip(0..).map(|(known, place)| ((*known.spec.key).clone(), place));
         Self(Arc::new(Future { by_key: by_key.collect(), actions }))
     }

@@ -15,6 +15,9 @@ pub(super) const AHEAD_MS: u64 = 1_000;
 /// The pool hears that a container is idle within that time; before, it might let go of one that is in use.
 const HEARD_MS: u64 = 1_100;
 
+/// Starts that the pool makes ahead of calls at once, less than it may (half of `starts_max`).
+const AT_ONCE_MAX: usize = 12;
+
 /// A call that will come. Times are milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -38,24 +41,27 @@ pub(super) struct Step {
 pub struct Foresight {
     /// When the calls end that are in flight.
     ends_ms: BinaryHeap<Reverse<u64>>,
+    /// The latest window of each level.
     levels: Vec<Window>,
-    /// What changes when: windows that are over begin and end.
-    changes: Vec<(u64, Change)>,
+    /// Those before.
+    over: Vec<Window>,
     cold_start_ms: Option<u64>,
 }
 
 /// When the container at a level is to be there.
 #[derive(Clone, Copy, Debug)]
-struct Window {
-    from_ms: u64,
+pub(super) struct Window {
+    /// How long its start takes.
+    start_ms: u64,
+    ready_ms: u64,
     /// When the level was left last.
     left_ms: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
-    Begins,
-    Ends,
+impl Window {
+    fn begin_ms(&self) -> u64 {
+        self.ready_ms.saturating_sub(self.start_ms)
+    }
 }
 
 impl Foresight {
@@ -65,18 +71,17 @@ impl Foresight {
         self.cold_start_ms.get_or_insert(call.cold_start_ms);
         let level = self.ends_ms.len();
         self.ends_ms.push(Reverse(call.arrival_ms.saturating_add(call.duration_ms)));
-        let ahead_ms = call.cold_start_ms.saturating_add(AHEAD_MS);
-        let window = Window { from_ms: call.arrival_ms.saturating_sub(ahead_ms), left_ms: call.arrival_ms };
+        let ready_ms = call.arrival_ms.saturating_sub(AHEAD_MS);
+        let window = Window { start_ms: call.cold_start_ms, ready_ms, left_ms: call.arrival_ms };
         let Some(before) = self.levels.get_mut(level) else {
             self.levels.push(window);
             return true;
         };
         let pause_ms = call.arrival_ms - before.left_ms;
-        if pause_ms <= HOLD_MS.max(ahead_ms + HEARD_MS) {
+        if pause_ms <= HOLD_MS.max(call.cold_start_ms + AHEAD_MS + HEARD_MS) {
             return false;
         }
-        let over = std::mem::replace(before, window);
-        self.close(over);
+        self.over.push(std::mem::replace(before, window));
         true
     }
 
@@ -86,20 +91,11 @@ impl Foresight {
         self.cold_start_ms
     }
 
-    /// What is to be there, in the order of time; nothing before the first step.
-    pub(super) fn into_steps(mut self) -> Vec<Step> {
+    /// When its containers are to be there.
+    pub(super) fn into_windows(mut self) -> Vec<Window> {
         self.pass(u64::MAX);
-        std::mem::take(&mut self.levels).into_iter().for_each(|window| self.close(window));
-        self.changes.sort_unstable();
-        let (mut steps, mut containers) = (Vec::<Step>::new(), 0);
-        for together in self.changes.chunk_by(|(one_ms, _), (other_ms, _)| one_ms == other_ms) {
-            let began = together.iter().filter(|(_, change)| *change == Change::Begins).count();
-            containers = containers + began - (together.len() - began);
-            if steps.last().map_or(0, |step| step.containers) != containers {
-                steps.push(Step { at_ms: together[0].0, containers });
-            }
-        }
-        steps
+        self.over.append(&mut self.levels);
+        self.over
     }
 
     /// Calls end up to then.
@@ -111,11 +107,36 @@ impl Foresight {
             self.levels[self.ends_ms.len()].left_ms = end_ms;
         }
     }
+}
 
-    fn close(&mut self, window: Window) {
-        self.changes.push((window.from_ms, Change::Begins));
-        self.changes.push((window.left_ms.saturating_add(HEARD_MS), Change::Ends));
+/// Begins starts earlier that would be more than [`AT_ONCE_MAX`] at once, each as late as it can be: from the last to the first, each
+/// is over when the pool has to begin one that comes later.
+pub(super) fn stagger<'a>(windows: impl Iterator<Item = &'a mut Window>) {
+    let mut windows: Vec<_> = windows.collect();
+    windows.sort_by_key(|window| Reverse(window.ready_ms));
+    let mut free_until_ms = BinaryHeap::from([u64::MAX; AT_ONCE_MAX]);
+    for window in windows {
+        let latest_ms = free_until_ms.pop().unwrap_or(u64::MAX);
+        window.ready_ms = window.ready_ms.min(latest_ms);
+        free_until_ms.push(window.begin_ms());
     }
+}
+
+/// What is to be there, in the order of time; nothing before the first step.
+pub(super) fn steps(windows: &[Window]) -> Vec<Step> {
+    let begins = windows.iter().map(|window| (window.begin_ms(), true));
+    let ends = windows.iter().map(|window| (window.left_ms.saturating_add(HEARD_MS), false));
+    let mut changes: Vec<_> = begins.chain(ends).collect();
+    changes.sort_unstable();
+    let (mut steps, mut containers) = (Vec::<Step>::new(), 0);
+    for together in changes.chunk_by(|(one_ms, _), (other_ms, _)| one_ms == other_ms) {
+        let began = together.iter().filter(|(_, begins)| *begins).count();
+        containers = containers + began - (together.len() - began);
+        if steps.last().map_or(0, |step| step.containers) != containers {
+            steps.push(Step { at_ms: together[0].0, containers });
+        }
+    }
+    steps
 }
 
 #[cfg(test)]
@@ -123,42 +144,52 @@ mod tests {
     use super::*;
 
     /// Steps for calls that arrive and end then, with starts of 400 ms.
-    fn steps(calls_ms: &[(u64, u64)]) -> Vec<(u64, usize)> {
+    fn needed(calls_ms: &[(u64, u64)]) -> Vec<(u64, usize)> {
         let mut foresight = Foresight::default();
         for &(arrival_ms, end_ms) in calls_ms {
             foresight.call(Call { arrival_ms, duration_ms: end_ms - arrival_ms, cold_start_ms: 400 });
         }
-        foresight.into_steps().into_iter().map(|step| (step.at_ms, step.containers)).collect()
+        let mut windows = foresight.into_windows();
+        stagger(windows.iter_mut());
+        steps(&windows).into_iter().map(|step| (step.at_ms, step.containers)).collect()
     }
 
     #[test]
     fn a_container_is_there_from_just_before_a_call_until_its_end_is_heard_of() {
-        assert_eq!(steps(&[(60_000, 62_000)]), [(58_600, 1), (63_100, 0)]);
+        assert_eq!(needed(&[(60_000, 62_000)]), [(58_600, 1), (63_100, 0)]);
     }
 
     #[test]
     fn a_pause_is_held_if_it_is_shorter_than_what_a_start_costs() {
-        assert_eq!(steps(&[(60_000, 62_000), (122_000, 122_500)]), [(58_600, 1), (123_600, 0)]);
+        assert_eq!(needed(&[(60_000, 62_000), (122_000, 122_500)]), [(58_600, 1), (123_600, 0)]);
         let anew = [(58_600, 1), (63_100, 0), (120_601, 1), (123_601, 0)];
-        assert_eq!(steps(&[(60_000, 62_000), (122_001, 122_501)]), anew);
+        assert_eq!(needed(&[(60_000, 62_000), (122_001, 122_501)]), anew);
     }
 
     #[test]
     fn one_container_is_enough_for_calls_that_do_not_overlap() {
         let calls_ms: Vec<_> = (0..1_000).map(|call| (5_000 + call * 20, 5_000 + call * 20 + 20)).collect();
-        assert_eq!(steps(&calls_ms), [(3_600, 1), (26_100, 0)]);
+        assert_eq!(needed(&calls_ms), [(3_600, 1), (26_100, 0)]);
     }
 
     #[test]
     fn a_burst_needs_as_many_as_are_in_flight_and_each_as_long_as_its_level_is_reached() {
         let burst = [(60_000, 70_000), (60_000, 65_000), (61_000, 62_000)];
-        let needed = [(58_600, 2), (59_600, 3), (63_100, 2), (66_100, 1), (71_100, 0)];
-        assert_eq!(steps(&burst), needed);
+        let expected = [(58_600, 2), (59_600, 3), (63_100, 2), (66_100, 1), (71_100, 0)];
+        assert_eq!(needed(&burst), expected);
+    }
+
+    #[test]
+    fn more_than_the_pool_starts_at_once_is_started_earlier() {
+        let burst = [(60_000, 61_000); 2 * AT_ONCE_MAX + 1];
+        let half = AT_ONCE_MAX;
+        let expected = [(57_800, 1), (58_200, half + 1), (58_600, 2 * half + 1), (62_100, 0)];
+        assert_eq!(needed(&burst), expected);
     }
 
     #[test]
     fn what_is_needed_at_the_beginning_is_there_from_the_beginning() {
-        assert_eq!(steps(&[(100, 200)]), [(0, 1), (1_300, 0)]);
+        assert_eq!(needed(&[(100, 200)]), [(0, 1), (1_300, 0)]);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use triplane_core::collector::clairvoyant::{Call, Clairvoyant, Foresight};
 use super::catalog::action_spec;
 use super::trace::{Trace, TraceError};
 
-/// The most starts of a trace that are known ahead; each takes 48 bytes while the trace is read, and 32 afterwards: 480 MB. A trace
-/// that needs more is known so far only, and what is called later comes as a surprise.
-const STARTS_MAX: u64 = 10_000_000;
+/// The most starts of a trace that are known ahead; each takes at most 100 bytes: 500 MB. A trace that needs more is known so far only,
+/// and what is called later comes as a surprise.
+const STARTS_MAX: u64 = 5_000_000;
 
 /// The collector that knows a trace: what is left to gain for those that do not. It reads the trace to its end.
 ///
