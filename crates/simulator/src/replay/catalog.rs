@@ -56,6 +56,11 @@ impl Catalog {
         self.actions[place] = Some(Entry { spec, cold_start_ms });
     }
 
+    /// Whether it was called, or will be: a trace may number actions that never are.
+    pub(super) fn knows(&self, action: u32) -> bool {
+        self.actions.get(action as usize).is_some_and(Option::is_some)
+    }
+
     pub(super) fn spec(&self, action: u32) -> &Arc<ContainerSpec> {
         &self.entry(action).spec
     }

@@ -5,6 +5,7 @@ use triplane_core::pool::{self, Settings};
 
 use super::csv::Csv;
 use super::generator::{Generator, Profile};
+use super::trace::{Invocation, TraceAction};
 use super::*;
 
 /// Containers leave after ten seconds without a call.
@@ -51,6 +52,28 @@ fn calls_at_once_take_a_container_each() {
         (outcome.calls.cold, outcome.starts, outcome.wait_ms.p50, outcome.wait_ms.max),
         (3, 3, 1_000, 1_005)
     );
+}
+
+/// A trace with all its actions from the beginning, as generated ones are.
+struct Listed(Option<Invocation>, Vec<TraceAction>);
+
+impl Trace for Listed {
+    fn next(&mut self) -> Result<Option<Invocation>, TraceError> {
+        Ok(self.0.take())
+    }
+
+    fn actions(&self) -> &[TraceAction] {
+        &self.1
+    }
+}
+
+#[test]
+fn the_first_call_may_be_of_any_action_and_before_the_router_has_heard_anything() {
+    let action = |name: &str| TraceAction { name: name.into(), memory_mb: 256 };
+    let call = Invocation { arrival_ms: 0, action: 1, duration_ms: 10, cold_start_ms: 400 };
+    let mut trace = Listed(Some(call), vec![action("never"), action("called")]);
+    let outcome = replay(&mut trace, &Config { message_ms: 1, ..config() }).unwrap();
+    assert_eq!((outcome.calls.ran, outcome.calls.cold), (1, 1));
 }
 
 #[test]

@@ -322,7 +322,7 @@ impl<'a> World<'a> {
     }
 
     fn regrouped(&mut self, id: RouterId, action: Option<u32>) {
-        let Some(action) = action else { return };
+        let Some(action) = action.filter(|&action| self.catalog.knows(action)) else { return };
         let router = &mut self.routers[id.0 as usize];
         router.regroup(action, self.catalog.spec(action));
         if !router.line(action).waiting.is_empty() {
