@@ -9,6 +9,7 @@ mod bare_platform;
 mod baseline;
 mod blocking;
 mod cold;
+mod comparison;
 mod context;
 mod control;
 mod defences;
@@ -34,6 +35,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use comparison::Seeds;
 use context::Context;
 
 /// Benchmarks of Triplane.
@@ -101,6 +103,9 @@ struct RunOptions {
     /// How many calls wait in the full queue of `async`.
     #[arg(long, default_value_t = 1_000_000)]
     calls: usize,
+    /// The seeds of the load on which `control` compares collectors: FROM..TO. Tune on others than the default.
+    #[arg(long, env = "TRIPLANE_SEEDS_COMPARED", default_value = Seeds::UNSEEN)]
+    seeds: Seeds,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -154,7 +159,7 @@ fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             Name::Defences => ("defences", defences::run(&context)?),
             Name::Languages => ("languages", languages::run(&context)?),
             Name::Async => ("async", asynchronous::run(&context, options.calls)?),
-            Name::Control => ("control", control::run(&context)?),
+            Name::Control => ("control", control::run(&context, &options.seeds)?),
         };
         missed += report::publish(&options.results, name, &measurements)?;
     }

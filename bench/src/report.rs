@@ -49,6 +49,11 @@ impl Measurement {
         Self { ratio: Some(self.value / baseline), baseline: Some(baseline), ..self }
     }
 
+    /// The same without its promise.
+    pub(crate) fn without_promise(self) -> Self {
+        Self { target: None, met: None, ..self }
+    }
+
     /// Compares with a promise.
     pub(crate) fn promised(self, target: Target) -> Self {
         let met = match target {

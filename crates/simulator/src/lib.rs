@@ -18,6 +18,7 @@ mod faults;
 mod leaders;
 #[cfg(test)]
 mod limits;
+pub mod placement;
 pub mod replay;
 mod report;
 mod rng;

@@ -1,6 +1,7 @@
 //! What the collector keeps in step behind its events: states, orders and agendas.
 
 use super::actions::ActionIndex;
+use super::foresight::AHEAD_MS;
 use super::held::{Held, State};
 use super::judge::Window;
 use super::victims::{Candidate, Node};
@@ -15,6 +16,9 @@ const FIRST_CALL_MS_MAX: u64 = 1_000;
 /// Idle containers of an action among which one is chosen to go.
 const ALIKE_MAX: usize = 64;
 
+/// What is to be started ahead by a policy that knows the future may have to wait for other starts; it is looked at again
+/// after so long.
+const LACKING_MS: u64 = 50;
 /// A node on which nothing is busy is looked at after so long, and again if it is still so.
 const QUIET_NODE_MS: [u64; 2] = [1_000, 60_000];
 /// Idle containers of a node that may be emptied at most.
@@ -230,7 +234,7 @@ impl Collector {
         let idle = held.idle(container, history, &self.falls, now_ms);
         held.priority = self.judge.priority(&self.priors, history, &idle);
         let one = IdleOne { container, priority: held.priority, memory_mb: held.memory_mb };
-        let node = held.node;
+        let (node, action) = (held.node, held.action);
         self.residents.fell_idle(node, one);
         let at_ms = match held.in_use {
             true => Some(held.since_ms + FIRST_CALL_MS_MAX),
@@ -240,6 +244,7 @@ impl Collector {
             self.look_later(container, at_ms);
         }
         self.note_node(node, now_ms);
+        self.follow(action, now_ms);
     }
 
     /// Takes it out of the order; the agenda is looked at when its time comes.
@@ -258,11 +263,40 @@ impl Collector {
     pub(super) fn plan(&mut self, action: ActionIndex, now_ms: u64) {
         self.falls.flush(action, &mut self.actions);
         let history = self.actions.get(action);
+        if let Some(wanted) = self.judge.wanted(history, now_ms) {
+            let is_lacking = wanted.containers > history.there();
+            return self.note_plan(action, if is_lacking { Some(now_ms) } else { wanted.until_ms });
+        }
         let at_ms = match history.has_none_waiting() {
             true => self.judge.window(&self.priors, history, now_ms).map(|window| window.from_ms),
             false => None,
         };
         self.note_plan(action, at_ms);
+    }
+
+    /// Takes in what a policy knows to be called, ahead of the first call.
+    pub(super) fn foresee(&mut self, now_ms: u64) {
+        for spec in self.judge.foreseen() {
+            let action = self.actions.of(&spec.key, now_ms);
+            self.actions.get(action).spec = Some(spec);
+            self.plan(action, now_ms);
+        }
+    }
+
+    /// Follows a policy that knows how many containers an action is to have: those beyond are looked at now, the least recently
+    /// used first.
+    fn follow(&mut self, action: ActionIndex, now_ms: u64) {
+        let history = self.actions.get(action);
+        let Some(wanted) = self.judge.wanted(history, now_ms) else { return };
+        let is_planned = history.planned_ms.is_some();
+        let there = history.there().saturating_sub(self.falls.of(action));
+        let beyond = history.idle.iter().take(there.saturating_sub(wanted.containers));
+        for container in beyond.map(|&(_, container)| container).collect::<Vec<_>>() {
+            self.look_later(container, now_ms);
+        }
+        if !is_planned {
+            self.note_plan(action, wanted.until_ms);
+        }
     }
 
     pub(super) fn note_plan(&mut self, action: ActionIndex, at_ms: Option<u64>) {
@@ -288,6 +322,16 @@ impl Collector {
             return;
         }
         let Some(spec) = history.spec.clone() else { return };
+        if let Some(known) = self.judge.wanted(history, now_ms) {
+            if known.containers > history.there() {
+                let in_ms = history.cold_start_ms() + AHEAD_MS;
+                let (until_ms, reason) = (now_ms + in_ms, Reason::Expected { in_ms });
+                wanted.push(Prewarm { spec, containers: known.containers as u64, until_ms, reason });
+                return self.note_plan(action, Some(now_ms + LACKING_MS));
+            }
+            self.follow(action, now_ms);
+            return self.forget_spec(action);
+        }
         if history.levels.in_use() > 0 {
             let Some((likely, until_ms)) = self.judge.ahead(history, now_ms) else { return };
             if likely > history.there() {

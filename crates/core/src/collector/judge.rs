@@ -2,10 +2,12 @@
 //! is the [`Collector`](super::Collector)'s.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::history::History;
 use super::priors::Priors;
 use super::reason::Reason;
+use crate::pool::message::ContainerSpec;
 
 /// The order in which idle containers leave when there is no room: the lowest first.
 pub type Priority = u64;
@@ -41,6 +43,15 @@ pub(super) struct Window {
     pub(super) until_ms: u64,
 }
 
+/// How many containers an action is to have, by a policy that knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Those in use among them.
+    pub(super) containers: usize,
+    /// When that changes; `None`: never.
+    pub(super) until_ms: Option<u64>,
+}
+
 /// A policy.
 pub(super) trait Judge: fmt::Debug + Send {
     /// When an idle container goes if no call comes; `None`: only when there is no room.
@@ -60,6 +71,16 @@ pub(super) trait Judge: fmt::Debug + Send {
     /// How many containers an action is to have now that one more is in use, and until when the further ones wait.
     fn ahead(&self, _action: &History, _now_ms: u64) -> Option<(usize, u64)> {
         None
+    }
+
+    /// How many containers an action is to have now, if that is known: those that lack are started, those beyond are judged.
+    fn wanted(&self, _action: &History, _now_ms: u64) -> Option<Wanted> {
+        None
+    }
+
+    /// What is known to be called, ahead of the first call.
+    fn foreseen(&self) -> Vec<Arc<ContainerSpec>> {
+        Vec::new()
     }
 
     /// A container with this priority left for lack of room.

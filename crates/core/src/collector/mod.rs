@@ -16,6 +16,7 @@ pub mod compacting;
 mod falls;
 pub mod fixed;
 mod forecast;
+mod foresight;
 mod gaps;
 pub mod greedy_dual;
 mod held;
@@ -111,7 +112,7 @@ impl Collector {
     /// A collector that remembers so many actions, besides those with containers (about 2 KB each).
     #[must_use]
     pub fn new(policy: Policy, actions_max: usize) -> Self {
-        Self {
+        let mut collector = Self {
             judge: policy.judge(),
             policy,
             containers: BTreeMap::new(),
@@ -123,7 +124,9 @@ impl Collector {
             windows: BTreeSet::new(),
             falls: Falls::default(),
             quiet_nodes: BTreeSet::new(),
-        }
+        };
+        collector.foresee(0);
+        collector
     }
 
     /// The policy by which it decides.
@@ -142,6 +145,7 @@ impl Collector {
         for action in self.actions.indices() {
             self.actions.get(action).plans = Default::default();
         }
+        self.foresee(now_ms);
         let idle = self.containers.iter().filter(|(_, held)| held.state == State::Idle);
         for id in idle.map(|(&id, _)| id).collect::<Vec<_>>() {
             self.unlist(id);

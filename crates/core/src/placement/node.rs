@@ -256,7 +256,8 @@ impl Node {
     }
 
     /// Whether this was noticed here and not forgotten.
-    pub(super) fn caches(&self, artifact: Artifact) -> bool {
+    #[must_use]
+    pub fn caches(&self, artifact: Artifact) -> bool {
         self.cached.contains(&artifact)
     }
 

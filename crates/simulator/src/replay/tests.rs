@@ -1,9 +1,11 @@
 //! Replays whose figures a person can check, and the properties of all of them.
 
+use triplane_core::collector;
 use triplane_core::pool::{self, Settings};
 
 use super::csv::Csv;
 use super::generator::{Generator, Profile};
+use super::trace::{Invocation, TraceAction};
 use super::*;
 
 /// Containers leave after ten seconds without a call.
@@ -50,6 +52,28 @@ fn calls_at_once_take_a_container_each() {
         (outcome.calls.cold, outcome.starts, outcome.wait_ms.p50, outcome.wait_ms.max),
         (3, 3, 1_000, 1_005)
     );
+}
+
+/// A trace with all its actions from the beginning, as generated ones are.
+struct Listed(Option<Invocation>, Vec<TraceAction>);
+
+impl Trace for Listed {
+    fn next(&mut self) -> Result<Option<Invocation>, TraceError> {
+        Ok(self.0.take())
+    }
+
+    fn actions(&self) -> &[TraceAction] {
+        &self.1
+    }
+}
+
+#[test]
+fn the_first_call_may_be_of_any_action_and_before_the_router_has_heard_anything() {
+    let action = |name: &str| TraceAction { name: name.into(), memory_mb: 256 };
+    let call = Invocation { arrival_ms: 0, action: 1, duration_ms: 10, cold_start_ms: 400 };
+    let mut trace = Listed(Some(call), vec![action("never"), action("called")]);
+    let outcome = replay(&mut trace, &Config { message_ms: 1, ..config() }).unwrap();
+    assert_eq!((outcome.calls.ran, outcome.calls.cold), (1, 1));
 }
 
 #[test]
@@ -121,15 +145,56 @@ fn every_call_has_an_answer_and_the_parts_add_up() {
     }
 }
 
-#[test]
-fn who_knows_the_future_has_a_container_just_in_time_and_none_in_between() {
-    let lines = "0,a,2,1,256\n600,a,1,1,256\n1200,a,1,1,256\n";
+/// The same by the collector that knows the trace.
+fn replay_known(lines: &str) -> Outcome {
     let csv = format!("arrival_s,action,duration_s,cold_start_s,memory_mb\n{lines}");
     let mut config = config();
     config.policy.settings.policy.collector = clairvoyant(&mut Csv::open(csv.as_bytes()).unwrap()).unwrap();
-    let outcome = replay_csv(lines, &config);
-    assert_eq!((outcome.calls.cold, outcome.starts), (1, 3), "what was never called cannot be started");
-    assert!(outcome.memory_mb_s.idle < 256 * 20, "{}", outcome.memory_mb_s.idle);
+    replay_csv(lines, &config)
+}
+
+#[test]
+fn who_knows_the_future_has_a_container_just_in_time_and_none_in_between() {
+    let outcome = replay_known("0,a,2,1,256\n600,a,1,1,256\n1200,a,1,1,256\n");
+    assert_eq!((outcome.calls.cold, outcome.starts), (1, 3), "what comes at once cannot be started ahead");
+    assert!(outcome.memory_mb_s.idle < 256 * 8, "{}", outcome.memory_mb_s.idle);
+}
+
+#[test]
+fn who_knows_the_future_is_ready_for_bursts_and_for_the_first_calls_of_actions() {
+    let burst = ["b", "a", "a", "a"].map(|action| format!("60,{action},5,1,128\n")).concat();
+    let outcome = replay_known(&burst);
+    assert_eq!((outcome.calls.waited, outcome.starts), (0, 4));
+}
+
+#[test]
+fn who_knows_the_future_holds_one_container_for_calls_that_do_not_overlap() {
+    let calls: String = (10..100).map(|second| format!("{second},a,0.9,1,256\n")).collect();
+    let outcome = replay_known(&calls);
+    assert_eq!((outcome.calls.cold, outcome.starts), (0, 1));
+}
+
+#[test]
+fn who_knows_the_future_has_fewer_cold_starts_and_less_idle_memory_than_all_others() {
+    let profile =
+        Profile { actions: 40, length_ms: 7_200_000, calls_per_day_max: 20_000.0, ..Profile::default() };
+    let by = |collector| {
+        let policy = pool::Policy { collector, ..pool::Policy::default() };
+        let settings = Settings { policy, ..Settings::default() };
+        let policy = Policy { name: String::new(), settings };
+        replay(&mut Generator::new(4, &profile), &Config::new(policy, 3, 8_192)).unwrap()
+    };
+    let floor = by(clairvoyant(&mut Generator::new(4, &profile)).unwrap());
+    for other in collector::Policy::all() {
+        let name = other.name();
+        let other = by(other);
+        let idle = (floor.memory_mb_s.idle, other.memory_mb_s.idle);
+        assert!(
+            floor.calls.cold < other.calls.cold && idle.0 < idle.1,
+            "{name}: {:?}, {idle:?}",
+            other.calls
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The world of a replay: the production pool and route tables among models of routers, nodes and messages.
 
+use triplane_core::collector::Policy;
 use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId};
 use triplane_core::placement::Offer;
 use triplane_core::pool::Pool;
@@ -102,6 +103,9 @@ impl<'a> World<'a> {
     }
 
     fn set_up(&mut self) {
+        if let Policy::Clairvoyant(future) = &self.config.policy.settings.policy.collector {
+            self.catalog.foresee(future);
+        }
         for node in (0..self.config.nodes).map(NodeId) {
             let offer = Offer::of_memory(self.config.node_mb.into());
             self.step_pool(PoolEvent::NodeJoined { node, offer });
@@ -318,7 +322,7 @@ impl<'a> World<'a> {
     }
 
     fn regrouped(&mut self, id: RouterId, action: Option<u32>) {
-        let Some(action) = action else { return };
+        let Some(action) = action.filter(|&action| self.catalog.knows(action)) else { return };
         let router = &mut self.routers[id.0 as usize];
         router.regroup(action, self.catalog.spec(action));
         if !router.line(action).waiting.is_empty() {

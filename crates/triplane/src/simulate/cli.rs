@@ -32,17 +32,30 @@ Examples:
 #[command(about = ABOUT, long_about = ABOUT, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct SimulateOptions {
     #[command(subcommand)]
-    pub(crate) seeds: Option<SeedsCommand>,
+    pub(crate) command: Option<SimulateCommand>,
     #[command(flatten)]
     pub(crate) replay: ReplayOptions,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum SeedsCommand {
+pub(crate) enum SimulateCommand {
+    /// A day of mixed demand, with CPU, GPUs and codes, by each placement strategy.
+    Placement(PlacementOptions),
     /// Look for mistakes in the decisions of the control plane, with seeds and faults.
     Pool(Seeds),
     /// Look for mistakes in the decisions about asynchronous calls, with seeds and faults.
     Queue(Seeds),
+}
+
+/// What is made of the day.
+#[derive(Debug, Args)]
+pub(crate) struct PlacementOptions {
+    /// Write a plot for each strategy as an SVG file; the directory is made.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plots: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which seeds.

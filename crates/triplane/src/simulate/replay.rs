@@ -16,6 +16,7 @@ use triplane_simulator::replay::trace::{Trace, TraceError};
 use triplane_simulator::replay::{Config, Outcome, Policy, clairvoyant, replay};
 
 use super::cli::ReplayOptions;
+use super::files::{write, write_plots};
 use super::policies::policies;
 use super::shown;
 
@@ -79,21 +80,12 @@ fn compare(options: &ReplayOptions, load: &Load<'_>, policies: &[Policy]) -> any
 
 fn write_files(options: &ReplayOptions, comparison: &Comparison) -> anyhow::Result<()> {
     if let Some(directory) = &options.plots {
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        for plot in plots(comparison) {
-            write(&directory.join(plot.name).with_extension("svg"), &plot.alone())?;
-        }
+        write_plots(directory, &plots(comparison))?;
     }
     match &options.report {
         Some(path) => write(path, &page(comparison)),
         None => Ok(()),
     }
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    eprintln!("wrote {}", path.display());
-    Ok(())
 }
 
 /// The fewest nodes for each policy.

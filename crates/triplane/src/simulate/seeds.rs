@@ -3,7 +3,7 @@
 use anyhow::bail;
 use triplane_simulator::{Config, asynchronous, run_traced};
 
-use super::cli::{Seeds, SeedsCommand};
+use super::cli::Seeds;
 
 /// How much of what happened last is shown of a run that broke an invariant.
 const TRACE_LINES: usize = 40;
@@ -11,17 +11,18 @@ const TRACE_LINES: usize = 40;
 // What finds the mistakes must not bring them along.
 const _: () = assert!(!triplane_core::asynchronous::mutant::MUTANTS, "built with the feature mutants");
 
-/// Runs the seeds; the first that breaks an invariant ends it, with what happened last.
-pub(super) fn run(command: &SeedsCommand) -> anyhow::Result<()> {
-    let (SeedsCommand::Pool(seeds) | SeedsCommand::Queue(seeds)) = command;
-    let Seeds { seed, seeds, calls } = *seeds;
-    for seed in seed..seed.saturating_add(seeds) {
-        match command {
-            SeedsCommand::Pool(_) => run_pool(seed, calls)?,
-            SeedsCommand::Queue(_) => run_queue(seed, calls)?,
-        }
-    }
-    Ok(())
+/// Runs the pool with each seed; the first that breaks an invariant ends it, with what happened last.
+pub(super) fn pool(seeds: Seeds) -> anyhow::Result<()> {
+    each(seeds, run_pool)
+}
+
+/// The same with the queue.
+pub(super) fn queue(seeds: Seeds) -> anyhow::Result<()> {
+    each(seeds, run_queue)
+}
+
+fn each(Seeds { seed, seeds, calls }: Seeds, run: fn(u64, u32) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    (seed..seed.saturating_add(seeds)).try_for_each(|seed| run(seed, calls))
 }
 
 fn run_pool(seed: u64, calls: u32) -> anyhow::Result<()> {

@@ -136,6 +136,20 @@ fn what_is_wrong_is_said_and_where() {
 }
 
 #[test]
+fn placement_strategies_are_shown_side_by_side() {
+    let home = home("");
+    let json: Value = serde_json::from_str(&printed(&home, "placement --plots plots --json")).unwrap();
+    for strategy in ["pack", "spread", "balanced", "fragmentation", "locality", "gpu"] {
+        assert!(json[strategy]["nodes"].as_f64() > Some(0.0), "{strategy}: {json}");
+        let plot = format!("plots/placement-{strategy}.svg");
+        assert_well_formed(&std::fs::read_to_string(home.join(&*plot)).unwrap(), Path::new(&plot));
+    }
+    let table = printed(&home, "placement");
+    assert!(table.starts_with("a day of mixed demand on 16 nodes of 8192 MB and 4 CPUs"), "{table}");
+    assert_eq!(table.lines().filter(|line| line.contains(" %")).count(), 6, "{table}");
+}
+
+#[test]
 fn seeds_and_faults_are_simulated_as_well() {
     let home = home("");
     assert!(

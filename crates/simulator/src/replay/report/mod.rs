@@ -6,6 +6,7 @@ mod chart;
 #[cfg(test)]
 mod fixture;
 mod page;
+mod placement;
 mod plots;
 mod scale;
 mod svg;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use super::outcome::Outcome;
 
 pub use page::page;
+pub use placement::placement_plots;
 pub use plots::{Plot, plots};
 
 /// Policies side by side: the same trace in the same pool.

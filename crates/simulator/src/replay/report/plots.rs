@@ -26,6 +26,10 @@ pub struct Plot {
 }
 
 impl Plot {
+    pub(super) fn new(name: &'static str, title: &'static str, caption: &'static str, svg: Svg) -> Self {
+        Self { name, title, caption, svg }
+    }
+
     /// As a file.
     #[must_use]
     pub fn alone(&self) -> String {
