@@ -24,6 +24,10 @@ crate::mutants::mutants! {
     GapEmptiesTable,
     /// LIMIT-1: what was handed out ahead of a minute counts for nothing in it.
     AheadIsForgotten,
+    /// LIMIT-1: a new leader takes the whole limit for its own, though an earlier one has handed out of it.
+    EarlierIsForgotten,
+    /// LIMIT-1: tokens are counted once more with each message that says them again.
+    DoubledCountsTwice,
     /// COLD-1: each call that waits gets a container of its own.
     OneForEachCall,
 }
