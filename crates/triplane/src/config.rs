@@ -102,7 +102,7 @@ pub(crate) struct PoolConfig {
     pub(crate) placement: StrategyName,
     /// The same for the containers of some namespaces.
     pub(crate) placement_of: BTreeMap<EntityName, StrategyName>,
-    /// The memory that containers may hold that wait without an action, MB.
+    /// The memory that containers may hold that wait without an action, MB: of what no container has.
     pub(crate) stems_mb: u64,
     /// The memory that is kept free for the next containers, MB.
     pub(crate) headroom_mb: u64,

@@ -10,7 +10,7 @@ use super::reason::Ahead;
 use super::starts::Start;
 use crate::collector::Prewarm;
 use crate::id::{ActionKey, ContainerId, RouterId};
-use crate::placement::{Request, Resource};
+use crate::placement::{Node, Request, Resource};
 
 /// Actions that containers are started for ahead of calls in one step; the others in the next.
 const AT_ONCE_MAX: usize = 64;
@@ -74,11 +74,15 @@ impl Pool {
         first.take(usize::try_from(least).unwrap_or(usize::MAX)).any(|kept| kept == id)
     }
 
-    /// Says how many stem cells there shall be, when that has changed.
+    /// Says how many stem cells there shall be, when that has changed: no more than there is memory that no container has. A node ends
+    /// those by itself whose memory a container needs at once.
     pub(super) fn plan_stems(&mut self) {
         let stems = match self.settings.policy.stems_mb {
             0 => Vec::new(),
-            budget_mb => self.collector.stems(self.now_ms, budget_mb),
+            budget_mb => {
+                let free_mb = self.nodes.nodes().map(Node::free_mb).sum();
+                self.collector.stems(self.now_ms, budget_mb.min(free_mb))
+            }
         };
         if stems != self.stems {
             self.stems.clone_from(&stems);

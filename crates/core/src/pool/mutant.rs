@@ -8,6 +8,8 @@ crate::mutants::mutants! {
     LeasedForAnother,
     /// POOL-3: a container is charged half of its memory.
     HalfIsCharged,
+    /// POOL-3: stem cells stay where a container needs their memory.
+    StemsStay,
     /// POOL-4: a spare container goes to another router before its owner has let go of it.
     MovedWithoutMark,
     /// GC-1: a proxy that refuses to close is stopped all the same.

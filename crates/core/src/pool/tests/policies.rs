@@ -289,6 +289,21 @@ fn a_container_is_started_ahead_of_a_call_that_is_expected_and_goes_to_who_asked
 }
 
 #[test]
+fn no_more_stem_cells_are_wanted_than_there_is_memory_without_a_container() {
+    let mut scene = Scene::new(512);
+    scene.switches(|policy| policy.stems_mb = 10_000);
+    let mut scene = scene.with_idle(&plain("a"));
+    scene.busy(1);
+    let stems = |scene: &mut Scene| {
+        let said = scene.after(1_000).into_iter().find(|words| words.starts_with("stems"));
+        said.unwrap_or_default()
+    };
+    assert!(stems(&mut scene).contains("memory_mb: 256, count: 1"));
+    assert_eq!(scene.demands(&plain("b"), 1), ["start 2 b@1 on 0"], "they are in nobody's way");
+    assert_eq!(stems(&mut scene), "stems []");
+}
+
+#[test]
 fn memory_that_is_to_be_kept_free_is_made_so_that_a_node_becomes_empty() {
     let mut scene = Scene::of_nodes(&[512, 512]);
     scene.switches(|policy| {
