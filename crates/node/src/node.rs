@@ -26,7 +26,7 @@ use crate::launch::Launched;
 use crate::network::{Networks, SandboxNetwork};
 use crate::protocol::{Config, Defence, Enforcement, SandboxSpec};
 use crate::runtimes::{ACTION, Candidates, Interpreters, View, usual_places};
-use crate::stems::{Class, Keeper};
+use crate::stems::{Charged, Class, Keeper};
 use crate::unpack::{ARCHIVE, SOURCE, UnpackLimits};
 
 /// Left to the system and the server, of the memory of the machine, in MB.
@@ -165,7 +165,7 @@ impl Node {
             spawner,
             proxies,
             held,
-            stems: Keeper::new(),
+            stems: Keeper::new(memory_mb),
         };
         let inner = Arc::new(inner);
         let keeps_stems = tokio::spawn(Arc::clone(&inner).keep_stems()).abort_handle();
@@ -198,6 +198,11 @@ impl Node {
     #[must_use]
     pub fn has_interpreter(&self) -> bool {
         !self.inner.interpreters.found().is_empty()
+    }
+
+    /// So much memory it offers from now on, MB: others on this machine have the rest.
+    pub fn offer_memory(&self, memory_mb: u64) {
+        self.inner.stems.offer(memory_mb);
     }
 
     /// Whether containers can be started now: the spawner runs.
@@ -236,7 +241,9 @@ fn offer(memory_mb: u64) -> Offer {
 
 impl Driver for Node {
     fn nodes(&self) -> Vec<NodeOffer> {
-        vec![self.inner.offer.clone()]
+        let mut offer = self.inner.offer.clone();
+        offer.offer.capacity.resources.set(Resource::Memory, self.inner.stems.memory_mb());
+        vec![offer]
     }
 
     fn start(
@@ -246,7 +253,11 @@ impl Driver for Node {
         spec: Arc<ContainerSpec>,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
         let inner = Arc::clone(&self.inner);
-        self.inner.held.start(container, node, async move { inner.start(container, spec).await })
+        // before what it needs is charged: one that becomes a container needs no more room
+        let stem = inner.stem_for(&spec);
+        let charged = inner.stems.charge(spec.action.limits.memory_mb);
+        let start = async move { inner.start(container, spec, stem, charged).await };
+        self.inner.held.start(container, node, start)
     }
 
     fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
@@ -286,14 +297,16 @@ impl Inner {
         &self,
         container: ContainerId,
         spec: Arc<ContainerSpec>,
+        stem: Option<Launched>,
+        charged: Charged,
     ) -> Result<Started<Proxy>, StartError> {
         let secret = Secret(rand::random());
-        let (proxy, held_for_it) = self.bring_up(container, spec, secret).await?;
+        let (proxy, held_for_it) = self.bring_up(container, spec, secret, stem).await?;
         let exited = proxy.exited();
         let ended = async move {
             let exit = exited.await;
             tracing::debug!(%container, ?exit, "container ended");
-            drop(held_for_it);
+            drop((held_for_it, charged));
         };
         Ok(Started { proxy, endpoint: Endpoint { address: "".into(), secret }, ended: ended.boxed() })
     }
@@ -304,6 +317,7 @@ impl Inner {
         container: ContainerId,
         spec: Arc<ContainerSpec>,
         secret: Secret,
+        stem: Option<Launched>,
     ) -> Result<(Arc<Proxy>, (Option<CodeUse>, SandboxNetwork)), StartError> {
         let action = &spec.action;
         let sandbox = self.sandbox(&action.exec.kind, action.limits.memory_mb);
@@ -311,7 +325,11 @@ impl Inner {
         let has_root = self.spawner.enforcement().namespaces;
         let (code, mount) = self.code(&action.exec.code, action.exec.binary, has_root).await?;
         sandbox.code = code.as_ref().map(|code| code.name().to_owned());
-        let launched = match self.stem_for(&spec, sandbox.code.as_deref()).await {
+        let shown = match stem {
+            Some(stem) => self.show_code(stem, sandbox.code.as_deref()).await,
+            None => None,
+        };
+        let launched = match shown {
             Some(stem) => stem,
             None => self.launch(sandbox, &spec).await.map_err(StartError::Sandbox)?,
         };
@@ -340,13 +358,15 @@ impl Inner {
         }
     }
 
-    /// A stem cell that has been shown the code of an action, if there is one for it.
-    async fn stem_for(&self, spec: &ContainerSpec, code: Option<&str>) -> Option<Launched> {
+    /// A stem cell for an action, if there is one.
+    fn stem_for(&self, spec: &ContainerSpec) -> Option<Launched> {
         let Action { exec, limits, .. } = &*spec.action;
-        if !self.options.networks.has_usual(spec.key.namespace.as_str()) {
-            return None;
-        }
-        let stem = self.stems.take(&exec.kind, limits.memory_mb)?;
+        let is_usual = self.options.networks.has_usual(spec.key.namespace.as_str());
+        if is_usual { self.stems.take(&exec.kind, limits.memory_mb) } else { None }
+    }
+
+    /// A stem cell that has been shown its code, if that can be done.
+    async fn show_code(&self, stem: Launched, code: Option<&str>) -> Option<Launched> {
         let shown = match code {
             Some(code) => self.spawner.show_code(&stem.sandbox, code).await,
             None => Ok(()),

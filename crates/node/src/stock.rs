@@ -39,6 +39,16 @@ impl Stock {
         self.wanted = wanted;
     }
 
+    /// How many it is to hold.
+    pub(crate) fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// How many wait or are being built.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Those that are one too many, which are not waited with any more: the last ones that became ready.
     pub(crate) fn take_surplus(&mut self) -> Vec<u64> {
         let surplus = self.waiting.len().saturating_sub(self.wanted);

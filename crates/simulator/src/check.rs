@@ -15,7 +15,7 @@ impl World {
 
     fn broken_on_nodes(&self) -> Option<String> {
         for (id, node) in &self.driver.nodes {
-            let held_mb = self.driver.held_mb(*id);
+            let held_mb = self.driver.held_mb(*id) + self.driver.stems_mb(*id);
             if held_mb > node.memory_mb {
                 return Some(format!("POOL-3: node {} holds {held_mb} of {} MB", id.0, node.memory_mb));
             }

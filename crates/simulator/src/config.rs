@@ -136,6 +136,7 @@ pub(crate) fn policy(rng: &mut crate::rng::Rng) -> Policy {
     let mut policy = last_policy();
     policy.placement.strategy = rng.choose(&StrategyName::ALL).unwrap_or_default();
     policy.stems_mb = rng.between(0, 1_024);
+    policy.headroom_mb = if rng.chance(300) { rng.between(1, 1_024) } else { 0 };
     let mut collectors = collector::Policy::all();
     let chosen = usize::try_from(rng.between(0, 9)).unwrap_or(usize::MAX);
     if chosen < collectors.len() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use triplane_core::collector::Stems;
 use triplane_core::gate::{Entry, Gate, Handover};
 use triplane_core::id::{ContainerId, Epoch, NodeId, Secret};
 use triplane_core::pool::message::{ContainerSpec, Endpoint, Lease};
@@ -19,6 +20,8 @@ pub(crate) struct Driver {
     epoch: Epoch,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
+    /// The stem cells that there shall be.
+    pub(crate) stems: Vec<Stems>,
     /// What was stopped is never started, whatever overtakes what.
     stopped: BTreeSet<ContainerId>,
 }
@@ -156,5 +159,11 @@ impl Driver {
     pub(crate) fn held_mb(&self, node: NodeId) -> u64 {
         let on_node = self.containers.values().filter(|container| container.node == node);
         on_node.map(|container| container.spec.action.limits.memory_mb).sum()
+    }
+
+    /// What stem cells hold on a node, MB: as many of them as fit beside its containers.
+    pub(crate) fn stems_mb(&self, node: NodeId) -> u64 {
+        let memory_mb = self.nodes.get(&node).filter(|node| node.is_up).map_or(0, |node| node.memory_mb);
+        Stems::sum_mb(&Stems::within(&self.stems, memory_mb.saturating_sub(self.held_mb(node))))
     }
 }

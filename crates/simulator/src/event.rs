@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId};
 use triplane_core::pool::message::{ContainerSpec, Event as PoolEvent, Numbered};
 
@@ -36,6 +37,8 @@ pub(crate) enum Event {
     Close { epoch: Epoch, container: ContainerId, idle_ms: u64 },
     /// The driver removes a container.
     Stop(Epoch, ContainerId),
+    /// The nodes hold these stem cells, as far as they have room.
+    Stems(Epoch, Vec<Stems>),
     /// A call reaches a proxy.
     AtProxy(CallId),
     /// A run is over.

@@ -13,7 +13,9 @@ fn every_planted_mistake_is_found() {
         match mutant {
             // what many starts cost is seen where nothing else goes wrong
             Mutant::OneForEachCall => cold_1(),
-            Mutant::AheadIsForgotten => crate::limits::run(seed).violation,
+            Mutant::AheadIsForgotten | Mutant::EarlierIsForgotten | Mutant::DoubledCountsTwice => {
+                crate::limits::run(seed).violation
+            }
             _ => storm(seed),
         }
     });

@@ -172,7 +172,10 @@ impl World {
             }
             Event::RouterBack(router) => self.router_back(router),
             Event::NodeBack(node) => self.node_back(node),
-            Event::Start { epoch, .. } | Event::Close { epoch, .. } | Event::Stop(epoch, _)
+            Event::Start { epoch, .. }
+            | Event::Close { epoch, .. }
+            | Event::Stop(epoch, _)
+            | Event::Stems(epoch, _)
                 if !self.driver.obeys(epoch) => {}
             Event::Start { epoch, container, node, life, spec } => {
                 self.start(epoch, container, node, life, spec);
@@ -183,6 +186,7 @@ impl World {
                 self.send(Event::ToPool(epoch, PoolEvent::CloseAnswered(container, closed)));
             }
             Event::Stop(epoch, container) => self.stop(epoch, container),
+            Event::Stems(_, stems) => self.driver.stems = stems,
             Event::AtProxy(call) => self.at_proxy(call),
             Event::RunOver(container, call) => self.run_over(container, call),
             Event::WaitOver(call) => self.wait_over(call),
@@ -247,7 +251,7 @@ impl World {
                     self.send(Event::Close { epoch, container, idle_ms });
                 }
                 Action::Stop(container) => self.send(Event::Stop(epoch, container)),
-                Action::Stems(_) => {}
+                Action::Stems(stems) => self.send(Event::Stems(epoch, stems)),
                 Action::Tell(router, message) => self.tell(router, message),
             }
         }

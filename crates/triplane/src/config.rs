@@ -102,8 +102,10 @@ pub(crate) struct PoolConfig {
     pub(crate) placement: StrategyName,
     /// The same for the containers of some namespaces.
     pub(crate) placement_of: BTreeMap<EntityName, StrategyName>,
-    /// The memory that containers may hold that wait without an action, MB.
+    /// The memory that containers may hold that wait without an action, MB: of what no container has.
     pub(crate) stems_mb: u64,
+    /// The memory that is kept free for the next containers, MB.
+    pub(crate) headroom_mb: u64,
     /// How long a call waits for room in a full pool, in seconds.
     pub(crate) wait_seconds: u64,
 }
@@ -419,6 +421,7 @@ impl Default for PoolConfig {
             placement: StrategyName::default(),
             placement_of: BTreeMap::new(),
             stems_mb: 0,
+            headroom_mb: 0,
             wait_seconds: 30,
         }
     }

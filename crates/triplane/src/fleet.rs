@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, NodeId};
-use triplane_core::placement::Resource;
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::ActivationId;
 use triplane_node::Node;
@@ -56,7 +55,12 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
+    /// They are on one machine: what the engine offers the node does not.
     pub(crate) fn new(node: Arc<Node>, engine: Option<Arc<dyn Engine>>) -> Arc<Self> {
+        if let Some(engine) = &engine {
+            let memory_mb = |offers: Vec<NodeOffer>| offers.iter().map(NodeOffer::memory_mb).sum::<u64>();
+            node.offer_memory(memory_mb(node.nodes()).saturating_sub(memory_mb(engine.nodes())));
+        }
         Arc::new(Self { node, engine })
     }
 
@@ -88,16 +92,9 @@ impl Fleet {
 }
 
 impl Driver for Fleet {
-    /// They are on one machine: what the engine offers the node does not.
     fn nodes(&self) -> Vec<NodeOffer> {
-        let engines = self.engine.as_ref().map(|engine| engine.nodes()).unwrap_or_default();
-        let taken_mb: u64 = engines.iter().map(NodeOffer::memory_mb).sum();
-        let left = |mut offer: NodeOffer| {
-            let left_mb = offer.memory_mb().saturating_sub(taken_mb);
-            offer.offer.capacity.resources.set(Resource::Memory, left_mb);
-            offer
-        };
-        self.node.nodes().into_iter().map(left).chain(engines).collect()
+        let engines = self.engine.as_ref().map(|engine| engine.nodes());
+        self.node.nodes().into_iter().chain(engines.into_iter().flatten()).collect()
     }
 
     fn start(

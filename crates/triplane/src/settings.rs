@@ -54,6 +54,7 @@ fn policy(config: &Config, share: &Share) -> triplane_core::pool::Policy {
         },
         collector: config.pool.collector.clone().unwrap_or(idle.collector),
         stems_mb: config.pool.stems_mb,
+        headroom_mb: config.pool.headroom_mb,
     }
 }
 

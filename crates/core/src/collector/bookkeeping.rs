@@ -141,31 +141,19 @@ impl Collector {
     }
 
     /// What can go, node by node.
-    pub(super) fn candidates(&self) -> Vec<Node> {
-        let candidate =
-            |one: IdleOne| Candidate { container: one.container, memory_mb: one.memory_mb, loss: loss(&one) };
-        let nodes = self.residents.iter();
-        nodes
-            .map(|(id, resident)| Node {
-                id,
-                is_needed: !resident.is_idle(),
-                idle: resident.idle().map(candidate).collect(),
-            })
-            .filter(|node| !node.idle.is_empty())
-            .collect()
-    }
-
-    /// Those with the lowest priority that free so much together.
-    pub(super) fn lowest(&self, memory_mb: u64) -> Vec<ContainerId> {
-        let mut idle: Vec<_> = self.residents.iter().flat_map(|(_, resident)| resident.idle()).collect();
-        idle.sort_by_key(|one| (one.priority, one.container));
-        let mut freed_mb = 0;
-        let is_needed = |one: &IdleOne| {
-            let more = freed_mb < memory_mb;
-            freed_mb += one.memory_mb;
-            more
+    pub(super) fn candidates(&self, may_go: impl Fn(ContainerId) -> bool) -> Vec<Node> {
+        let candidate = |one: IdleOne| Candidate {
+            container: one.container,
+            memory_mb: one.memory_mb,
+            priority: one.priority,
+            loss: loss(&one),
         };
-        idle.into_iter().take_while(is_needed).map(|one| one.container).collect()
+        let nodes = self.residents.iter().map(|(id, resident)| {
+            let idle: Vec<_> = resident.idle().filter(|one| may_go(one.container)).map(candidate).collect();
+            let is_all = resident.is_idle() && idle.len() == resident.idle().count();
+            Node { id, is_needed: !is_all, idle }
+        });
+        nodes.filter(|node| !node.idle.is_empty()).collect()
     }
 
     /// Notes when a container is to be looked at, unless that is earlier anyway.

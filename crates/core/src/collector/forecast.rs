@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::pool::mutant::{Mutant, is_planted};
+
 /// How long a window is: stem cells that were taken are replaced within it.
 const WINDOW_MS: u64 = 10_000;
 /// The most stem cells of a class.
@@ -31,6 +33,40 @@ pub struct Stems {
     pub memory_mb: u64,
     /// How many.
     pub count: u32,
+}
+
+impl Stems {
+    /// What of these there is room for: each class has its first before any has a second, as the forecast ranks them.
+    #[must_use]
+    pub fn within(stems: &[Self], room_mb: u64) -> Vec<Self> {
+        let room_mb = if is_planted(Mutant::StemsStay) { u64::MAX } else { room_mb };
+        let mut left_mb = room_mb;
+        let mut fitting: Vec<_> = stems.iter().map(|stems| Self { count: 0, ..stems.clone() }).collect();
+        for round in 1..=stems.iter().map(|stems| stems.count).max().unwrap_or(0) {
+            for (wanted, fits) in stems.iter().zip(&mut fitting).filter(|(wanted, _)| wanted.count >= round) {
+                if wanted.memory_mb <= left_mb {
+                    left_mb -= wanted.memory_mb;
+                    fits.count += 1;
+                }
+            }
+        }
+        fitting.retain(|fits| fits.count > 0);
+        fitting
+    }
+
+    /// As many of these as there are beyond those among others.
+    #[must_use]
+    pub fn without(&self, others: &[Self]) -> Self {
+        let is_like = |other: &&Self| (&other.kind, other.memory_mb) == (&self.kind, self.memory_mb);
+        let count = others.iter().find(is_like).map_or(0, |other| other.count);
+        Self { count: self.count.saturating_sub(count), ..self.clone() }
+    }
+
+    /// The memory that they have, MB.
+    #[must_use]
+    pub fn sum_mb(stems: &[Self]) -> u64 {
+        stems.iter().map(|stems| stems.memory_mb * u64::from(stems.count)).sum()
+    }
 }
 
 /// Cold starts, by kind and memory.
@@ -128,6 +164,20 @@ mod tests {
     fn stems(forecast: &mut Forecast, now_ms: u64, budget_mb: u64) -> Vec<(String, u64, u32)> {
         let stems = forecast.stems(now_ms, budget_mb).into_iter();
         stems.map(|stems| (stems.kind.to_string(), stems.memory_mb, stems.count)).collect()
+    }
+
+    #[test]
+    fn where_there_is_little_room_each_class_has_one_before_any_has_two() {
+        let wanted = |kind: &str, memory_mb, count| Stems { kind: kind.into(), memory_mb, count };
+        let all = [wanted("java:21", 1_024, 1), wanted("nodejs:20", 256, 3), wanted("python:3", 128, 2)];
+        let within = |room_mb| Stems::within(&all, room_mb);
+        assert_eq!(within(2_048), all);
+        assert_eq!(
+            within(1_024 + 256 + 128 + 300),
+            [all[0].clone(), wanted("nodejs:20", 256, 2), wanted("python:3", 128, 1)]
+        );
+        assert_eq!(within(600), [wanted("nodejs:20", 256, 1), wanted("python:3", 128, 2)]);
+        assert_eq!((within(100), Stems::sum_mb(&all)), (Vec::new(), 2_048));
     }
 
     /// `count` cold starts in every `nth` window, for an hour.

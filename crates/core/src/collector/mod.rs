@@ -94,6 +94,15 @@ pub struct Due {
     pub reason: Reason,
 }
 
+/// A container that is to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Victim {
+    /// Which.
+    pub container: ContainerId,
+    /// Its node, if that becomes empty with it.
+    pub empties: Option<NodeId>,
+}
+
 /// Containers that are to be started ahead of calls.
 #[derive(Clone, Debug)]
 pub struct Prewarm {
@@ -325,26 +334,21 @@ impl Collector {
         wanted
     }
 
-    /// The containers that go so that at least so much memory comes free in the pool, or as much as there is idle; they
-    /// count as on their way out.
-    pub fn relieve(&mut self, now_ms: u64, memory_mb: u64) -> Vec<Due> {
-        if self.judge.nodes().is_none() || memory_mb == 0 {
-            let victims = self.lowest(memory_mb).into_iter();
-            return victims
-                .map(|container| Due { container, reason: self.evicted(now_ms, container) })
-                .collect();
+    /// The containers that go so that at least so much memory comes free in the pool, or as much as those have that may go. If the
+    /// policy says what nodes cost, they leave as few nodes occupied as is possible (GC-3). Whoever lets them go says
+    /// [`Collector::evicted`] of each.
+    pub fn relieve(&self, memory_mb: u64, may_go: impl Fn(ContainerId) -> bool) -> Vec<Victim> {
+        let nodes = self.candidates(may_go);
+        if self.judge.nodes().is_none() {
+            return victims::least_valued(&nodes, memory_mb);
         }
-        let nodes = self.candidates();
         let victims = victims::choose(&nodes, memory_mb);
-        let mut due = Vec::new();
-        for node in nodes {
-            let emptied = node.is_emptied_by(&victims).then_some(Reason::Empties(node.id));
-            for idle in node.idle.iter().filter(|idle| victims.contains(&idle.container)) {
-                let reason = self.evicted(now_ms, idle.container);
-                due.push(Due { container: idle.container, reason: emptied.unwrap_or(reason) });
-            }
-        }
-        due
+        let of_node = |node: &victims::Node| {
+            let empties = node.is_emptied_by(&victims).then_some(node.id);
+            let goes = node.idle.iter().map(|idle| idle.container).filter(|id| victims.contains(id));
+            goes.map(|container| Victim { container, empties }).collect::<Vec<_>>()
+        };
+        nodes.iter().flat_map(of_node).collect()
     }
 
     /// How many stem cells to hold of what, within so much memory.

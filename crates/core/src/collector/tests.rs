@@ -112,9 +112,12 @@ fn under_pressure_the_idle_ones_leave_in_order_and_no_more_than_needed() {
     let order: Vec<_> = pool.collector.idle_on(NODE).map(|one| one.container.number).collect();
     assert_eq!(order, [3, 4, 1], "a busy one is not among them");
     pool.now_ms = 10_000;
-    let due = pool.collector.relieve(pool.now_ms, 300);
-    assert_eq!(numbers(&due), [3, 4]);
-    assert_eq!(due[0].reason.to_string(), "made room after 8 s of idleness");
+    let victims = pool.collector.relieve(300, |_| true);
+    assert_eq!(victims.iter().map(|victim| victim.container.number).collect::<Vec<_>>(), [3, 4]);
+    let may_go = |id| id != container(3);
+    assert_eq!(pool.collector.relieve(300, may_go)[0].container, container(4), "the pool needs the first");
+    let reason = pool.collector.evicted(pool.now_ms, container(3));
+    assert_eq!(reason.to_string(), "made room after 8 s of idleness");
     assert_eq!(pool.passes(30_000), [], "nothing goes for its age");
 }
 
@@ -243,8 +246,10 @@ fn under_pressure_compacting_empties_the_node_that_it_can() {
         pool.collector.ready(0, container(number));
         pool.collector.reported(0, container(number), true, u32::from(number == 1));
     }
-    let due = pool.collector.relieve(100, 256);
-    assert_eq!((numbers(&due), due[0].reason.to_string()), (vec![3], "empties node 2".into()));
+    let victims = pool.collector.relieve(256, |_| true);
+    assert_eq!(victims, [Victim { container: container(3), empties: Some(NodeId(2)) }]);
+    let victims = pool.collector.relieve(256, |id| id != container(3));
+    assert_eq!(victims, [Victim { container: container(2), empties: None }]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Collector;
+use super::{Collector, Priority, Victim};
 use crate::id::{ContainerId, NodeId};
 use crate::pool::mutant::{Mutant, is_planted};
 
@@ -41,6 +41,8 @@ impl Node {
 pub(super) struct Candidate {
     pub(super) container: ContainerId,
     pub(super) memory_mb: u64,
+    /// Its place in the order in which containers leave.
+    pub(super) priority: Priority,
     /// What is lost with it.
     pub(super) loss: u64,
 }
@@ -55,6 +57,22 @@ pub(super) fn choose(nodes: &[Node], need_mb: u64) -> Vec<ContainerId> {
     }
     let most_mb = need_mb + all().map(|idle| idle.memory_mb).max().unwrap_or(0);
     exactly(nodes, need_mb, most_mb).unwrap_or_else(|| roughly(nodes, need_mb, most_mb))
+}
+
+/// The victims with the lowest priority that free so much together, on whatever nodes.
+pub(super) fn least_valued(nodes: &[Node], need_mb: u64) -> Vec<Victim> {
+    let mut idle: Vec<_> = nodes.iter().flat_map(|node| &node.idle).collect();
+    idle.sort_by_key(|one| (one.priority, one.container));
+    let mut freed_mb = 0;
+    let is_needed = |one: &&Candidate| {
+        let is_more = freed_mb < need_mb;
+        freed_mb += one.memory_mb;
+        is_more
+    };
+    idle.into_iter()
+        .take_while(is_needed)
+        .map(|one| Victim { container: one.container, empties: None })
+        .collect()
 }
 
 /// A choice for some of the nodes.
@@ -176,7 +194,7 @@ impl Collector {
     /// emptied.
     pub(crate) fn audit(&self) -> Option<String> {
         self.judge.nodes()?;
-        let nodes = self.candidates();
+        let nodes = self.candidates(|_| true);
         let idle: usize = nodes.iter().map(|node| node.idle.len()).sum();
         let idle_mb: u64 = nodes.iter().map(|node| memory_mb(&node.idle)).sum();
         let is_small = (2..=AUDITED_MAX).contains(&idle);
@@ -236,7 +254,7 @@ mod tests {
         let mut numbers = 1..;
         let mut candidate = |&(memory_mb, loss): &(u64, u64)| {
             let container = container(numbers.next().unwrap());
-            Candidate { container, memory_mb, loss }
+            Candidate { container, memory_mb, priority: loss, loss }
         };
         let mut node = |((is_needed, idle), id): (&Said<'_>, u32)| Node {
             id: NodeId(id),

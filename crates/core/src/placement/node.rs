@@ -232,6 +232,20 @@ impl Node {
         &self.leaving.resources
     }
 
+    /// The memory that no container has, MB.
+    #[must_use]
+    pub fn free_mb(&self) -> u64 {
+        let offered_mb = self.offer.capacity.resources.get(Resource::Memory);
+        offered_mb.saturating_sub(self.charged.resources.get(Resource::Memory))
+    }
+
+    /// The memory that no container has, or none will once those that leave are gone, and that is promised to nobody, MB.
+    #[must_use]
+    pub fn free_to_come_mb(&self) -> u64 {
+        let offered_mb = self.offer.capacity.resources.get(Resource::Memory);
+        offered_mb.saturating_sub(self.to_come().resources.get(Resource::Memory))
+    }
+
     /// The share of what is taken most of, in millionths; more than one million where an advisory resource is overcommitted.
     #[must_use]
     pub fn load_ppm(&self) -> u64 {

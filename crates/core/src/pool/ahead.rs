@@ -10,6 +10,7 @@ use super::reason::Ahead;
 use super::starts::Start;
 use crate::collector::Prewarm;
 use crate::id::{ActionKey, ContainerId, RouterId};
+use crate::placement::{Node, Request, Resource};
 
 /// Actions that containers are started for ahead of calls in one step; the others in the next.
 const AT_ONCE_MAX: usize = 64;
@@ -73,11 +74,15 @@ impl Pool {
         first.take(usize::try_from(least).unwrap_or(usize::MAX)).any(|kept| kept == id)
     }
 
-    /// Says how many stem cells there shall be, when that has changed.
+    /// Says how many stem cells there shall be, when that has changed: no more than there is memory that no container has. A node ends
+    /// those by itself whose memory a container needs at once.
     pub(super) fn plan_stems(&mut self) {
         let stems = match self.settings.policy.stems_mb {
             0 => Vec::new(),
-            budget_mb => self.collector.stems(self.now_ms, budget_mb),
+            budget_mb => {
+                let free_mb = self.nodes.nodes().map(Node::free_mb).sum();
+                self.collector.stems(self.now_ms, budget_mb.min(free_mb))
+            }
         };
         if stems != self.stems {
             self.stems.clone_from(&stems);
@@ -95,6 +100,13 @@ impl Pool {
         }
     }
 
+    /// Whether a container takes nothing of what is kept free for calls.
+    fn is_beside_headroom(&self, request: &Request) -> bool {
+        let headroom_mb = self.settings.policy.headroom_mb;
+        let memory_mb = request.asked.resources.get(Resource::Memory);
+        headroom_mb == 0 || self.free_to_come_mb() >= headroom_mb.saturating_add(memory_mb)
+    }
+
     /// Starts a container that no call asks for, if there is room for it; says whether there is.
     fn start_ahead(&mut self, spec: &Arc<ContainerSpec>, action: ActionNumber, ahead: Ahead) -> bool {
         let asker = self.askers.of(&spec.key).filter(|&router| self.routers.contains(router));
@@ -103,6 +115,7 @@ impl Pool {
         let may_start = self.starting() < u64::from(self.settings.starts_max / 2)
             && self.containers.index().all(action) < instances_max;
         let request = spec.request();
+        let may_start = may_start && (ahead == Ahead::Minimum || self.is_beside_headroom(&request));
         let Some(node) = may_start.then(|| self.nodes.choose(&request)).flatten() else { return false };
         let spec = Arc::clone(spec);
         self.start(Start { spec, action, node, owner: Some(owner), ahead: Some(ahead) }, &request)

@@ -11,8 +11,9 @@ use super::message::{Action, Delta};
 use super::mutant::{Mutant, is_planted};
 use super::reason::Cause;
 use super::takeover::is_unclaimed;
-use crate::collector::Due;
+use crate::collector::{Due, Reason, Victim};
 use crate::id::{ContainerId, RouterId};
+use crate::placement::Node;
 
 /// Containers that are marked in one step; the others in the next.
 const COLLECTED_AT_ONCE_MAX: usize = 1_024;
@@ -200,6 +201,27 @@ impl Pool {
         }
     }
 
+    /// Marks what idles where less is free, or coming free, than is to be kept free: in one decision over the whole pool (GC-3).
+    pub(super) fn keep_headroom(&mut self) {
+        let lacking_mb = self.settings.policy.headroom_mb.saturating_sub(self.free_to_come_mb());
+        if lacking_mb == 0 {
+            return;
+        }
+        let may_go = |id| self.containers.get(id).is_some_and(|container| self.is_idle(container));
+        let victims = self.collector.relieve(lacking_mb, may_go);
+        for Victim { container, empties } in victims.into_iter().take(COLLECTED_AT_ONCE_MAX) {
+            self.totals.evicted += 1;
+            let reason = self.collector.evicted(self.now_ms, container);
+            let reason = empties.map_or(reason, Reason::Empties);
+            self.mark(container, Some(Cause::Collected(reason)));
+        }
+    }
+
+    /// The memory that is free, or coming free for nobody, on the nodes that take containers, MB.
+    pub(super) fn free_to_come_mb(&self) -> u64 {
+        self.nodes.nodes().filter(|node| !node.is_draining()).map(Node::free_to_come_mb).sum()
+    }
+
     /// Marks what serves a revision that nobody calls any more, and looks after what is to be there without a call.
     pub(super) fn sweep(&mut self) {
         if self.now_ms < self.sweep_due_ms {
@@ -211,6 +233,7 @@ impl Pool {
         due.sort_unstable();
         due.into_iter().for_each(|id| self.mark(id, Some(Cause::Changed)));
         self.keep_minimum();
+        self.keep_headroom();
         self.plan_stems();
         self.forget_old_revisions();
     }

@@ -8,6 +8,8 @@ crate::mutants::mutants! {
     LeasedForAnother,
     /// POOL-3: a container is charged half of its memory.
     HalfIsCharged,
+    /// POOL-3: stem cells stay where a container needs their memory.
+    StemsStay,
     /// POOL-4: a spare container goes to another router before its owner has let go of it.
     MovedWithoutMark,
     /// GC-1: a proxy that refuses to close is stopped all the same.
@@ -24,6 +26,10 @@ crate::mutants::mutants! {
     GapEmptiesTable,
     /// LIMIT-1: what was handed out ahead of a minute counts for nothing in it.
     AheadIsForgotten,
+    /// LIMIT-1: a new leader takes the whole limit for its own, though an earlier one has handed out of it.
+    EarlierIsForgotten,
+    /// LIMIT-1: tokens are counted once more with each message that says them again.
+    DoubledCountsTwice,
     /// COLD-1: each call that waits gets a container of its own.
     OneForEachCall,
 }

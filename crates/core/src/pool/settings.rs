@@ -13,8 +13,10 @@ pub struct Policy {
     pub placement: placement::Policy,
     /// Which idle containers go, and what is started ahead of calls.
     pub collector: collector::Policy,
-    /// The memory that stem cells may hold, in the whole pool, MB.
+    /// The memory that stem cells may hold, in the whole pool, MB, as far as no container has it.
     pub stems_mb: u64,
+    /// The memory that is kept free in the whole pool, MB, so that no start has to wait until something idle has left.
+    pub headroom_mb: u64,
 }
 
 impl Policy {
@@ -28,7 +30,7 @@ impl Policy {
 impl Default for Policy {
     fn default() -> Self {
         let collector = collector::Policy::Fixed(Fixed::default());
-        Self { placement: placement::Policy::default(), collector, stems_mb: 0 }
+        Self { placement: placement::Policy::default(), collector, stems_mb: 0, headroom_mb: 0 }
     }
 }
 

@@ -4,23 +4,21 @@ use std::collections::BTreeMap;
 
 use triplane_model::EntityName;
 
-use super::{Action, Authority, Minute, Settings, Wallet};
+use super::{Action, Authority, Grant, Holder, Minute, Recall, Report, Roster, Settings};
 use crate::fixture::guest;
-use crate::id::RouterId;
+use crate::id::{Epoch, RouterId};
 use crate::mix::mix;
 
 const START_MS: u64 = 1_800_000_000_000;
 
 enum Message {
-    Wanted(RouterId),
-    Returned(RouterId, Minute, u64),
-    ToRouter(Action),
+    Reported(RouterId, Report),
+    Granted(RouterId, Grant),
+    Recalled(RouterId, Recall),
 }
 
-#[derive(Default)]
 struct Router {
-    wallet: Wallet,
-    share: u64,
+    holder: Holder,
     is_lost: bool,
     asked_ms: u64,
 }
@@ -30,6 +28,7 @@ struct World {
     now_ms: u64,
     limit: u64,
     authority: Authority,
+    roster: Roster,
     routers: BTreeMap<RouterId, Router>,
     agenda: BTreeMap<(u64, u64), Message>,
     messages: u64,
@@ -39,12 +38,23 @@ struct World {
 
 impl World {
     fn new(seed: u64, limit: u64, routers: u32) -> Self {
-        let mut authority = Authority::new(Settings::default());
-        let ids = (0..routers).map(RouterId);
-        ids.clone().for_each(|router| authority.joined(START_MS, router));
-        let routers = ids.map(|id| (id, Router::default())).collect();
-        let (agenda, admitted) = (BTreeMap::new(), BTreeMap::new());
-        Self { seed, now_ms: START_MS, limit, authority, routers, agenda, messages: 0, admitted }
+        let holder = || Holder::new(Settings::default(), START_MS - 1);
+        let routers = (0..routers).map(|id| (RouterId(id), holder()));
+        let routers = routers.map(|(id, holder)| (id, Router { holder, is_lost: false, asked_ms: 0 }));
+        let mut world = Self {
+            seed,
+            now_ms: START_MS,
+            limit,
+            authority: Authority::new(Settings::default()),
+            roster: Roster::default(),
+            routers: routers.collect(),
+            agenda: BTreeMap::new(),
+            messages: 0,
+            admitted: BTreeMap::new(),
+        };
+        let ids: Vec<_> = world.routers.keys().copied().collect();
+        ids.into_iter().for_each(|id| world.joins(id, 1));
+        world
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -58,54 +68,94 @@ impl World {
         self.agenda.insert((at_ms, self.messages), message);
     }
 
+    /// Lets the authority decide; what is to be written down is.
+    fn decide(&mut self, decide: &dyn Fn(&mut Authority, u64, &mut Vec<Action>)) {
+        let mut actions = Vec::new();
+        decide(&mut self.authority, self.now_ms, &mut actions);
+        for action in actions {
+            match action {
+                Action::Grant(id, grant) => self.send(Message::Granted(id, grant)),
+                Action::Recall(id, recall) => self.send(Message::Recalled(id, recall)),
+                Action::Enrol(roster) => {
+                    let number = roster.number;
+                    self.roster = roster;
+                    self.decide(&|authority, now_ms, out| authority.enrolled(now_ms, number, out));
+                }
+            }
+        }
+    }
+
+    fn joins(&mut self, id: RouterId, epoch: u64) {
+        let now_ms = self.now_ms;
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        let told = router.holder.follow(now_ms, Epoch(epoch)).expect("it is no earlier leader");
+        self.decide(&|authority, now_ms, out| authority.joined(now_ms, id, &told, out));
+    }
+
     fn loses(&mut self, id: u32) {
         self.authority.lost(self.now_ms, RouterId(id));
         if let Some(router) = self.routers.get_mut(&RouterId(id)) {
             router.is_lost = true;
-            router.wallet.goes_alone(router.share);
+            router.holder.lost(self.now_ms);
         }
+    }
+
+    /// The leader dies, and what is on its way with it; routers have not found the new one yet.
+    fn leader_changes(&mut self) {
+        self.agenda.clear();
+        self.authority = Authority::takes_over(Settings::default(), self.now_ms, self.roster.clone());
     }
 
     /// A call comes to a router; it asks for more when it has few tokens or none.
     fn call(&mut self, id: RouterId) {
-        let minute = Minute::of(self.now_ms);
+        let (now_ms, minute) = (self.now_ms, Minute::of(self.now_ms));
         let Some(router) = self.routers.get_mut(&id) else { return };
-        let left = router.wallet.take(minute);
+        let left = router.holder.wallet(&guest(), self.limit).take(minute);
         *self.admitted.entry(minute).or_default() += u64::from(left.is_some());
-        if left.unwrap_or(0) < 2 && !router.is_lost && self.now_ms >= router.asked_ms + 50 {
-            router.asked_ms = self.now_ms;
-            self.send(Message::Wanted(id));
+        if left.unwrap_or(0) < 2 && now_ms >= router.asked_ms + 50 {
+            router.asked_ms = now_ms;
+            let wish = router.holder.wish(now_ms, &guest());
+            wish.into_iter().for_each(|wish| self.send(Message::Reported(id, wish)));
         }
     }
 
     fn take_in(&mut self, message: Message) {
-        let mut actions = Vec::new();
         match message {
-            Message::Wanted(id) => self.authority.wanted(self.now_ms, id, &guest(), self.limit, &mut actions),
-            Message::Returned(id, minute, tokens) => {
-                self.authority.returned(self.now_ms, id, &guest(), minute, tokens, &mut actions);
+            Message::Reported(id, report) => {
+                self.decide(&|authority, now_ms, out| authority.reported(now_ms, id, &report, out));
             }
-            Message::ToRouter(Action::Grant { router, minute, tokens, share, .. }) => {
-                if let Some(router) = self.routers.get_mut(&router).filter(|router| !router.is_lost) {
-                    router.wallet.add(minute, tokens);
-                    router.share = share;
+            Message::Granted(id, grant) => {
+                if let Some(router) = self.routers.get_mut(&id) {
+                    router.holder.granted(&grant);
                 }
             }
-            Message::ToRouter(Action::Recall { router, minute, .. }) => {
-                let tokens =
-                    self.routers.get(&router).filter(|it| !it.is_lost).map(|it| it.wallet.give_back(minute));
-                if let Some(tokens) = tokens {
-                    self.send(Message::Returned(router, minute, tokens));
-                }
+            Message::Recalled(id, recall) => {
+                let report = self.routers.get_mut(&id).and_then(|router| router.holder.recalled(&recall));
+                report.into_iter().for_each(|report| self.send(Message::Reported(id, report)));
             }
         }
-        actions.into_iter().for_each(|action| self.send(Message::ToRouter(action)));
+    }
+
+    /// A call comes in vain or not, and time passes for the answer.
+    fn wait_for(&mut self, id: RouterId) {
+        self.nothing_for(200);
+        let wish = self.routers.get_mut(&id).and_then(|router| router.holder.wish(self.now_ms, &guest()));
+        wish.into_iter().for_each(|wish| self.send(Message::Reported(id, wish)));
+        self.nothing_for(200);
+    }
+
+    fn nothing_for(&mut self, ms: u64) {
+        self.pass(ms, 0, &[1]);
     }
 
     /// Lets minutes pass in which this many calls come, to routers by weight.
     fn minutes(&mut self, minutes: u64, calls: u64, weights: &[u64]) {
+        self.pass(minutes * 60_000, calls, weights);
+    }
+
+    fn pass(&mut self, ms: u64, calls: u64, weights: &[u64]) {
         let total: u64 = weights.iter().sum();
-        let end_ms = self.now_ms + minutes * 60_000;
+        let end_ms = self.now_ms + ms;
         let mut due = 0;
         while self.now_ms < end_ms {
             self.now_ms += 1;
@@ -114,9 +164,7 @@ impl World {
                 self.take_in(message);
             }
             if self.now_ms.is_multiple_of(50) {
-                let mut actions = Vec::new();
-                self.authority.ticked(self.now_ms, &mut actions);
-                actions.into_iter().for_each(|action| self.send(Message::ToRouter(action)));
+                self.decide(&|authority, now_ms, out| authority.ticked(now_ms, out));
             }
             due += calls;
             while due >= 60_000 {
@@ -185,9 +233,11 @@ fn a_router_without_contact_goes_on_and_the_limit_still_holds_within_a_tenth() {
         let mut world = World::new(9, limit, 3);
         world.minutes(2, limit * 4, &[1, 1, 1]);
         world.loses(2);
-        let share = world.routers[&RouterId(2)].share;
-        assert!(share > 0, "it has no share of {limit}");
+        assert!(world.routers[&RouterId(2)].is_lost);
         world.minutes(3, limit * 4, &[1, 1, 1]);
+        let minute = Minute::of(world.now_ms).next();
+        let wallet = world.routers.get_mut(&RouterId(2)).unwrap().holder.wallet(&guest(), limit);
+        assert!(wallet.take(minute).is_some(), "it has no share of {limit}");
         for admitted in world.later_minutes() {
             assert!((limit * 9 / 10..=limit * 11 / 10).contains(&admitted), "{admitted} of {limit}");
         }
@@ -210,15 +260,78 @@ fn what_a_lost_router_might_use_is_set_aside_no_longer_than_it_may_go_on() {
 }
 
 #[test]
+fn a_new_leader_moves_tokens_only_until_all_have_told_what_they_had() {
+    let mut world = World::new(11, 100, 3);
+    world.minutes(1, 400, &[1, 1, 1]);
+    world.now_ms += 10_000;
+    world.leader_changes();
+    let left = |world: &mut World, id: u32| {
+        let minute = Minute::of(world.now_ms);
+        let wallet = world.routers.get_mut(&RouterId(id)).unwrap().holder.wallet(&guest(), 100);
+        std::iter::from_fn(|| wallet.take(minute)).count() as u64
+    };
+    // ahead of the minute each got its part of half of it
+    let admitted = world.admitted.get(&Minute::of(world.now_ms)).copied().unwrap_or(0);
+    let half = admitted + (0..3).map(|id| left(&mut world, id)).sum::<u64>();
+    assert!((40..=50).contains(&half), "{half}");
+    world.joins(RouterId(0), 2);
+    world.joins(RouterId(1), 2);
+    (0..20).for_each(|_| world.wait_for(RouterId(0)));
+    assert_eq!(left(&mut world, 0), 0, "nobody knows what the third has had");
+    world.joins(RouterId(2), 2);
+    (0..60).for_each(|_| world.wait_for(RouterId(0)));
+    assert_eq!(half + left(&mut world, 0), 100, "the rest is handed out");
+}
+
+#[test]
+fn a_router_that_is_on_no_roster_has_no_tokens() {
+    let mut authority = Authority::new(Settings::default());
+    let mut holder = Holder::new(Settings::default(), START_MS);
+    let _ = holder.wallet(&guest(), 10);
+    let told = holder.follow(START_MS, Epoch(1)).unwrap();
+    let mut actions = Vec::new();
+    authority.joined(START_MS, RouterId(1), &told, &mut actions);
+    authority.reported(START_MS, RouterId(1), &holder.wish(START_MS, &guest()).unwrap(), &mut actions);
+    let Some(Action::Enrol(roster)) = actions.pop() else { panic!("{actions:?}") };
+    assert_eq!((roster.routers.first(), actions.as_slice()), (Some(&RouterId(1)), &[] as &[Action]));
+    authority.enrolled(START_MS, roster.number, &mut actions);
+    assert!(matches!(&actions[..], [Action::Grant(RouterId(1), grant)] if grant.total == 5), "{actions:?}");
+}
+
+#[test]
+fn what_comes_twice_or_is_of_an_earlier_contact_gives_no_tokens() {
+    let mut holder = Holder::new(Settings::default(), START_MS);
+    let minute = Minute::of(START_MS);
+    let wallet = holder.wallet(&guest(), 10);
+    let contact = holder.follow(START_MS, Epoch(2)).unwrap().contact;
+    let grant = |total| Grant { contact, namespace: guest(), minute, total, share: 1, share_number: 1 };
+    [3, 3, 5, 3].into_iter().for_each(|total| holder.granted(&grant(total)));
+    assert_eq!(std::iter::from_fn(|| wallet.take(minute)).count(), 5);
+    assert_eq!(holder.follow(START_MS, Epoch(1)), None, "an earlier leader");
+    let told = holder.follow(START_MS, Epoch(3)).unwrap();
+    assert_eq!(told.had[0].tokens[0], (minute, 5));
+    holder.granted(&grant(9));
+    assert_eq!(wallet.take(minute), None);
+    let recall = |contact| Recall { contact, namespace: guest(), minute };
+    assert_eq!(holder.recalled(&recall(contact)), None);
+    assert!(holder.recalled(&recall(told.contact)).is_some_and(|report| report.returned == 0));
+}
+
+#[test]
 fn namespaces_that_nobody_calls_are_forgotten_and_their_number_is_bounded() {
-    let settings = Settings { namespaces_max: 2, ..Settings::default() };
-    let mut authority = Authority::new(settings);
-    authority.joined(START_MS, RouterId(1));
+    let mut world = World::new(12, 10, 1);
+    world.authority = Authority::new(Settings { namespaces_max: 2, ..Settings::default() });
+    world.joins(RouterId(0), 1);
     let names = ["first", "second", "third"].map(|name| EntityName::namespace(name).unwrap());
     let mut granted_at = |now_ms: u64| {
+        let router = world.routers.get_mut(&RouterId(0)).unwrap();
         let mut actions = Vec::new();
-        names.iter().for_each(|name| authority.wanted(now_ms, RouterId(1), name, 10, &mut actions));
-        actions.len()
+        for name in &names {
+            let _ = router.holder.wallet(name, 10);
+            let wish = router.holder.wish(now_ms, name).unwrap();
+            world.authority.reported(now_ms, RouterId(0), &wish, &mut actions);
+        }
+        actions.iter().filter(|action| matches!(action, Action::Grant(..))).count()
     };
     assert_eq!(granted_at(START_MS), 2);
     assert_eq!(granted_at(START_MS + 120_000), 2, "others have their turn");

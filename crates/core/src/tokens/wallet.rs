@@ -13,7 +13,7 @@ const LEFT_MAX: u64 = (1 << LEFT_BITS) - 1;
 pub struct Wallet {
     /// By the parity of the minute, so that the tokens of the next one lie ready when it begins.
     words: [AtomicU64; 2],
-    /// What each minute is worth while nobody is there to ask; zero in contact.
+    /// Up to which minute, and what each is worth while nobody is there to ask; zero in contact.
     alone: AtomicU64,
 }
 
@@ -22,6 +22,7 @@ impl Wallet {
     /// Nothing when there is none.
     pub fn take(&self, minute: Minute) -> Option<u64> {
         let alone = self.alone.load(Ordering::Relaxed);
+        let alone = if is_over(alone, minute) { 0 } else { alone & LEFT_MAX };
         let taken = |word| {
             let left = match tokens_of(word, minute) {
                 Some(left) => left,
@@ -51,9 +52,9 @@ impl Wallet {
         before.map_or(0, |word| word & LEFT_MAX)
     }
 
-    /// Contact is lost: from the next minute on this many calls of each are admitted.
-    pub fn goes_alone(&self, share: u64) {
-        self.alone.store(share.min(LEFT_MAX), Ordering::Relaxed);
+    /// Contact is lost: this many calls are admitted of each minute of which there are no tokens, up to some minute.
+    pub fn goes_alone(&self, share: u64, upto: Minute) {
+        self.alone.store(pack(upto, share), Ordering::Relaxed);
     }
 
     /// Contact is back.
@@ -117,13 +118,18 @@ mod tests {
     }
 
     #[test]
-    fn a_router_without_contact_has_its_share_of_each_minute_from_the_next_on() {
+    fn a_router_without_contact_has_its_share_of_each_minute_that_it_has_no_tokens_of() {
         let wallet = Wallet::default();
         wallet.add(NOW, 1);
-        wallet.goes_alone(2);
-        let taken = |minute| std::iter::from_fn(|| wallet.take(minute)).count();
-        assert_eq!([taken(NOW), taken(NOW.next()), taken(NOW.next().next())], [1, 2, 2]);
+        wallet.goes_alone(2, Minute(NOW.0 + 3));
+        let taken = |minutes: u32| {
+            let minute = Minute(NOW.0 + minutes);
+            std::iter::from_fn(|| wallet.take(minute)).count()
+        };
+        assert_eq!([taken(0), taken(1), taken(2)], [1, 2, 2]);
         wallet.is_in_contact();
-        assert_eq!(taken(Minute(NOW.0 + 3)), 0);
+        assert_eq!(taken(3), 0);
+        wallet.goes_alone(2, Minute(NOW.0 + 5));
+        assert_eq!([taken(4), taken(5), taken(6)], [2, 2, 0], "not for ever");
     }
 }

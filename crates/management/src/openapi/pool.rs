@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 pub(super) fn schemas() -> Value {
     json!({
         "Pool": with(&json!({
-            "policy": { "type": "object", "description": "what is decided by: placement, collector, stems_mb" },
+            "policy": { "type": "object", "description": "what is decided by: placement, collector, stems_mb, headroom_mb" },
             "fragmentationPpm": said(
                 &counts(),
                 "how much of what is free, of each resource, the demand that was seen cannot use: millionths",

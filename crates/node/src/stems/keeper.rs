@@ -19,6 +19,21 @@ pub(crate) struct Keeper {
     began: Instant,
 }
 
+/// The memory of a container, which stem cells may have again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Charged {
+    keeper: Arc<Keeper>,
+    memory_mb: u64,
+}
+
+impl Drop for Charged {
+    fn drop(&mut self) {
+        let now = self.keeper.now();
+        self.keeper.cells().release(self.memory_mb, now);
+        self.keeper.changed.notify_one();
+    }
+}
+
 /// A stem cell that waits.
 #[derive(Debug)]
 struct Waiting {
@@ -35,8 +50,9 @@ impl Waiting {
 }
 
 impl Keeper {
-    pub(crate) fn new() -> Arc<Self> {
-        let cells = Mutex::new(StemCells::new());
+    /// Holds none, on a node that offers so much memory.
+    pub(crate) fn new(memory_mb: u64) -> Arc<Self> {
+        let cells = Mutex::new(StemCells::new(memory_mb));
         Arc::new(Self { cells, changed: Notify::new(), began: Instant::now() })
     }
 
@@ -46,6 +62,26 @@ impl Keeper {
         let surplus = self.cells().want(stems, now);
         self.changed.notify_one();
         drop(surplus);
+    }
+
+    /// What the node offers, MB.
+    pub(crate) fn memory_mb(&self) -> u64 {
+        self.cells().memory_mb()
+    }
+
+    /// The node offers so much memory from now on.
+    pub(crate) fn offer(&self, memory_mb: u64) {
+        let now = self.now();
+        let surplus = self.cells().offer(memory_mb, now);
+        drop(surplus);
+    }
+
+    /// A container has so much memory until what this returns is dropped. It ends the stem cells that there is no room for beside it.
+    pub(crate) fn charge(self: &Arc<Self>, memory_mb: u64) -> Charged {
+        let now = self.now();
+        let surplus = self.cells().charge(memory_mb, now);
+        drop(surplus);
+        Charged { keeper: Arc::clone(self), memory_mb }
     }
 
     /// Says that a start happens, and takes the one of a kind and memory that waits longest.

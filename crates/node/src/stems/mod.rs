@@ -1,6 +1,7 @@
 //! Stem cells: runtimes that are started without an action, by kind and memory, so that a start takes one and only has to show
 //! it its code. How many there shall be is decided by the control plane; when one is started, and which is taken, is decided
-//! here (pure), by a [`Stock`] for each class.
+//! here (pure), by a [`Stock`] for each class. They are held in the memory that the node offers and no container has (POOL-3): a
+//! container that needs it ends them first, unless it takes one.
 
 mod keeper;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use triplane_core::collector::Stems;
 
 use crate::stock::Stock;
-pub(crate) use keeper::Keeper;
+pub(crate) use keeper::{Charged, Keeper};
 
 /// What a stem cell is good for: a kind of action, and its memory in MB.
 pub(crate) type Class = (Arc<str>, u64);
@@ -23,6 +24,12 @@ pub(crate) struct StemCells<C> {
     cells: HashMap<u64, (Class, C)>,
     /// The number of the next one.
     next: u64,
+    /// What the control plane wants, whether it fits or not.
+    wanted: Vec<Stems>,
+    /// What the node offers, MB.
+    memory_mb: u64,
+    /// What its containers have of that, MB.
+    charged_mb: u64,
     /// None are held any more, whatever is wanted.
     is_closed: bool,
 }
@@ -39,20 +46,69 @@ pub(crate) enum Next {
 }
 
 impl<C> StemCells<C> {
-    /// There are none, and none are wanted.
-    pub(crate) fn new() -> Self {
-        Self { stocks: BTreeMap::new(), cells: HashMap::new(), next: 0, is_closed: false }
+    /// There are none, and none are wanted, on a node that offers so much memory.
+    pub(crate) fn new(memory_mb: u64) -> Self {
+        Self {
+            stocks: BTreeMap::new(),
+            cells: HashMap::new(),
+            next: 0,
+            wanted: Vec::new(),
+            memory_mb,
+            charged_mb: 0,
+            is_closed: false,
+        }
     }
 
-    /// So many there shall be; of other classes none. Gives those back that are too many.
+    /// So many there shall be, as far as there is room; of other classes none. Gives those back that are too many.
     pub(crate) fn want(&mut self, stems: &[Stems], now: Duration) -> Vec<C> {
+        self.wanted = stems.to_vec();
+        self.fit(now)
+    }
+
+    /// The node offers so much memory from now on.
+    pub(crate) fn offer(&mut self, memory_mb: u64, now: Duration) -> Vec<C> {
+        self.memory_mb = memory_mb;
+        self.fit(now)
+    }
+
+    /// A container has so much memory from now on. Gives those back that there is no room for any more.
+    pub(crate) fn charge(&mut self, memory_mb: u64, now: Duration) -> Vec<C> {
+        self.charged_mb += memory_mb;
+        self.fit(now)
+    }
+
+    /// Nothing of a container is left, which had so much memory.
+    pub(crate) fn release(&mut self, memory_mb: u64, now: Duration) {
+        self.charged_mb = self.charged_mb.saturating_sub(memory_mb);
+        // what has more room than before is not too much
+        let _ = self.fit(now);
+    }
+
+    /// As many of those that are wanted as there is room for: first of all those that are there.
+    fn fit(&mut self, now: Duration) -> Vec<C> {
+        let room_mb = self.memory_mb.saturating_sub(self.charged_mb);
+        let there: Vec<_> = self.wanted.iter().map(|stems| self.there(stems)).collect();
+        let stay = Stems::within(&there, room_mb);
+        let lacking: Vec<_> = self.wanted.iter().map(|stems| stems.without(&stay)).collect();
+        let come = Stems::within(&lacking, room_mb.saturating_sub(Stems::sum_mb(&stay)));
         self.stocks.values_mut().for_each(|stock| stock.want(0));
-        for Stems { kind, memory_mb, count } in stems {
-            let stock = self.stocks.entry((Arc::clone(kind), *memory_mb));
-            let count = usize::try_from(*count).unwrap_or(usize::MAX);
-            stock.or_insert_with(|| Stock::new(0, now)).want(count);
+        for Stems { kind, memory_mb, count } in stay.into_iter().chain(come) {
+            let stock = self.stocks.entry((kind, memory_mb)).or_insert_with(|| Stock::new(0, now));
+            stock.want(stock.wanted() + usize::try_from(count).unwrap_or(usize::MAX));
         }
         self.take_surplus()
+    }
+
+    /// Those of a class that wait, or are being started; at most as many as are wanted.
+    fn there(&self, wanted: &Stems) -> Stems {
+        let stock = self.stocks.get(&(Arc::clone(&wanted.kind), wanted.memory_mb));
+        let there = u32::try_from(stock.map_or(0, Stock::len)).unwrap_or(u32::MAX);
+        Stems { count: wanted.count.min(there), ..wanted.clone() }
+    }
+
+    /// What the node offers, MB.
+    pub(crate) fn memory_mb(&self) -> u64 {
+        self.memory_mb
     }
 
     /// A start happened, of a stem cell or not: what was started needs the processors now.
@@ -165,7 +221,7 @@ mod tests {
     }
 
     fn filled(stems: &[Stems]) -> StemCells<u64> {
-        let mut cells = StemCells::new();
+        let mut cells = StemCells::new(1_024);
         assert_eq!(cells.want(stems, Duration::ZERO), [] as [u64; 0]);
         fill(&mut cells, LATER);
         assert_eq!(cells.waiting(), stems);
@@ -184,6 +240,26 @@ mod tests {
     }
 
     #[test]
+    fn those_go_whose_memory_a_container_needs_and_come_back_when_it_is_gone() {
+        let all = [wanted("nodejs:20", 256, 2), wanted("python:3", 256, 1)];
+        let mut cells = filled(&all);
+        assert_eq!(cells.charge(256, Duration::ZERO), [] as [u64; 0], "there is just enough");
+        let gone = cells.charge(512, Duration::ZERO);
+        assert_eq!((gone.len(), cells.waiting()), (2, vec![wanted("nodejs:20", 256, 1)]));
+        cells.release(768, Duration::ZERO);
+        fill(&mut cells, Duration::from_secs(1));
+        assert_eq!(cells.waiting(), all);
+    }
+
+    #[test]
+    fn one_that_becomes_a_container_changes_nothing_in_the_sum() {
+        let mut cells = filled(&[wanted("nodejs:20", 512, 1), wanted("python:3", 512, 1)]);
+        assert!(cells.take("nodejs:20", 512).is_some());
+        assert_eq!(cells.charge(512, Duration::ZERO), [] as [u64; 0], "the other stays");
+        assert_eq!(fill(&mut cells, Duration::from_secs(1)), 0, "and there is no room for another");
+    }
+
+    #[test]
     fn what_is_not_wanted_any_more_goes() {
         let mut cells = filled(&[wanted("nodejs:20", 256, 2)]);
         assert_eq!(cells.want(&[wanted("nodejs:20", 256, 1)], LATER), [1]);
@@ -193,7 +269,7 @@ mod tests {
 
     #[test]
     fn one_that_becomes_ready_when_it_is_not_wanted_any_more_goes_at_once() {
-        let mut cells = StemCells::new();
+        let mut cells = StemCells::new(1_024);
         cells.want(&[wanted("nodejs:20", 256, 1)], Duration::ZERO);
         let Next::Start(class, number) = cells.next(LATER) else { panic!("it is due") };
         cells.want(&[], LATER);

@@ -86,6 +86,9 @@ pub(crate) struct PolicyOptions {
     /// The memory that containers may hold that wait without an action, MB.
     #[arg(long)]
     pub(crate) stems_mb: Option<u64>,
+    /// The memory that is kept free for the next containers, MB.
+    #[arg(long)]
+    pub(crate) headroom_mb: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -31,11 +31,12 @@ pub(super) async fn node(command: NodeCommand) -> anyhow::Result<u8> {
 
 /// Switches the policy, and prints it.
 pub(super) async fn policy(data: &DataDir, options: PolicyOptions) -> anyhow::Result<u8> {
-    let PolicyOptions { collector, placement, stems_mb } = options;
+    let PolicyOptions { collector, placement, stems_mb, headroom_mb } = options;
     let mut named = Map::new();
     named.extend(collector.map(|collector| ("collector".to_owned(), json!(collector))));
     named.extend(placement.map(|strategy| ("placement".to_owned(), json!({ "strategy": strategy }))));
     named.extend(stems_mb.map(|stems_mb| ("stems_mb".to_owned(), json!(stems_mb))));
+    named.extend(headroom_mb.map(|headroom_mb| ("headroom_mb".to_owned(), json!(headroom_mb))));
     let policy = match named.is_empty() {
         true => ask(data, Method::GET, &format!("{POOL}?limit=0"), None).await?["policy"].take(),
         false => ask(data, Method::PATCH, &format!("{POOL}/policy"), Some(Value::Object(named))).await?,

@@ -304,3 +304,29 @@ async fn stem_cells_wait_for_the_cold_starts_that_are_expected_and_the_operator_
     let _ = said(&admin(data, &["policy", "--stems-mb", "0"]));
     wait_until(SOON, "none waits", async || stems() == json!([])).await;
 }
+
+#[tokio::test]
+async fn stem_cells_wait_in_memory_that_no_container_has_and_are_the_first_to_go() {
+    const CALM: &str = "function main() { return { calm: true } }";
+    let settings = [("TRIPLANE__POOL__MEMORY_MB", "512"), ("TRIPLANE__POOL__STEMS_MB", "4096")];
+    let platform = Platform::with_environment(&settings).await;
+    let (guest, data) = (platform.guest(), platform.data.path());
+    let pool = || serde_json::from_str::<Value>(&said(&admin(data, &["pool", "--json"]))).unwrap();
+    let charged_and_stems_mb = || {
+        let pool = pool();
+        let memory_mb = |stems: &Value| Some(stems["memory"].as_u64()? * stems["waiting"].as_u64()?);
+        let stems_mb: u64 = pool["stems"].as_array().unwrap().iter().filter_map(memory_mb).sum();
+        let charged_mb = pool["nodes"][0]["charged"]["memory"].as_u64().unwrap_or(0);
+        assert!(charged_mb + stems_mb <= 512, "{charged_mb} MB of containers, {stems_mb} MB of stem cells");
+        (charged_mb, stems_mb)
+    };
+    for (name, memory_mb) in [("first", 192), ("second", 256)] {
+        guest.create_with(name, CALM, json!({ "memory": memory_mb })).await;
+    }
+    let _ = guest.result("first", json!({})).await;
+    wait_until(SOON, "one waits beside it", async || charged_and_stems_mb() == (192, 192)).await;
+
+    let _ = guest.result("second", json!({})).await;
+    wait_until(SOON, "it had to go", async || charged_and_stems_mb() == (448, 0)).await;
+    assert_eq!(pool()["totals"]["evicted"], 0, "no container had to");
+}

@@ -42,6 +42,11 @@ impl Scene {
         self.step(Event::Stopped(container(number)))
     }
 
+    fn rests(&mut self, number: u64) {
+        let usage = Usage { container: container(number), in_flight: 0, used: true };
+        self.says(ROUTER, Up::Usage(vec![usage]));
+    }
+
     fn busy(&mut self, number: u64) {
         let usage = Usage { container: container(number), in_flight: 1, used: true };
         self.says(ROUTER, Up::Usage(vec![usage]));
@@ -281,6 +286,61 @@ fn a_container_is_started_ahead_of_a_call_that_is_expected_and_goes_to_who_asked
     }
     assert!(!ahead.is_empty(), "nothing was started ahead of {next} starts");
     assert!(ahead.iter().all(|said| said.starts_with("a call is expected in ")), "{ahead:?}");
+}
+
+#[test]
+fn no_more_stem_cells_are_wanted_than_there_is_memory_without_a_container() {
+    let mut scene = Scene::new(512);
+    scene.switches(|policy| policy.stems_mb = 10_000);
+    let mut scene = scene.with_idle(&plain("a"));
+    scene.busy(1);
+    let stems = |scene: &mut Scene| {
+        let said = scene.after(1_000).into_iter().find(|words| words.starts_with("stems"));
+        said.unwrap_or_default()
+    };
+    assert!(stems(&mut scene).contains("memory_mb: 256, count: 1"));
+    assert_eq!(scene.demands(&plain("b"), 1), ["start 2 b@1 on 0"], "they are in nobody's way");
+    assert_eq!(stems(&mut scene), "stems []");
+}
+
+#[test]
+fn memory_that_is_to_be_kept_free_is_made_so_that_a_node_becomes_empty() {
+    let mut scene = Scene::of_nodes(&[512, 512]);
+    scene.switches(|policy| {
+        policy.collector = "compacting:worth_s=1000000:node_mb=0".parse().unwrap();
+        policy.placement.strategy = StrategyName::Spread;
+    });
+    let mut scene = scene.with_idle(&plain("a")).with_idle(&plain("b")).with_idle(&plain("c"));
+    let nodes: Vec<_> = scene.pool.containers().map(|view| view.node.0).collect();
+    assert_eq!(nodes, [0, 1, 0]);
+    for _ in 0..20 {
+        scene.now_ms += 2_000;
+        [1, 2, 3].iter().for_each(|&number| scene.busy(number));
+        [2, 3].iter().for_each(|&number| scene.rests(number));
+    }
+    assert_eq!(scene.after(1_000), nothing(), "256 MB are free");
+    scene.switches(|policy| policy.headroom_mb = 512);
+    assert_eq!(
+        scene.after(1_000),
+        ["tell 0: marked 2"],
+        "the third was idle as long, beside one that is busy"
+    );
+    assert_eq!(scene.after(1_000), nothing(), "what is coming free counts");
+    scene.leaves(2);
+    assert_eq!(scene.departures(), [(2, "empties node 1".to_owned())]);
+    scene.switches(|policy| policy.headroom_mb = 10_000);
+    assert_eq!(scene.after(1_000), ["tell 0: marked 3"], "as much as can be had: a busy one stays");
+}
+
+#[test]
+fn what_is_started_ahead_of_calls_takes_nothing_of_what_is_kept_free() {
+    let mut scene = Scene::new(2_048);
+    scene.switches(|policy| policy.headroom_mb = 1_536);
+    assert_eq!(
+        starts_of_a_burst(&mut scene, &plain("a"), 5).len(),
+        2,
+        "one for the call, one beside 1,536 MB"
+    );
 }
 
 /// Bursts of so many long calls, with pauses that have no rhythm; their containers end with them. Then the first call of another
