@@ -45,7 +45,7 @@ impl Clairvoyant {
 
     /// When the call comes that an idle container is for: those that were used later take the calls before.
     fn needed_ms(&self, action: &History, idle: &Idle) -> Option<u64> {
-        let before = idle.level.saturating_sub(action.levels.in_use());
+        let before = idle.level.saturating_sub(action.in_use);
         self.next(action, idle.now_ms).get(before).copied()
     }
 }
@@ -74,10 +74,10 @@ impl Judge for Clairvoyant {
         Some(Window { from_ms, until_ms: at_ms + SLACK_MS })
     }
 
-    fn ahead(&self, action: &History, now_ms: u64) -> Option<(usize, u64)> {
+    fn ahead(&self, _priors: &Priors, action: &History, now_ms: u64) -> Option<(usize, u64)> {
         let until_ms = now_ms + HOLD_MS;
         let calls = self.next(action, now_ms).partition_point(|&at_ms| at_ms <= until_ms);
-        Some((action.levels.in_use() + calls, until_ms + SLACK_MS))
+        Some((action.in_use + calls, until_ms + SLACK_MS))
     }
 }
 
