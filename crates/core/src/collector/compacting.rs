@@ -38,7 +38,7 @@ pub struct Compacting {
 
 impl Default for Compacting {
     fn default() -> Self {
-        Self { worth_s: 800, memory_mb: 192, start_s: 20, node_mb: 256 }
+        Self { worth_s: 725, memory_mb: 192, start_s: 20, node_mb: 256 }
     }
 }
 
