@@ -35,6 +35,8 @@ pub(crate) struct Line {
     service: ServiceTimes,
     demanded: Mutex<Demanded>,
     is_dirty: AtomicBool,
+    /// A container is used that had been idle; the control plane is to hear of it before the next report.
+    has_news: AtomicBool,
     /// The marked container that the control plane was asked for; it is asked for once.
     rescued: Mutex<Option<ContainerId>>,
     shared: Arc<Shared>,
@@ -88,6 +90,7 @@ impl Line {
             service: ServiceTimes::default(),
             demanded: Mutex::default(),
             is_dirty: AtomicBool::new(false),
+            has_news: AtomicBool::new(false),
             rescued: Mutex::default(),
             shared,
         }
@@ -226,9 +229,10 @@ impl Line {
         }
     }
 
-    /// Tells the control plane how many wait, if that is news; tells whether it heard.
+    /// Tells the control plane what is used and how many wait, as far as that is news; tells whether it heard.
     pub(crate) fn flush(&self) -> bool {
         self.is_dirty.store(false, Ordering::SeqCst);
+        self.tell_news();
         let mut demanded = self.demanded();
         let now_ms = self.shared.clock.now_ms();
         let waiting = self.waiting.load(Ordering::SeqCst);
@@ -260,9 +264,28 @@ impl Line {
         self.service.observe(self.shared.clock.now_ms(), service_us);
     }
 
+    fn tell_news(&self) {
+        if !self.has_news.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let news: Vec<_> = self.group.load().iter().flat_map(|group| group.news()).collect();
+        if !news.is_empty() {
+            self.shared.uplink.say(Up::Usage(news));
+        }
+    }
+
+    #[cold]
+    fn note_news(self: &Arc<Self>) {
+        self.has_news.store(true, Ordering::Release);
+        self.shared.mark_dirty(self);
+    }
+
     fn choose(self: &Arc<Self>) -> Option<Held> {
         let group = self.group.load();
         let slot = group.as_ref()?.choose(self.shared.clock.now_ms())?;
+        if slot.is_news() {
+            self.note_news();
+        }
         Some(Held { slot: Some(slot), line: Arc::clone(self) })
     }
 

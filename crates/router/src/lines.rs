@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     pub(crate) waiting_per_action_max: usize,
     waiting_total_max: usize,
     waiting_total: AtomicUsize,
-    /// Lines whose demand is to be told anew.
+    /// Lines whose demand or use is to be told anew.
     dirty: Mutex<Vec<Arc<Line>>>,
 }
 
@@ -55,7 +55,7 @@ impl Shared {
         self.waiting_total.load(Ordering::Relaxed)
     }
 
-    /// Notes that a line's demand is to be told anew.
+    /// Notes that a line's demand or use is to be told anew.
     pub(crate) fn mark_dirty(&self, line: &Arc<Line>) {
         if line.set_dirty() {
             self.dirty().push(Arc::clone(line));
@@ -63,7 +63,7 @@ impl Shared {
         self.uplink.later.notify_one();
     }
 
-    /// Tells the demand of all lines that have news; tells whether nothing is left to say.
+    /// Tells the use and the demand of all lines that have news; tells whether nothing is left to say.
     pub(crate) fn flush(&self) -> bool {
         let dirty = std::mem::take(&mut *self.dirty());
         let mut all_said = true;

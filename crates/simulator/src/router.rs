@@ -58,6 +58,11 @@ impl Router {
         Some((line.waiting.pop_front()?, slot))
     }
 
+    /// What is used of an action since it was told last.
+    pub(crate) fn news(&self, key: &ActionKey) -> Up {
+        Up::Usage(self.table.group(key).into_iter().flat_map(|group| group.news()).collect())
+    }
+
     /// The marked container that a waiting call needs, when nothing else is left; said once.
     pub(crate) fn rescue(&mut self, key: &ActionKey) -> Option<Up> {
         let line = self.lines.get_mut(key).filter(|line| !line.waiting.is_empty())?;

@@ -378,14 +378,17 @@ impl World {
     fn serve(&mut self, id: RouterId, key: &ActionKey) {
         let now_ms = self.now_ms;
         let Some(router) = self.routers.get_mut(&id) else { return };
+        let mut has_news = false;
         while let Some((call, slot)) = router.next_served(key, now_ms) {
+            has_news |= slot.is_news();
             if let Some(call) = self.calls.get_mut(&call) {
                 call.slot = Some(slot);
             }
             self.agenda.plan(now_ms + self.rng.between(0, 1), Event::AtProxy(call));
         }
+        let news = has_news.then(|| router.news(key));
         let (rescue, demand) = (router.rescue(key), router.demand(key, now_ms));
-        rescue.into_iter().chain(demand).for_each(|up| self.say(id, up));
+        news.into_iter().chain(rescue).chain(demand).for_each(|up| self.say(id, up));
     }
 
     fn router_tick(&mut self, id: RouterId) {

@@ -59,6 +59,11 @@ impl Actions {
         index
     }
 
+    /// The same, if it is remembered.
+    pub(super) fn known(&self, key: &ActionKey) -> Option<ActionIndex> {
+        self.by_key.get(&ActionKey { revision: Revision(0), ..key.clone() }).copied()
+    }
+
     fn coldest(&mut self) -> Option<ActionIndex> {
         self.forgettable.pop_first().map(|(_, index)| index)
     }

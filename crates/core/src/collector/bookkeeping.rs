@@ -174,11 +174,32 @@ impl Collector {
         held.in_use = true;
         let action = held.action;
         let history = self.actions.get(action);
-        history.rise(now_ms, &mut self.priors);
-        if let Some((wanted, _)) = self.judge.ahead(history, now_ms)
-            && wanted > history.there()
-        {
+        if held.state == State::Starting {
+            history.coming.remove(&container);
+            history.called += 1;
+        } else if held.state == State::Idle {
+            history.idle.remove(&held.place(container));
+        }
+        if history.rise(now_ms, &mut self.priors) {
+            self.look_ahead(action, now_ms);
+        }
+    }
+
+    /// An action needs more than before: what it is to have for the burst that goes on.
+    pub(super) fn look_ahead(&mut self, action: ActionIndex, now_ms: u64) {
+        let history = self.actions.get(action);
+        let Some((wanted, until_ms)) = self.judge.ahead(&self.priors, history, now_ms) else { return };
+        let from_ms = now_ms + history.ready_ms();
+        history.levels.cover(now_ms, from_ms, until_ms, wanted);
+        if wanted > history.there() {
             self.note_plan(action, Some(now_ms));
+        }
+    }
+
+    /// A container that was started ahead of a call is like all others from its first call on.
+    pub(super) fn has_its_call(&mut self, container: ContainerId) {
+        if let Some(held) = self.containers.get_mut(&container) {
+            held.awaits_until_ms = None;
         }
     }
 
@@ -186,6 +207,12 @@ impl Collector {
     pub(super) fn fall(&mut self, container: ContainerId, now_ms: u64) {
         if let Some(held) = self.containers.get_mut(&container).filter(|held| held.in_use) {
             held.in_use = false;
+            let history = self.actions.get(held.action);
+            match held.state {
+                State::Starting => history.called -= 1,
+                State::Idle => drop(history.idle.insert(held.place(container))),
+                State::Busy | State::Leaving => {}
+            }
             self.falls.add(held.action, now_ms);
         }
     }
@@ -195,15 +222,17 @@ impl Collector {
     pub(super) fn settle(&mut self, now_ms: u64) {
         let Some((at_ms, actions)) = self.falls.before(now_ms) else { return };
         for action in actions {
-            self.actions.get(action).levels.fall(at_ms);
+            self.actions.get(action).fall(at_ms, &mut self.priors);
         }
     }
 
     pub(super) fn enter(&mut self, container: ContainerId, state: State, now_ms: u64) {
         self.unlist(container);
         let Some(held) = self.containers.get_mut(&container) else { return };
-        if held.state == State::Starting && held.awaits_until_ms.is_some() {
-            self.actions.get(held.action).coming -= 1;
+        if held.state == State::Starting {
+            let history = self.actions.get(held.action);
+            history.coming.remove(&container);
+            history.called -= usize::from(held.in_use);
         }
         held.state = state;
         held.since_ms = now_ms;
@@ -218,7 +247,9 @@ impl Collector {
     pub(super) fn list(&mut self, container: ContainerId, now_ms: u64) {
         let Some(held) = self.containers.get_mut(&container) else { return };
         let history = self.actions.get(held.action);
-        history.idle.insert((held.since_ms, container));
+        if !held.in_use {
+            history.idle.insert(held.place(container));
+        }
         let idle = held.idle(container, history, &self.falls, now_ms);
         held.priority = self.judge.priority(&self.priors, history, &idle);
         let one = IdleOne { container, priority: held.priority, memory_mb: held.memory_mb };
@@ -239,7 +270,7 @@ impl Collector {
     pub(super) fn unlist(&mut self, container: ContainerId) {
         if let Some(held) = self.containers.get(&container).filter(|held| held.state == State::Idle) {
             self.residents.not_idle(held.node, held.priority, container);
-            self.actions.get(held.action).idle.remove(&(held.since_ms, container));
+            self.actions.get(held.action).idle.remove(&held.place(container));
         }
     }
 
@@ -249,7 +280,7 @@ impl Collector {
 
     /// Notes when an action that has nothing idle wants a container ahead of its next call.
     pub(super) fn plan(&mut self, action: ActionIndex, now_ms: u64) {
-        self.falls.flush(action, &mut self.actions);
+        self.falls.flush(action, &mut self.actions, &mut self.priors);
         let history = self.actions.get(action);
         if let Some(wanted) = self.judge.wanted(history, now_ms) {
             let is_lacking = wanted.containers > history.there();
@@ -321,7 +352,7 @@ impl Collector {
             return self.forget_spec(action);
         }
         if history.levels.in_use() > 0 {
-            let Some((likely, until_ms)) = self.judge.ahead(history, now_ms) else { return };
+            let Some((likely, until_ms)) = self.judge.ahead(&self.priors, history, now_ms) else { return };
             if likely > history.there() {
                 let reason = Reason::Burst { containers: u32::try_from(likely).unwrap_or(u32::MAX) };
                 wanted.push(Prewarm { spec, containers: likely as u64, until_ms, reason });

@@ -1,34 +1,29 @@
 //! Compacting: what is worth less than its memory goes, in such an order that whole nodes become empty.
 //!
 //! Four things make it up, all from calls that were seen:
-//! - **Worth.** For each action, and each level of its use, the plan (`worth`) that is best for gaps like those of its
-//!   histogram (`levels`): hold, let go, start anew. Holding costs memory; a cold start that is spared is worth
-//!   `worth_s` of holding `memory_mb`. An action of which little is known is expected to do as others did. Where "Serverless in
-//!   the Wild" (USENIX ATC 2020) cuts at percentiles, which treat 128 MB and 2 GB alike, this weighs them.
+//! - **Worth.** For each action, and each level of its use, how long to hold a container (`worth`) whose gaps are like those of
+//!   its histogram (`levels`). Holding costs memory; a cold start that is spared is worth `worth_s` of holding `memory_mb`. An
+//!   action of which little is known is expected to do as others did. Where "Serverless in the Wild" (USENIX ATC 2020) cuts at
+//!   percentiles, which treat 128 MB and 2 GB alike, this weighs them.
 //! - **Rhythm.** What is called at even times gets a container seconds ahead (`rhythm`).
-//! - **Bursts.** With the first call of a burst those containers are started that such bursts need more often than
-//!   `ahead_percent`; so the many containers of a burst need not be held until the next one. Where a burst goes beyond what is
-//!   held, some of its calls wait for a start in any case: to hold one container more spares a cold start only to the bursts
-//!   that end there, so it counts `further_percent` of one.
+//! - **Bursts.** Each call of a burst that needs a container more has those started that are likely enough to be needed before
+//!   the next one could do so (`runway`). What comes late enough in a burst for that need not be held until the next burst: a
+//!   container that is held spares it no cold start, only the start ahead.
 //! - **Nodes.** Containers of one action are alike, so the one goes that is on the emptiest node. A node on which nothing is
 //!   busy is emptied when what is idle there is worth less than the node; when memory is needed, the
 //!   victims (`victims`) are those that leave the fewest nodes occupied (GC-3).
 
-use super::gaps::{Gaps, bin_of};
+use super::gaps::Gaps;
 use super::history::History;
 use super::judge::{Idle, Judge, NodePrices, Priority, Window};
 use super::levels::group;
 use super::policy::Parameters;
 use super::priors::Priors;
 use super::reason::Reason;
+use super::runway::WAIT_MS;
 use super::worth::{self, Plan, Prices};
 
-/// Gaps of an action itself that must have been seen before a container is started ahead for them: what others did says how
-/// long to hold one, but not when to start it anew.
-const OWN_MIN: u32 = 3;
-
-/// Its parameters. The defaults were chosen on replays of seeds 1 to 20 of the simulator's generator, so that there are about as
-/// many cold starts as with a fixed idle time of ten minutes.
+/// Its parameters. The defaults were chosen on replays of seeds 1 to 20 of the simulator's generator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compacting {
     /// A cold start that is spared is worth holding `memory_mb` for that long, seconds.
@@ -37,27 +32,13 @@ pub struct Compacting {
     pub memory_mb: u64,
     /// A start ahead of a call costs as much as holding the container for that long, seconds.
     pub start_s: u64,
-    /// Containers are started for a burst that so large a share of its like have needed; 0: none are.
-    pub ahead_percent: u64,
-    /// How long those wait, seconds.
-    pub ahead_s: u64,
-    /// What a cold start counts when the action has other containers in use, if those of bursts are started ahead.
-    pub further_percent: u64,
     /// An occupied node costs as much as so much idle memory, MB.
     pub node_mb: u64,
 }
 
 impl Default for Compacting {
     fn default() -> Self {
-        Self {
-            worth_s: 700,
-            memory_mb: 192,
-            start_s: 30,
-            ahead_percent: 20,
-            ahead_s: 10,
-            further_percent: 60,
-            node_mb: 256,
-        }
+        Self { worth_s: 725, memory_mb: 192, start_s: 20, node_mb: 256 }
     }
 }
 
@@ -69,24 +50,28 @@ impl Parameters for Compacting {
             ("worth_s", &mut self.worth_s),
             ("memory_mb", &mut self.memory_mb),
             ("start_s", &mut self.start_s),
-            ("ahead_percent", &mut self.ahead_percent),
-            ("ahead_s", &mut self.ahead_s),
-            ("further_percent", &mut self.further_percent),
             ("node_mb", &mut self.node_mb),
         ]
     }
 }
 
 impl Compacting {
-    /// What things cost for the first container of an action, or a further one.
-    fn prices(&self, memory_mb: u64, gaps: Option<&Gaps>, is_first: bool) -> Prices {
-        let mb_ms = |seconds: u64, memory_mb: u64| i128::from(seconds) * 1_000 * i128::from(memory_mb);
-        let percent = if is_first || self.ahead_percent == 0 { 100 } else { self.further_percent };
-        let cold_start_mb_ms = mb_ms(self.worth_s, self.memory_mb) * i128::from(percent) / 100;
-        let is_started_anew = is_first && gaps.is_some_and(|gaps| gaps.total() >= OWN_MIN);
-        // what costs as much as it spares is not done
-        let start_mb_ms = if is_started_anew { mb_ms(self.start_s, memory_mb) } else { cold_start_mb_ms };
-        Prices { cold_start_mb_ms, start_mb_ms, memory_mb: memory_mb.into() }
+    /// What a cold start is worth, MB·ms.
+    fn cold_start_mb_ms(&self) -> i128 {
+        mb_ms(self.worth_s * 1_000, self.memory_mb)
+    }
+
+    /// What things cost for a container of a level. It spares a cold start to those who come before a start ahead would be ready,
+    /// and to the others only that start.
+    fn prices(&self, action: &History, level: usize, memory_mb: u64) -> Prices {
+        let cold_start = self.cold_start_mb_ms();
+        let start = mb_ms(self.start_s * 1_000, memory_mb).min(cold_start);
+        let spared = |fast: u64| {
+            let fast = i128::from(fast);
+            (fast * cold_start + (1_000 - fast) * start) / 1_000
+        };
+        let [short_mb_ms, long_mb_ms] = action.levels.fast(level).map(spared);
+        Prices { short_mb_ms, long_mb_ms, memory_mb: memory_mb.into() }
     }
 
     /// The plan from when a container falls idle; it is kept until there is an eighth more to learn from.
@@ -97,8 +82,8 @@ impl Compacting {
         if let Some((_, plan)) = action.plans[group].filter(is_fresh) {
             return plan;
         }
-        let prices = self.prices(memory_mb, gaps, level == 0);
-        let plan = worth::plan(&priors.expected(group, gaps), prices, 0);
+        let expected = priors.expected(group, gaps);
+        let plan = worth::plan(&expected, self.prices(action, level, memory_mb));
         action.plans[group] = Some((total, plan));
         plan
     }
@@ -110,18 +95,33 @@ impl Compacting {
         let pays = from_ms.saturating_sub(since_ms) >= self.start_s * 1_000;
         Some(Window { from_ms: if pays { from_ms } else { since_ms }, until_ms: beat.until_ms })
     }
+
+    /// How long a container is held that was used, or awaits a call of its own; a burst that goes on may need it for longer.
+    fn held_until_ms(&self, priors: &Priors, action: &mut History, idle: &Idle) -> u64 {
+        if let Some(until_ms) = idle.awaits_until_ms {
+            return until_ms;
+        }
+        match self.beat(action, idle.since_ms, idle.now_ms).filter(|_| idle.level == 0) {
+            Some(Window { from_ms, until_ms }) if from_ms <= idle.since_ms => until_ms,
+            Some(_) => idle.since_ms,
+            None => idle.since_ms + self.plan(priors, action, idle.level, idle.memory_mb).hold_ms,
+        }
+    }
+}
+
+fn mb_ms(ms: u64, memory_mb: u64) -> i128 {
+    i128::from(ms) * i128::from(memory_mb)
 }
 
 impl Judge for Compacting {
     fn expires_ms(&self, priors: &Priors, action: &mut History, idle: &Idle) -> Option<u64> {
-        if let Some(until_ms) = idle.awaits_until_ms {
-            return Some(until_ms);
-        }
-        let beat = self.beat(action, idle.since_ms, idle.now_ms).filter(|_| idle.level == 0);
-        if let Some(Window { from_ms, until_ms }) = beat {
-            return Some(if from_ms <= idle.since_ms { until_ms } else { idle.since_ms });
-        }
-        Some(idle.since_ms + self.plan(priors, action, idle.level, idle.memory_mb).hold_ms)
+        let held_until_ms = self.held_until_ms(priors, action, idle);
+        Some(
+            action
+                .levels
+                .covers_until_ms(idle.level)
+                .map_or(held_until_ms, |until_ms| until_ms.max(held_until_ms)),
+        )
     }
 
     fn reason(&self, priors: &Priors, action: &mut History, idle: &Idle) -> Reason {
@@ -140,27 +140,17 @@ impl Judge for Compacting {
         self.plan(priors, action, idle.level, idle.memory_mb).worth_ms
     }
 
-    fn window(&self, priors: &Priors, action: &mut History, now_ms: u64) -> Option<Window> {
-        let since_ms = action.levels.quiet_since_ms()?;
-        if let Some(window) = self.beat(action, since_ms, now_ms) {
-            return Some(window);
-        }
-        let memory_mb = action.spec.as_ref()?.action.limits.memory_mb;
-        let plan = match bin_of(now_ms.saturating_sub(since_ms))? {
-            0 => self.plan(priors, action, 0, memory_mb),
-            bin => {
-                let gaps = action.levels.gaps(0);
-                worth::plan(&priors.expected(0, gaps), self.prices(memory_mb, gaps, true), bin)
-            }
-        };
-        let (from_ms, until_ms) = plan.again_ms?;
-        let from_ms = (since_ms + from_ms).saturating_sub(action.cold_start_ms());
-        Some(Window { from_ms, until_ms: since_ms + until_ms })
+    fn window(&self, _priors: &Priors, action: &mut History, now_ms: u64) -> Option<Window> {
+        self.beat(action, action.levels.quiet_since_ms()?, now_ms)
     }
 
-    fn ahead(&self, action: &History, now_ms: u64) -> Option<(usize, u64)> {
-        let until_ms = now_ms + action.cold_start_ms() + self.ahead_s * 1_000;
-        (self.ahead_percent > 0).then(|| (action.levels.likely(self.ahead_percent), until_ms))
+    /// Those of which the chance to be needed outweighs what a start costs that is not.
+    fn ahead(&self, priors: &Priors, action: &History, now_ms: u64) -> Option<(usize, u64)> {
+        let memory_mb = action.spec.as_ref()?.action.limits.memory_mb;
+        let in_vain = mb_ms(self.start_s * 1_000 + WAIT_MS, memory_mb);
+        let in_1000 = in_vain * 1_000 / (in_vain + self.cold_start_mb_ms()).max(1);
+        let wanted = action.levels.wanted(u64::try_from(in_1000).unwrap_or(u64::MAX), priors);
+        Some((wanted, now_ms + action.ready_ms() + WAIT_MS))
     }
 
     fn nodes(&self) -> Option<NodePrices> {
@@ -177,14 +167,12 @@ mod tests {
 
     /// An action of 256 MB with one container that was called after each of these gaps; falls idle at the time that is told.
     fn called_after(gaps_ms: &[u64]) -> (History, u64) {
-        let (mut action, mut now_ms) =
-            (History { spec: Some(spec("a", 1, |_| {})), ..History::default() }, 0);
-        action.rise(now_ms, &mut Priors::default());
-        action.levels.fall(now_ms);
-        for gap_ms in gaps_ms {
+        let (mut priors, mut now_ms) = (Priors::default(), 0);
+        let mut action = History { spec: Some(spec("a", 1, |_| {})), ..History::default() };
+        for gap_ms in [0].iter().chain(gaps_ms) {
             now_ms += gap_ms;
-            action.rise(now_ms, &mut Priors::default());
-            action.levels.fall(now_ms);
+            action.rise(now_ms, &mut priors);
+            action.fall(now_ms, &mut priors);
         }
         (action, now_ms)
     }
@@ -221,17 +209,40 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_gets_the_containers_that_such_bursts_need() {
-        let mut action = History::default();
+    fn a_call_that_has_no_rhythm_gets_no_container_anew() {
+        let (mut action, now_ms) = called_after(&[20, 30, 20, 30, 20, 30].map(|minutes| minutes * MINUTE));
+        assert_eq!(hold_ms(&mut action, now_ms, 256), 0);
+        assert_eq!(Compacting::default().window(&Priors::default(), &mut action, now_ms), None);
+    }
+
+    /// A minute apart each, bursts of eight calls at once, and the first call of another one, at the time that is told.
+    fn bursts(memory_mb: u64) -> (History, u64) {
+        let mut priors = Priors::default();
+        let spec = spec("a", 1, |limits| limits.memory_mb = memory_mb);
+        let mut action = History { spec: Some(spec), ..History::default() };
         for minute in 0..5 {
-            (0..8).for_each(|_| action.rise(minute * MINUTE, &mut Priors::default()));
-            (0..8).for_each(|_| action.levels.fall(minute * MINUTE));
+            (0..8).for_each(|_| assert!(action.rise(minute * MINUTE, &mut priors)));
+            (0..8).for_each(|_| action.fall(minute * MINUTE, &mut priors));
         }
-        action.rise(5 * MINUTE, &mut Priors::default());
-        let ahead = |ahead_percent| {
-            let judge = Compacting { ahead_percent, ..Compacting::default() };
-            judge.ahead(&action, 5 * MINUTE).map(|(containers, _)| containers)
+        action.rise(5 * MINUTE, &mut priors);
+        (action, 5 * MINUTE)
+    }
+
+    #[test]
+    fn a_burst_gets_the_containers_that_such_bursts_need_unless_that_costs_more_than_it_spares() {
+        let ahead = |worth_s, memory_mb| {
+            let (action, now_ms) = bursts(memory_mb);
+            let judge = Compacting { worth_s, ..Compacting::default() };
+            judge.ahead(&Priors::default(), &action, now_ms).map(|(containers, _)| containers)
         };
-        assert_eq!((ahead(20), ahead(0)), (Some(8), None));
+        assert_eq!((ahead(800, 256), ahead(0, 256)), (Some(8), Some(1)));
+        assert_eq!(ahead(20, 2_048), Some(1), "of so large ones too many would be started in vain");
+    }
+
+    #[test]
+    fn what_a_burst_may_need_soon_is_held_for_so_long() {
+        let (mut action, now_ms) = called_after(&[]);
+        action.levels.cover(now_ms, now_ms + 400, now_ms + 5_400, 1);
+        assert_eq!(hold_ms(&mut action, now_ms, 256), 5_400);
     }
 }

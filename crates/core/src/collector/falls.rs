@@ -4,6 +4,7 @@
 //! there together. So what a report says to have ended counts as ended only when time has passed.
 
 use super::actions::{ActionIndex, Actions};
+use super::priors::Priors;
 
 /// Actions of which a container fell out of use, each as often as it did.
 #[derive(Debug, Default)]
@@ -31,10 +32,10 @@ impl Falls {
     }
 
     /// Settles those of one action at once.
-    pub(super) fn flush(&mut self, action: ActionIndex, actions: &mut Actions) {
+    pub(super) fn flush(&mut self, action: ActionIndex, actions: &mut Actions, priors: &mut Priors) {
         let at_ms = self.at_ms;
         for fallen in self.actions.extract_if(.., |fallen| *fallen == action) {
-            actions.get(fallen).levels.fall(at_ms);
+            actions.get(fallen).fall(at_ms, priors);
         }
     }
 }

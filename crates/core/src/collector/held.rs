@@ -35,10 +35,16 @@ pub(super) enum State {
 }
 
 impl Held {
+    /// Its place among the idle ones of its action: what is used next is last. What was never used is chosen by no router before
+    /// the others are taken.
+    pub(super) fn place(&self, id: ContainerId) -> (u64, ContainerId) {
+        (if self.awaits_until_ms.is_some() { 0 } else { self.since_ms }, id)
+    }
+
     /// As a policy sees it.
     pub(super) fn idle(&self, id: ContainerId, history: &History, falls: &Falls, now_ms: u64) -> Idle {
         let Self { since_ms, memory_mb, awaits_until_ms, .. } = *self;
-        let level = history.level(since_ms, id).saturating_sub(falls.of(self.action));
+        let level = history.level(self.place(id)).saturating_sub(falls.of(self.action));
         Idle { since_ms, now_ms, memory_mb, level, awaits_until_ms }
     }
 }

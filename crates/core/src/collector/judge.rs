@@ -69,7 +69,7 @@ pub(super) trait Judge: fmt::Debug + Send {
     }
 
     /// How many containers an action is to have now that one more is in use, and until when the further ones wait.
-    fn ahead(&self, _action: &History, _now_ms: u64) -> Option<(usize, u64)> {
+    fn ahead(&self, _priors: &Priors, _action: &History, _now_ms: u64) -> Option<(usize, u64)> {
         None
     }
 

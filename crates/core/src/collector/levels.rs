@@ -1,12 +1,13 @@
-//! How many containers of an action are in use at once: for each level how long it was not reached, and up to which level
-//! calls go on once they have begun.
+//! How many containers the calls of an action need at once: for each level how long it was not reached, and how often a start
+//! ahead would not have been in time for it.
 //!
-//! The first container of an action is missed when nothing was in use and a call comes, the second when one was, and so on.
+//! The first container of an action is missed when none is needed and a call comes, the second when one is, and so on.
 //! How long a level is not reached is a property of the calls, whatever the policy held meanwhile; so no policy learns from
 //! its own doing, and the tenth container of a burst is judged by bursts of ten.
 
 use super::gaps::Gaps;
 use super::priors::Priors;
+use super::runway::Runway;
 
 /// Levels that are told apart; the few containers beyond share the last.
 pub(super) const LEVELS_MAX: usize = 48;
@@ -15,11 +16,10 @@ pub(super) const LEVELS_MAX: usize = 48;
 pub(super) const GROUPS: usize = 18;
 /// Levels that are a group each; above, each doubling has as many groups.
 const ALONE: usize = 4;
-/// What comes within so long of its first call is one burst: further than that nothing is started ahead. An action that is never
-/// quiet has one burst after the other, each as high as what such a time needs.
-const BURST_MS: u64 = 10_000;
-/// Bursts that are remembered; then all are halved.
-const BURSTS_MAX: u32 = 64;
+/// Shorter gaps are thought to be within a burst: what is started ahead in it waits for about as long.
+pub(super) const LONG_MS: u64 = 10_000;
+/// Rises from where on all are halved, so that what was long ago counts less and less.
+const RISES_MAX: u16 = 256;
 
 /// Which group a level is in.
 pub(super) fn group(level: usize) -> usize {
@@ -33,38 +33,43 @@ pub(super) fn group(level: usize) -> usize {
 /// The use of an action's containers.
 #[derive(Debug)]
 pub(super) struct Levels {
-    /// Containers in use: busy, or started for a call.
+    /// Containers that are needed.
     in_use: usize,
     /// When each level was left last.
     left_ms: Vec<u64>,
     gaps: [Option<Box<Gaps>>; GROUPS],
-    bursts: Bursts,
+    /// Rises after short gaps and after long ones.
+    rises: [[Rises; 2]; GROUPS],
+    runway: Runway,
 }
 
-/// How high bursts go.
-#[derive(Clone, Copy, Debug)]
-struct Bursts {
-    /// Bursts by the most containers that were in use, from one on.
-    peaks: [u8; LEVELS_MAX],
-    total: u32,
-    peak: usize,
-    began_ms: Option<u64>,
+/// Rises to a level.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rises {
+    total: u16,
+    /// Those that come before a container which is started ahead of them.
+    fast: u16,
 }
 
 impl Default for Levels {
     fn default() -> Self {
-        let bursts = Bursts { peaks: [0; LEVELS_MAX], total: 0, peak: 0, began_ms: None };
-        Self { in_use: 0, left_ms: Vec::new(), gaps: [const { None }; GROUPS], bursts }
+        Self {
+            in_use: 0,
+            left_ms: Vec::new(),
+            gaps: [const { None }; GROUPS],
+            rises: Default::default(),
+            runway: Runway::default(),
+        }
     }
 }
 
 impl Levels {
-    /// Containers in use.
+    /// Containers that are needed now.
     pub(super) fn in_use(&self) -> usize {
         self.in_use
     }
 
-    /// When nothing was in use any more, the last time.
+    /// Since when none is needed.
     pub(super) fn quiet_since_ms(&self) -> Option<u64> {
         self.left_ms.first().copied().filter(|_| self.in_use == 0)
     }
@@ -74,17 +79,35 @@ impl Levels {
         self.gaps[group(level)].as_deref()
     }
 
-    /// One more container is in use.
-    pub(super) fn rise(&mut self, now_ms: u64, priors: &mut Priors) {
+    /// One more container is needed; one that is started now is ready after so long.
+    pub(super) fn rise(&mut self, now_ms: u64, ready_ms: u64, priors: &mut Priors) {
         let level = self.in_use;
         self.in_use += 1;
-        self.bursts.reach(self.in_use, now_ms);
         if let Some(left_ms) = self.left_ms.get(level).copied() {
             let gaps = self.gaps[group(level)].get_or_insert_default();
             let gap_ms = now_ms.saturating_sub(left_ms);
             priors.add(group(level), gaps.total(), gap_ms);
             gaps.add(gap_ms);
+            let is_fast = !self.runway.covers(level, now_ms);
+            self.rises[group(level)][usize::from(gap_ms >= LONG_MS)].add(is_fast);
         }
+        self.runway.rise(self.in_use, now_ms, ready_ms, &mut priors.runways);
+    }
+
+    /// Of 1,000 rises to a level after short gaps, and of as many after long ones, how many come before a container that is started
+    /// ahead of them.
+    pub(super) fn fast(&self, level: usize) -> [u64; 2] {
+        self.rises[group(level)].map(Rises::fast_in_1000)
+    }
+
+    /// So many containers are to be there for the burst that goes on, from then to then.
+    pub(super) fn cover(&mut self, now_ms: u64, from_ms: u64, until_ms: u64, containers: usize) {
+        self.runway.cover(now_ms, from_ms, until_ms, containers);
+    }
+
+    /// Until when a container of this level may be needed in the burst that goes on; nothing if it is not likely enough to be.
+    pub(super) fn covers_until_ms(&self, level: usize) -> Option<u64> {
+        self.runway.covers_until_ms(level)
     }
 
     /// One less is.
@@ -101,46 +124,26 @@ impl Levels {
         self.left_ms[level] = now_ms;
     }
 
-    /// How many containers the burst that goes on is likely to need in all: as many as so large a share of those that came as
-    /// far as this one. At least those that are in use.
-    pub(super) fn likely(&self, percent: u64) -> usize {
-        let peaks = &self.bursts.peaks;
-        let reached: u64 =
-            peaks[self.in_use.clamp(1, LEVELS_MAX) - 1..].iter().map(|&count| u64::from(count)).sum();
-        let mut beyond = reached;
-        let mut likely = self.in_use;
-        for &count in peaks.iter().skip(self.in_use.max(1) - 1) {
-            beyond -= u64::from(count);
-            if beyond == 0 || beyond * 100 < reached * percent {
-                break;
-            }
-            likely += 1;
-        }
-        likely
+    /// How many containers there are to be for the burst that goes on: those that are needed, and those that are likelier than so
+    /// many times in 1,000 to be needed before they could be started later.
+    pub(super) fn wanted(&self, in_1000: u64, priors: &Priors) -> usize {
+        self.runway.wanted(self.in_use, in_1000, &priors.runways)
     }
 }
 
-impl Bursts {
-    /// So many containers are in use.
-    fn reach(&mut self, in_use: usize, now_ms: u64) {
-        if self.began_ms.is_none_or(|began_ms| now_ms >= began_ms + BURST_MS) {
-            self.end();
-            self.began_ms = Some(now_ms);
-        }
-        self.peak = self.peak.max(in_use);
+impl Rises {
+    /// One that was not seen is taken for fast: nothing was started ahead of it.
+    fn fast_in_1000(self) -> u64 {
+        (u64::from(self.fast) + 1) * 1_000 / (u64::from(self.total) + 1)
     }
 
-    fn end(&mut self) {
-        if self.peak > 0 {
-            let count = &mut self.peaks[self.peak.min(LEVELS_MAX) - 1];
-            *count = count.saturating_add(1);
-            self.total += 1;
+    fn add(&mut self, is_fast: bool) {
+        self.total += 1;
+        self.fast += u16::from(is_fast);
+        if self.total >= RISES_MAX {
+            self.total /= 2;
+            self.fast /= 2;
         }
-        if self.total > BURSTS_MAX {
-            self.peaks.iter_mut().for_each(|count| *count /= 2);
-            self.total = self.peaks.iter().map(|&count| u32::from(count)).sum();
-        }
-        self.peak = 0;
     }
 }
 
@@ -150,10 +153,12 @@ mod tests {
 
     const MINUTE: u64 = 60_000;
 
-    /// A burst in which so many containers are in use at once.
+    const READY_MS: u64 = 400;
+
+    /// A burst in which so many containers are needed at once.
     fn burst(levels: &mut Levels, at_ms: u64, containers: usize) {
         let mut priors = Priors::default();
-        (0..containers).for_each(|_| levels.rise(at_ms, &mut priors));
+        (0..containers).for_each(|_| levels.rise(at_ms, READY_MS, &mut priors));
         (0..containers).for_each(|_| levels.fall(at_ms + 1_000));
     }
 
@@ -171,36 +176,21 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_likely_to_go_as_far_as_others_that_came_as_far() {
-        let mut levels = Levels::default();
-        for (minute, containers) in (0..10).zip([1, 4, 4, 8, 1, 4, 4, 8, 1, 4]) {
-            burst(&mut levels, minute * MINUTE, containers);
-        }
-        let mut priors = Priors::default();
-        levels.rise(10 * MINUTE, &mut priors);
-        assert_eq!(
-            (levels.likely(50), levels.likely(10), levels.likely(80)),
-            (4, 8, 1),
-            "3 of 10 stay alone"
-        );
-        levels.rise(10 * MINUTE, &mut priors);
-        assert_eq!(levels.likely(80), 4);
-        (0..3).for_each(|_| levels.rise(10 * MINUTE, &mut priors));
-        assert_eq!(levels.likely(80), 8, "those that had five had eight");
-        (0..9).for_each(|_| levels.rise(10 * MINUTE, &mut priors));
-        assert_eq!(levels.likely(1), 14, "none came so far");
-    }
-
-    #[test]
-    fn an_action_that_is_never_quiet_needs_ahead_what_it_needs_within_seconds() {
+    fn what_comes_after_a_start_ahead_would_be_ready_is_not_fast() {
         let (mut levels, mut priors) = (Levels::default(), Priors::default());
-        for second in 0..400 {
-            let calls = if second == 200 { 30 } else { 2 };
-            (0..calls).for_each(|_| levels.rise(second * 1_000, &mut priors));
-            (0..calls).for_each(|_| levels.fall(second * 1_000 + 900));
+        for burst in 0..10 {
+            let at_ms = burst * MINUTE;
+            for (call, after_ms) in [(1, 0), (2, 300), (3, 600)] {
+                levels.rise(at_ms + after_ms, READY_MS, &mut priors);
+                if call == 1 {
+                    levels.cover(at_ms, at_ms + READY_MS, at_ms + 5_000, 3);
+                }
+            }
+            (0..3).for_each(|_| levels.fall(at_ms + 1_000));
         }
-        levels.rise(400_000, &mut priors);
-        assert_eq!(levels.likely(20), 2, "30 were needed once in 40 times");
+        let after_long_gaps = [0, 1, 2].map(|level| levels.fast(level)[1]);
+        assert_eq!(after_long_gaps, [1_000, 1_000, 100], "nine rises to the third, none of them fast");
+        assert_eq!(levels.fast(2)[0], 1_000, "none is known after a short gap");
     }
 
     #[test]
@@ -216,7 +206,7 @@ mod tests {
             burst(&mut levels, minute * MINUTE, 500);
         }
         assert_eq!((levels.in_use(), levels.left_ms.len()), (0, LEVELS_MAX));
-        assert!(levels.bursts.total <= BURSTS_MAX);
+        assert!(levels.rises.iter().flatten().all(|rises| rises.total < RISES_MAX));
         levels.fall(0);
         assert_eq!(levels.in_use(), 0);
     }

@@ -30,6 +30,7 @@ mod priors;
 mod reason;
 mod residents;
 mod rhythm;
+mod runway;
 #[cfg(test)]
 mod tests;
 mod victims;
@@ -51,7 +52,7 @@ use self::held::{Held, State};
 use self::judge::Judge;
 use self::priors::Priors;
 use self::residents::Residents;
-use crate::id::{ContainerId, NodeId};
+use crate::id::{ActionKey, ContainerId, NodeId};
 use crate::pool::message::ContainerSpec;
 
 /// Decides which containers go, and which come before they are asked for.
@@ -83,6 +84,17 @@ pub enum Cause {
         /// The end of the window.
         until_ms: u64,
     },
+}
+
+/// What calls of an action wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Awaited {
+    /// Containers that are being started.
+    pub starting: usize,
+    /// Further containers that they would need, but for those that are in use.
+    pub waiting: usize,
+    /// How long a call holds its slot, microseconds.
+    pub service_us: Option<u64>,
 }
 
 /// A container that is to go.
@@ -118,7 +130,7 @@ pub struct Prewarm {
 
 /// What happened. Containers that are not known are ignored.
 impl Collector {
-    /// A collector that remembers so many actions, besides those with containers (about 2 KB each).
+    /// A collector that remembers so many actions, besides those with containers (about 3 KB each).
     #[must_use]
     pub fn new(policy: Policy, actions_max: usize) -> Self {
         let mut collector = Self {
@@ -181,7 +193,9 @@ impl Collector {
             Cause::Call => None,
             Cause::Expected { until_ms } => Some(until_ms),
         };
-        history.coming += usize::from(awaits_until_ms.is_some());
+        if awaits_until_ms.is_some() {
+            history.coming.insert(container);
+        }
         let held = Held {
             action,
             node,
@@ -211,6 +225,22 @@ impl Collector {
         self.enter(container, State::Idle, now_ms);
     }
 
+    /// What calls of an action wait for has changed. Containers that were started ahead of calls have them now.
+    pub fn awaited(&mut self, now_ms: u64, key: &ActionKey, awaited: Awaited) {
+        let Some(action) = self.actions.known(key) else { return };
+        self.settle(now_ms);
+        let history = self.actions.get(action);
+        history.service_ms = awaited.service_us.map(|service_us| service_us / 1_000).or(history.service_ms);
+        let uncalled = awaited.starting.saturating_sub(history.called);
+        let called: Vec<_> = history.coming.iter().copied().take(uncalled).collect();
+        called.into_iter().for_each(|container| self.rise(container, now_ms));
+        let history = self.actions.get(action);
+        history.waiting = awaited.waiting;
+        if history.follow(now_ms, &mut self.priors) {
+            self.look_ahead(action, now_ms);
+        }
+    }
+
     /// A router reported on a container: whether calls were sent to it since the last report, and how many are in flight.
     pub fn reported(&mut self, now_ms: u64, container: ContainerId, used: bool, in_flight: u32) {
         self.settle(now_ms);
@@ -219,16 +249,13 @@ impl Collector {
             return;
         };
         let was_busy = held.state == State::Busy;
-        if used {
-            held.awaits_until_ms = None;
-            self.actions.get(held.action).uses += 1;
+        self.actions.get(held.action).uses += u64::from(used);
+        if used || in_flight > 0 {
             self.rise(container, now_ms);
+            self.has_its_call(container);
         }
         match (in_flight > 0, used || was_busy) {
-            (true, _) => {
-                self.rise(container, now_ms);
-                self.enter(container, State::Busy, now_ms);
-            }
+            (true, _) => self.enter(container, State::Busy, now_ms),
             (false, true) => {
                 self.fall(container, now_ms);
                 self.enter(container, State::Idle, now_ms);

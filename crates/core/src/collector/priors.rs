@@ -2,6 +2,7 @@
 
 use super::gaps::{BINS, Gaps};
 use super::levels::GROUPS;
+use super::runway::Outcomes;
 use super::worth::{Expected, WEIGHT};
 
 /// Classes: no gap seen, one, two or three, four to seven, more.
@@ -11,7 +12,11 @@ const OTHERS: u64 = 4;
 
 /// The gaps of all actions, by group of levels, and by how many had been seen of the action before.
 #[derive(Debug, Default)]
-pub(super) struct Priors(Box<[[Gaps; CLASSES]; GROUPS]>);
+pub(super) struct Priors {
+    gaps: Box<[[Gaps; CLASSES]; GROUPS]>,
+    /// What bursts of all actions needed.
+    pub(super) runways: Outcomes,
+}
 
 fn class(seen: u32) -> usize {
     seen.checked_ilog2().map_or(0, |log| log as usize + 1).min(CLASSES - 1)
@@ -20,14 +25,14 @@ fn class(seen: u32) -> usize {
 impl Priors {
     /// An action of which so many gaps had been seen had this one.
     pub(super) fn add(&mut self, group: usize, seen: u32, gap_ms: u64) {
-        self.0[group][class(seen)].add(gap_ms);
+        self.gaps[group][class(seen)].add(gap_ms);
     }
 
     /// What an action's gaps will be like: its own, and some of others in its place.
     pub(super) fn expected(&self, group: usize, own: Option<&Gaps>) -> Expected {
         let none = Gaps::default();
         let own = own.unwrap_or(&none);
-        let others = &self.0[group][class(own.total())];
+        let others = &self.gaps[group][class(own.total())];
         let share = |count: u32| match others.total() {
             0 => 0,
             total => u64::from(count) * WEIGHT * OTHERS / u64::from(total),

@@ -200,7 +200,28 @@ fn the_first_call_of_a_burst_has_the_containers_of_the_whole_burst_started() {
     );
     pool.collector.ready(now_ms + 400, container(101));
     let due = pool.passes(now_ms + MINUTE);
-    assert_eq!(due, [(ahead[0].until_ms, 101, "the expected call did not come within 10 s".into())]);
+    assert_eq!(due, [(ahead[0].until_ms, 101, "the expected call did not come within 5 s".into())]);
+}
+
+#[test]
+fn a_call_that_waits_for_a_container_started_ahead_is_its_call_and_asks_for_the_next() {
+    let mut pool = Pool::new("compacting");
+    for minute in 0..6 {
+        pool.now_ms = minute * 31 * MINUTE + minute * minute * 1_000;
+        burst(&mut pool, 1 + minute * 10, 5);
+    }
+    pool.now_ms += 47 * MINUTE;
+    let (now_ms, key) = (pool.now_ms, spec("a", 1, |_| {}).key.clone());
+    pool.collector.prewarm(now_ms, 100);
+    pool.collector.started(now_ms, container(100), &spec("a", 1, |_| {}), NODE, Cause::Call);
+    let ahead = pool.collector.prewarm(now_ms, 100).remove(0);
+    let cause = Cause::Expected { until_ms: ahead.until_ms };
+    pool.collector.started(now_ms, container(101), &ahead.spec, NODE, cause);
+    pool.collector.awaited(now_ms + 100, &key, Awaited { starting: 2, ..Awaited::default() });
+    let next = pool.collector.prewarm(now_ms + 100, 100);
+    assert_eq!(next[0].containers, 5, "three more are likely");
+    pool.collector.awaited(now_ms + 150, &key, Awaited { starting: 2, ..Awaited::default() });
+    assert_eq!(pool.collector.prewarm(now_ms + 150, 100).len(), 0, "nothing has changed");
 }
 
 #[test]
@@ -234,8 +255,12 @@ fn of_containers_that_are_alike_the_one_on_the_emptier_node_goes() {
     pool.collector.reported(10, container(1), true, 0);
     pool.collector.reported(20, container(3), true, 1);
     pool.collector.reported(30, container(3), false, 0);
-    assert_eq!(numbers(&pool.collector.due(30, 1)), [3], "the first was idle longer, on a node that stays");
-    assert_eq!(numbers(&pool.collector.due(40, 9)), [1]);
+    assert_eq!(
+        numbers(&pool.collector.due(6_000, 1)),
+        [3],
+        "the first was idle longer, on a node that stays"
+    );
+    assert_eq!(numbers(&pool.collector.due(6_010, 9)), [1]);
 }
 
 #[test]

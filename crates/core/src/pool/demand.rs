@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::message::{ContainerSpec, Demand as Said};
 use super::sizing::{ALLOWANCE_FIRST, Load};
 use super::view::{DemandView, WaitsFor};
+use crate::collector::Awaited;
 use crate::id::{ActionKey, RouterId, Sequence};
 use crate::placement::Hold;
 
@@ -31,6 +32,8 @@ pub(super) struct Demand {
     pub(super) promises: Vec<Hold>,
     /// Why it does not get what it lacks.
     pub(super) waits_for: Option<WaitsFor>,
+    /// What the collector was told last.
+    pub(super) told: Awaited,
     asks: BTreeMap<RouterId, Ask>,
     /// When something last moved: a call began or ended, or a container became ready.
     progress_ms: u64,
@@ -65,6 +68,7 @@ impl Demand {
             spec,
             came,
             promises: Vec::new(),
+            told: Awaited::default(),
             waits_for: None,
             since_ms: now_ms,
             blocked_ms: None,

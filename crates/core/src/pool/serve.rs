@@ -14,8 +14,10 @@ use super::container::{Container, Phase};
 use super::demand::Demand;
 use super::message::{Delta, Demand as Said, Refusal, RefusalReason};
 use super::mutant::{Mutant, is_planted};
+use super::sizing::Load;
 use super::starts::Start;
 use super::view::WaitsFor;
+use crate::collector::Awaited;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
 use crate::placement::{Artifact, Asked, Constraints, Request};
 
@@ -169,6 +171,9 @@ impl Pool {
     fn drop_demand(&mut self, action: ActionNumber) -> Option<Demand> {
         self.let_go(action);
         let demand = self.actions.take_demand(action)?;
+        if demand.told.starting + demand.told.waiting > 0 {
+            self.collector.awaited(self.now_ms, demand.key(), Awaited::default());
+        }
         self.looks.forget(action);
         self.looks.room_grew();
         self.forget_unreferenced(action);
@@ -285,7 +290,21 @@ impl Pool {
         demand.expire_grants(self.now_ms.saturating_sub((cold_start_us / 1000).max(GRANT_MS_MIN)));
         demand.grow(census.ready, census.starting, self.now_ms, cold_start_us / 1000);
         let load = demand.load(census.ready, cold_start_us, self.now_ms);
-        load.starting_wanted().saturating_sub(census.starting)
+        let wanted = load.starting_wanted();
+        self.tell_awaited(action, load, wanted.max(census.starting), census.starting);
+        wanted.saturating_sub(census.starting)
+    }
+
+    /// Tells the collector what calls wait for, if that has changed: `starting` containers, and beyond `coming` those in use.
+    fn tell_awaited(&mut self, action: ActionNumber, load: Load, coming: u64, starting: u64) {
+        let Some(demand) = self.actions.demand_mut(action) else { return };
+        let calls = load.waiting.div_ceil(load.concurrency);
+        let count = |calls| usize::try_from(calls).unwrap_or(usize::MAX);
+        let (starting, waiting) = (count(calls.min(starting)), count(calls.saturating_sub(coming)));
+        if (starting, waiting) != (demand.told.starting, demand.told.waiting) {
+            demand.told = Awaited { starting, waiting, service_us: load.service_us };
+            self.collector.awaited(self.now_ms, demand.key(), demand.told);
+        }
     }
 
     /// Containers of an action that room is held for.

@@ -28,6 +28,8 @@ pub struct Container {
     rests_until_ms: AtomicU64,
     /// Whether a slot was taken or given back since the last report.
     used: AtomicBool,
+    /// Whether the last periodic report had nothing of it: that it is used again is news. Advice, so `Relaxed`.
+    quiet: AtomicBool,
 }
 
 impl Container {
@@ -38,6 +40,7 @@ impl Container {
             used_ms: AtomicU64::new(0),
             rests_until_ms: AtomicU64::new(0),
             used: AtomicBool::new(false),
+            quiet: AtomicBool::new(true),
         }
     }
 
@@ -89,11 +92,21 @@ impl Container {
 
     /// What it did since the last report, if anything: a container that is not reported has been idle all the time.
     pub(super) fn usage(&self) -> Option<Usage> {
+        let usage = self.report();
+        let is_quiet = !usage.used && usage.in_flight == 0;
+        self.quiet.store(is_quiet, Ordering::Relaxed);
+        (!is_quiet).then_some(usage)
+    }
+
+    /// The same between two periods, only if a slot was taken or given back since.
+    pub(super) fn news(&self) -> Option<Usage> {
+        Some(self.report()).filter(|usage| usage.used)
+    }
+
+    fn report(&self) -> Usage {
         // Reset before the count is read: a slot that is given back in between is in the count now or reported next time.
         let used = self.used.swap(false, Ordering::AcqRel);
-        let in_flight = self.in_flight();
-        let container = self.lease.container;
-        (used || in_flight > 0).then_some(Usage { container, in_flight, used })
+        Usage { container: self.lease.container, in_flight: self.in_flight(), used }
     }
 
     /// Takes a slot if one is free (POOL-1). Fails only when none is, at the moment of its last look.
@@ -104,7 +117,8 @@ impl Container {
         taken.ok()?;
         self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
         self.used.store(true, Ordering::Release);
-        Some(Slot { container: Arc::clone(self) })
+        let is_news = self.quiet.load(Ordering::Relaxed) && self.quiet.swap(false, Ordering::Relaxed);
+        Some(Slot { container: Arc::clone(self), is_news })
     }
 
     fn slots(&self) -> u32 {
@@ -124,9 +138,17 @@ impl Container {
 #[derive(Debug)]
 pub struct Slot {
     container: Arc<Container>,
+    is_news: bool,
 }
 
 impl Slot {
+    /// Whether the container had been idle for a whole period of reports: that it is used is worth a report of its own,
+    /// which is [`Group::news`](super::Group::news).
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.is_news
+    }
+
     /// The container that the slot belongs to.
     #[must_use]
     pub fn lease(&self) -> &Lease {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::container::{Container, Slot};
 use crate::id::{ActionKey, ContainerId};
+use crate::pool::message::Usage;
 
 /// The containers of one action revision that serve one namespace (POOL-2).
 #[derive(Clone, Debug)]
@@ -40,6 +41,11 @@ impl Group {
                 return Some(slot);
             }
         }
+    }
+
+    /// What its containers did since the last report, of whatever kind; those that were not used are left out.
+    pub fn news(&self) -> impl Iterator<Item = Usage> {
+        self.containers.iter().filter_map(|container| container.news())
     }
 
     /// Slots that calls could take now.
@@ -111,6 +117,32 @@ mod tests {
         let containers: Vec<_> = slots.iter().map(|slot| chosen(slot.as_ref())).collect();
         assert_eq!(containers, [Some(1), Some(1), Some(2), Some(2), None]);
         assert_eq!((group.free(), group.in_flight()), (0, 4));
+    }
+
+    #[test]
+    fn a_container_that_was_idle_for_a_whole_period_is_news_once_when_it_is_used() {
+        let group = group(2, 1);
+        let period = || group.containers.iter().filter_map(|container| container.usage()).count();
+        let told = || group.news().map(|usage| (usage.container.number, usage.in_flight)).collect::<Vec<_>>();
+        let first = group.choose(1).unwrap();
+        assert!(first.is_news(), "it is new");
+        assert_eq!((told(), told()), (vec![(1, 1)], vec![]));
+        drop(first);
+        assert!(!group.choose(2).unwrap().is_news(), "it was used a moment ago");
+        assert_eq!(period(), 1);
+        assert!(!group.choose(3).unwrap().is_news(), "it was used in the last period");
+        assert_eq!((period(), period()), (1, 0));
+        assert!(group.choose(4).unwrap().is_news());
+    }
+
+    #[test]
+    fn what_was_told_as_news_is_reported_when_its_call_is_over() {
+        let group = group(1, 1);
+        let slot = group.choose(1);
+        assert_eq!(group.news().count(), 1);
+        drop(slot);
+        let usage = group.containers[0].usage().unwrap();
+        assert_eq!((usage.used, usage.in_flight), (true, 0));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(super) enum Deed {
     StopOver(ContainerId),
     /// A router may say the demand of an action again.
     DemandDue { router: u32, action: u32 },
+    /// A router tells which containers of an action are used that were not.
+    NewsDue { router: u32, action: u32 },
 }
 
 /// What happens next. Of what happens at the same time, what is named first here comes first, and of equals what was

@@ -31,6 +31,8 @@ pub(super) struct Line {
     pub(super) group: Option<Arc<Group>>,
     pub(super) waiting: VecDeque<u32>,
     pub(super) service: ServiceTimes,
+    /// It will be told soon which containers are used.
+    pub(super) has_news: bool,
     said: u32,
     said_ms: u64,
     not_before_ms: u64,

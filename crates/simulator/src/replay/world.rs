@@ -26,6 +26,8 @@ const POOL_TICK_MS: u64 = 50;
 const POOL_TICK_IDLE_MS: u64 = 1_000;
 /// The period of the routers' reports of use, as in production.
 const USAGE_MS: u64 = 1_000;
+/// How long news of use is gathered, as in production.
+const GATHER_MS: u64 = 5;
 
 /// Everything that there is.
 pub(super) struct World<'a> {
@@ -214,7 +216,11 @@ impl<'a> World<'a> {
         };
         let waited_ms = self.now_ms - call.arrived_ms;
         let ends_ms = self.now_ms + call.duration_ms;
+        let (router, action, is_news) = (call.router, call.action, slot.is_news());
         call.slot = Some(slot);
+        if is_news {
+            self.tell_news(router, action);
+        }
         self.agenda.plan(ends_ms, Deed::RunOver { call: place });
         self.waits.add(waited_ms);
         self.counts.ran += 1;
@@ -341,6 +347,23 @@ impl<'a> World<'a> {
         self.raise(index, action);
     }
 
+    /// A container is used that had been idle: that is told soon, not with the next report only.
+    fn tell_news(&mut self, router: u32, action: u32) {
+        let line = self.routers[router as usize].line(action);
+        if !std::mem::replace(&mut line.has_news, true) {
+            self.agenda.plan(self.now_ms + GATHER_MS, Deed::NewsDue { router, action });
+        }
+    }
+
+    fn report_news(&mut self, router: u32, action: u32) {
+        let line = self.routers[router as usize].line(action);
+        line.has_news = false;
+        let news: Vec<_> = line.group.iter().flat_map(|group| group.news()).collect();
+        if !news.is_empty() {
+            self.say(router, Up::Usage(news));
+        }
+    }
+
     fn report_usage(&mut self) {
         self.agenda.router_tick_ms = self.now_ms + USAGE_MS;
         for router in 0..self.config.routers {
@@ -403,6 +426,7 @@ impl<'a> World<'a> {
                 let saying = self.routers[index].line(action).due(self.catalog.spec(action), self.now_ms);
                 self.follow(index, action, saying);
             }
+            Deed::NewsDue { router, action } => self.report_news(router, action),
         }
     }
 
