@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use triplane_core::asynchronous::{Destination, Failure, Final, Lease, Owner, Pick, Policy};
-use triplane_model::{ActivationId, EntityName};
+use triplane_model::{ActivationId, EntityName, TransactionId};
 use triplane_store::calls::{End, NewCall};
 
 use crate::platform::{Answer, GUEST, Platform};
@@ -21,7 +21,7 @@ fn new_call(number: u128, namespace: &str, settings: &[(&str, &str)]) -> NewCall
         namespace: EntityName::namespace(namespace).unwrap(),
         target: Destination::parse(&format!("/{namespace}/hello")).unwrap(),
         payload: br#"{"n":1}"#.to_vec(),
-        transaction_id: "tid".to_owned(),
+        transaction_id: TransactionId::new("tid"),
         traceparent: None,
         accepted_ms: 1_000 + u64::try_from(number).unwrap(),
         policy: Policy::default().with(settings.iter().copied()).unwrap(),
