@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use serde_json::json;
 use triplane_testkit::json::{at, keyed, number, text};
 
@@ -99,8 +100,8 @@ async fn calls_of_a_partition_run_one_after_the_other_in_their_order() {
 
 #[tokio::test]
 async fn a_call_of_a_higher_priority_goes_before_those_of_its_action_that_wait() {
-    // Calls that are leased together start in any order; more than that wait here.
-    const LEASED_TOGETHER: usize = 64;
+    // Calls that are leased together start in any order; more than a dispatcher holds wait here.
+    const LEASED_TOGETHER: usize = 512;
     const DELAY_MS: u64 = 4_000;
     let platform = Platform::with(&["--memory-mb", "256"]).await;
     let guest = platform.guest();
@@ -110,8 +111,9 @@ async fn a_call_of_a_higher_priority_goes_before_those_of_its_action_that_wait()
     let later =
         |priority| [("x-triplane-async-delay", delay.as_str()), ("x-triplane-async-priority", priority)];
     let mut others = Vec::new();
-    for _ in 0..LEASED_TOGETHER + 16 {
-        others.push(id_of(&guest, "one", json!({}), &later("3")).await);
+    while others.len() < LEASED_TOGETHER + 16 {
+        let some = [(); 16].map(|()| async { id_of(&guest, "one", json!({}), &later("3")).await });
+        others.extend(join_all(some).await);
     }
     let urgent = id_of(&guest, "one", json!({}), &later("9")).await;
     let mut platform = platform;
