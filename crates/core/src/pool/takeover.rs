@@ -59,17 +59,26 @@ impl Pool {
         }
     }
 
-    /// A router that is about to join holds these containers, by leases of an earlier leader or of this one.
+    /// A router that is about to join holds these containers, by leases of an earlier leader or of this one. It may say so late, when its
+    /// container is asked to close already: the proxy that refuses does so for this router's calls, and nobody else may have it (POOL-4).
     pub(super) fn held(&mut self, router: RouterId, ids: &[ContainerId]) {
         let now_ms = self.now_ms;
         for &id in ids {
-            if self.containers.get(id).is_some_and(is_unclaimed) {
-                self.alter(id, |container| {
-                    container.owner = Some(router);
+            let unowned = self.containers.get(id).filter(|container| container.owner.is_none());
+            let is_back = match unowned.map(|container| container.phase) {
+                Some(Phase::Marked { .. } | Phase::Closing { refused: true, .. }) => true,
+                // its proxy decides
+                Some(Phase::Closing { refused: false, .. }) => false,
+                Some(Phase::Starting { .. } | Phase::Ready | Phase::Stopping { .. }) | None => continue,
+            };
+            self.alter(id, |container| {
+                container.owner = Some(router);
+                if is_back {
                     container.phase = Phase::Ready;
                     container.used_ms = now_ms;
-                });
-            }
+                    container.cause = None;
+                }
+            });
         }
     }
 }

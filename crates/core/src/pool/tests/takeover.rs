@@ -46,6 +46,27 @@ fn what_nobody_claims_goes_to_who_waits_or_is_collected() {
 }
 
 #[test]
+fn what_is_asked_to_close_is_its_routers_still_if_that_says_so_late() {
+    let mut scene = Scene::new(1024);
+    let release_ms = scene.pool.settings.release_ms_max;
+    for number in 1..=3 {
+        scene.finds(number, "a");
+    }
+    let close = |number| format!("close {number} idle {release_ms}");
+    assert_eq!(scene.after(release_ms), [close(1), close(2), close(3)]);
+    assert_eq!(scene.step(Event::CloseAnswered(old(1), false)), nothing(), "a call is in it");
+    assert_eq!(scene.joins(OTHER, &[1, 2, 3]), ["tell 1: snapshot [1, 2 marked, 3 marked]"]);
+    assert_eq!(scene.step(Event::CloseAnswered(old(2), false)), ["tell 1: unmarked 2"]);
+    assert_eq!(scene.step(Event::CloseAnswered(old(3), true)), ["tell 1: removed 3", "stop 3"]);
+    scene.joins(ROUTER, &[]);
+    let started = scene.demands(&plain("a"), 1);
+    assert!(
+        matches!(&started[..], [start] if start.starts_with("start ")),
+        "1 and 2 are another's: {started:?}"
+    );
+}
+
+#[test]
 fn what_has_no_place_any_more_ends_its_calls_first() {
     let mut scene = Scene::new(256);
     scene.finds(1, "a");
