@@ -6,11 +6,10 @@
 
 use std::path::Path;
 
-use futures_util::future::try_join_all;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::queue::{GROUP, PAYLOAD_BYTES, open_raw};
+use crate::queue::{PAYLOAD_BYTES, open_raw, together};
 
 /// Bytes that an accept stores besides the payload: the id of the request.
 const OTHER_BYTES: usize = 32;
@@ -41,20 +40,18 @@ impl LeastQueue {
 
     /// Accepts calls at once, as [`Queue::accept`](crate::queue::Queue::accept) does.
     pub(crate) async fn accept(&mut self, payloads: impl IntoIterator<Item = Vec<u8>>) -> anyhow::Result<()> {
-        let first = self.next + 1;
         let sender = &self.sender;
-        let mut accepts = (first..).zip(payloads).map(|(id, payload)| async move {
-            let (reply, answer) = oneshot::channel();
-            sender.send((id, payload, reply)).await?;
-            answer.await?;
-            anyhow::Ok(())
+        let accepts = payloads.into_iter().map(|payload| {
+            self.next += 1;
+            let id = self.next;
+            async move {
+                let (reply, answer) = oneshot::channel();
+                sender.send((id, payload, reply)).await?;
+                answer.await?;
+                anyhow::Ok(())
+            }
         });
-        let group =
-            || Some(accepts.by_ref().take(GROUP).collect::<Vec<_>>()).filter(|group| !group.is_empty());
-        let groups: Vec<_> = std::iter::from_fn(group).map(try_join_all).collect();
-        let accepted: usize = try_join_all(groups).await?.iter().map(Vec::len).sum();
-        self.next += accepted as u128;
-        Ok(())
+        together(accepts).await
     }
 }
 

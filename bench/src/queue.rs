@@ -16,7 +16,7 @@ use triplane_store::{Options, Sqlite, Stores};
 /// The bytes of a payload, as of a small JSON object.
 pub(crate) const PAYLOAD_BYTES: usize = 200;
 /// Accepts that are polled together.
-pub(crate) const GROUP: usize = 16;
+const GROUP: usize = 16;
 /// A lease that outlasts the benchmark.
 const LEASE: Lease = Lease { owner: Owner(1), until_ms: u64::MAX };
 
@@ -52,14 +52,9 @@ impl Queue {
         (first..=self.next).map(new_call).collect()
     }
 
-    /// Accepts calls at once: on one thread they share one commit. In groups, because beyond 30 futures `try_join_all` makes a task of
-    /// each, which is not the queue's.
+    /// Accepts calls at once: on one thread they share one commit.
     pub(crate) async fn accept(&self, calls: impl IntoIterator<Item = NewCall>) -> anyhow::Result<()> {
-        let mut accepts = calls.into_iter().map(|call| self.calls().accept(call));
-        let group =
-            || Some(accepts.by_ref().take(GROUP).collect::<Vec<_>>()).filter(|group| !group.is_empty());
-        let groups: Vec<_> = std::iter::from_fn(group).map(try_join_all).collect();
-        try_join_all(groups).await?;
+        together(calls.into_iter().map(|call| self.calls().accept(call))).await?;
         Ok(())
     }
 
@@ -95,6 +90,15 @@ impl Queue {
         let clients = std::iter::from_fn(|| (!made.is_empty()).then(|| made.split_off(made.len() - calls)));
         Ok(try_join_all(clients.map(client)).await?.concat())
     }
+}
+
+/// Waits for accepts at once, in groups, because beyond 30 futures `try_join_all` makes a task of each, which is not the queue's.
+pub(crate) async fn together<T, E>(
+    mut accepts: impl Iterator<Item: Future<Output = Result<T, E>>>,
+) -> Result<(), E> {
+    let group = || Some(accepts.by_ref().take(GROUP).collect::<Vec<_>>()).filter(|group| !group.is_empty());
+    let groups: Vec<_> = std::iter::from_fn(group).map(try_join_all).collect();
+    try_join_all(groups).await.map(drop)
 }
 
 fn new_call(number: u128) -> NewCall {

@@ -4,15 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::error::BoxDynError;
-use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, AssertSqlSafe, Sqlite};
+use sqlx::{Arguments as _, AssertSqlSafe};
 use triplane_core::asynchronous::{Destination, KeptKey, Policy, Repeat};
 use triplane_model::{ActivationId, EntityName};
 
 use super::memory::{Memory, Share};
 use super::row::{INLINE_BYTES_MAX, code};
-use super::{Answer, Answers, Batch, Operation};
+use super::{Answer, Answers, Batch, Operation, Statement};
 use crate::StoreError;
 use crate::calls::{Accepted, Idempotency, NewCall};
 use crate::sqlite::convert::{id_bytes, id_from, int, uint};
@@ -27,9 +26,6 @@ pub(super) const KEY: &str =
 
 /// The parameters of a row of a fresh call.
 const PARAMETERS: usize = 6;
-
-/// An insert that has its parameters.
-pub(super) type Insert = Query<'static, Sqlite, SqliteArguments>;
 
 /// A call that has its place.
 pub(super) struct Placed<'a> {
@@ -105,7 +101,11 @@ impl Placed<'_> {
 pub(super) type Bind<'c> = fn(&Placed<'c>, &mut SqliteArguments) -> Result<(), BoxDynError>;
 
 /// A statement with the parameters of all its rows.
-pub(super) fn insert<'c>(sql: Arc<str>, rows: &[&Placed<'c>], bind: Bind<'c>) -> Result<Insert, sqlx::Error> {
+pub(super) fn insert<'c>(
+    sql: Arc<str>,
+    rows: &[&Placed<'c>],
+    bind: Bind<'c>,
+) -> Result<Statement, sqlx::Error> {
     insert_behind(sql, rows, bind, bind)
 }
 
@@ -115,7 +115,7 @@ pub(super) fn insert_behind<'c>(
     rows: &[&Placed<'c>],
     bind: Bind<'c>,
     bind_others: Bind<'c>,
-) -> Result<Insert, sqlx::Error> {
+) -> Result<Statement, sqlx::Error> {
     let mut parameters = SqliteArguments::default();
     parameters.reserve(rows.len() * PARAMETERS, 0);
     let binds = std::iter::once(bind).chain(std::iter::repeat(bind_others));
@@ -337,10 +337,10 @@ impl Batch<'_> {
         self.insert_payloads(&special, &absent).await
     }
 
-    /// Inserts rows; answers the places of those whose ids were there already.
+    /// Statements rows; answers the places of those whose ids were there already.
     async fn run_insert(
         &mut self,
-        query: Insert,
+        query: Statement,
         chunk: &[&Placed<'_>],
         which: &Rows,
     ) -> Result<Vec<i64>, sqlx::Error> {
@@ -369,14 +369,17 @@ impl Batch<'_> {
         &mut self,
         calls: impl Iterator<Item = &NewCall>,
     ) -> Result<HashSet<ActivationId>, sqlx::Error> {
-        let (fresh, special): (Vec<_>, Vec<_>) = calls.partition(|call| is_plain(call));
-        let (Memory { latest, latest_fresh, .. }, statements) = (&*self.memory, self.statements);
-        let sets = [(fresh, *latest, &statements.known), (special, *latest_fresh, &statements.known_fresh)];
+        let (mut fresh, mut special) = (Vec::new(), Vec::new());
+        for call in calls {
+            let (doubtful, latest) = match is_plain(call) {
+                true => (&mut fresh, self.memory.latest),
+                false => (&mut special, self.memory.latest_fresh),
+            };
+            doubtful.extend(Some(call.id).filter(|&id| Some(id) <= latest));
+        }
         let mut known = HashSet::new();
-        for (calls, latest, rows) in sets {
-            let in_doubt: Vec<_> =
-                calls.iter().map(|call| call.id).filter(|id| Some(*id) <= latest).collect();
-            for (sql, chunk) in rows.statements(&in_doubt) {
+        for (rows, ids) in [(&self.statements.known, fresh), (&self.statements.known_fresh, special)] {
+            for (sql, chunk) in rows.statements(&ids) {
                 let query = sqlx::query_scalar(AssertSqlSafe(sql));
                 let query = chunk.iter().fold(query, |query, id| query.bind(id_bytes(*id)));
                 let found: Vec<Vec<u8>> = query.fetch_all(&mut *self.connection).await?;

@@ -1,8 +1,8 @@
 //! Accepting alone: a transaction of nothing but new calls, in one trip to the connection's thread instead of three.
 
-use super::accept::{Insert, Placed, insert, insert_behind};
+use super::accept::{Placed, insert, insert_behind};
 use super::memory::Memory;
-use super::{Answer, Answers, Batch, Operation};
+use super::{Answer, Answers, Batch, Operation, Statement};
 use crate::StoreError;
 use crate::calls::{Accepted, NewCall};
 
@@ -72,7 +72,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    async fn send(&mut self, insert: Insert) -> Result<(), sqlx::Error> {
+    async fn send(&mut self, insert: Statement) -> Result<(), sqlx::Error> {
         insert.execute(&mut *self.connection).await.map(drop)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use sqlx::AssertSqlSafe;
 use triplane_core::asynchronous::{Event, Failure, Final, Hold, Lease, Outcome, Owner, State, Stop};
 use triplane_model::{ActivationId, EntityName};
 
@@ -223,13 +222,8 @@ impl Batch<'_> {
                 places.push(held.share.place);
             }
         }
-        for (sql, chunk) in self.statements.renew.statements(&places) {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(int(lease.until_ms));
-            for place in chunk {
-                query = query.bind(*place);
-            }
-            query.execute(&mut *self.connection).await?;
-        }
+        let until_ms = int(lease.until_ms);
+        self.over_with(&self.statements.renew, &places, |query| query.bind(until_ms)).await?;
         Ok(stops)
     }
 

@@ -1,6 +1,5 @@
 //! Choosing and leasing.
 
-use sqlx::AssertSqlSafe;
 use triplane_core::asynchronous::{Destination, Event, LaneDepth, Lease, Outcome, Owner, Pick, shard};
 use triplane_model::EntityName;
 
@@ -10,7 +9,6 @@ use super::memory::Share;
 use super::row::code;
 use crate::calls::HeldCall;
 use crate::sqlite::convert::{int, uint};
-use crate::sqlite::rows::Rows;
 
 /// The most calls whose time has come that become ready in one go; the next look takes the next.
 const PROMOTED_MAX: i64 = 1_000;
@@ -78,21 +76,11 @@ impl Batch<'_> {
                 calls.extend(self.with_progress(place, stored.held()).await?);
             }
         }
-        self.write_leases(&self.statements.lease, lease, &places).await?;
-        self.write_leases(&self.statements.lease_fresh, lease, &fresh).await?;
+        let (owner, until_ms) = (lease.owner.0.cast_signed(), int(lease.until_ms));
+        for (rows, places) in [(&self.statements.lease, &places), (&self.statements.lease_fresh, &fresh)] {
+            self.over_with(rows, places, |query| query.bind(owner).bind(until_ms)).await?;
+        }
         self.remove_fresh(&fresh).await?;
         Ok(calls)
-    }
-
-    async fn write_leases(&mut self, rows: &Rows, lease: Lease, places: &[i64]) -> Result<(), sqlx::Error> {
-        for (sql, chunk) in rows.statements(places) {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            query = query.bind(lease.owner.0.cast_signed()).bind(int(lease.until_ms));
-            for place in chunk {
-                query = query.bind(*place);
-            }
-            query.execute(&mut *self.connection).await?;
-        }
-        Ok(())
     }
 }

@@ -17,7 +17,9 @@ mod sweep;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 use triplane_core::asynchronous::{Destination, Failure, Hold, LaneDepth, Lease, Owner, Pick, Stop};
 use triplane_model::{ActivationId, EntityName};
 
@@ -69,6 +71,9 @@ pub(crate) enum Answer {
 
 /// One answer for each write.
 type Answers = Outcomes<Answer>;
+
+/// A statement with its parameters.
+type Statement = Query<'static, Sqlite, SqliteArguments>;
 
 /// What the writer of the queue knows.
 #[derive(Debug)]
@@ -152,8 +157,19 @@ impl Batch<'_> {
 
     /// Runs a statement over the calls at these places.
     async fn over(&mut self, rows: &Rows, places: &[i64]) -> Result<(), sqlx::Error> {
+        self.over_with(rows, places, |query| query).await
+    }
+
+    /// The same with parameters ahead of the places.
+    async fn over_with(
+        &mut self,
+        rows: &Rows,
+        places: &[i64],
+        bind: impl Fn(Statement) -> Statement,
+    ) -> Result<(), sqlx::Error> {
         for (sql, chunk) in rows.statements(places) {
-            let query = chunk.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, place| query.bind(*place));
+            let query = bind(sqlx::query(AssertSqlSafe(sql)));
+            let query = chunk.iter().fold(query, |query, place| query.bind(*place));
             query.execute(&mut *self.connection).await?;
         }
         Ok(())
