@@ -10,7 +10,6 @@ use super::container::Phase;
 use super::message::{Action, Delta};
 use super::mutant::{Mutant, is_planted};
 use super::reason::Cause;
-use super::takeover::is_unclaimed;
 use crate::collector::{Due, Reason, Victim};
 use crate::id::{ContainerId, RouterId};
 use crate::placement::Node;
@@ -137,7 +136,9 @@ impl Pool {
         self.alter(id, |container| container.phase = refused);
         let Some(container) = self.containers.get(id) else { return };
         let (action, has_owner) = (container.action, container.owner.is_some());
-        if !has_owner {
+        if container.is_unclaimed {
+            // it has calls of a router that has not said so: it is asked again, until they are over
+        } else if !has_owner {
             self.adopt(id);
         } else if !self.actions.is_old(action) || self.actions.is_demanded(action) {
             self.unmark(id);
@@ -177,8 +178,10 @@ impl Pool {
             match container.phase {
                 Phase::Starting { .. } => self.start_overdue(id),
                 Phase::Closing { refused: false, .. } if is_planted(Mutant::AskedOnce) => {}
-                Phase::Marked { .. } if is_unclaimed(container) => self.orphan(id, Cause::Orphaned),
                 Phase::Marked { marked_ms, .. } | Phase::Closing { marked_ms, .. } => {
+                    if container.is_unclaimed {
+                        self.alter(id, |it| it.cause = it.cause.or(Some(Cause::Orphaned)));
+                    }
                     self.ask_close(id, marked_ms);
                 }
                 Phase::Stopping { .. } => self.stop(id, None),

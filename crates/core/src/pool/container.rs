@@ -21,6 +21,8 @@ pub(super) struct Container {
     pub(super) charge: Charge,
     /// Who owns it (POOL-4), or will when it is ready. Nobody after its router was lost, or after it was disowned.
     pub(super) owner: Option<RouterId>,
+    /// An earlier leader has started it, and no router has said yet that it is its own: it may have calls all the same.
+    pub(super) is_unclaimed: bool,
     /// Where it is, from when it is ready.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) phase: Phase,
@@ -149,7 +151,12 @@ impl Container {
 
     /// Whether it can go back into service: it is marked, and its proxy is surely not closed.
     pub(super) fn can_be_unmarked(&self) -> bool {
-        !self.condemned && matches!(self.phase, Phase::Marked { .. } | Phase::Closing { refused: true, .. })
+        let may_be = match self.phase {
+            Phase::Marked { .. } => true,
+            Phase::Closing { refused, .. } => refused && !self.is_unclaimed,
+            Phase::Starting { .. } | Phase::Ready | Phase::Stopping { .. } => false,
+        };
+        may_be && !self.condemned
     }
 
     /// Whether its memory is coming free without anybody's further doing.

@@ -53,6 +53,7 @@ impl Pool {
             used_ms: self.now_ms,
             in_service_ms: self.now_ms,
             in_flight: 0,
+            is_unclaimed: false,
             condemned: false,
             ahead,
             cause: None,

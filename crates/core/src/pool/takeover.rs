@@ -1,7 +1,8 @@
 //! A new leader begins with an empty pool: drivers say what runs, routers say what they hold.
 //!
 //! What is found is nobody's at first, and is not used anew: its router, which goes on sending calls to it all the while (ROUTE-2), has the
-//! time of a release to say so. What nobody has claimed by then goes to a router that waits for one like it, or is collected.
+//! time of a release to say so. What nobody has claimed by then is asked to close. It goes to no other router: a clock may have jumped, and
+//! time alone does not say that its router is gone (POOL-4).
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ impl Pool {
             action,
             charge,
             owner: None,
+            is_unclaimed: true,
             endpoint: Some(endpoint),
             phase: Phase::Ready,
             used_ms: self.now_ms,
@@ -64,15 +66,15 @@ impl Pool {
     pub(super) fn held(&mut self, router: RouterId, ids: &[ContainerId]) {
         let now_ms = self.now_ms;
         for &id in ids {
-            let unowned = self.containers.get(id).filter(|container| container.owner.is_none());
-            let is_back = match unowned.map(|container| container.phase) {
-                Some(Phase::Marked { .. } | Phase::Closing { refused: true, .. }) => true,
-                // its proxy decides
-                Some(Phase::Closing { refused: false, .. }) => false,
-                Some(Phase::Starting { .. } | Phase::Ready | Phase::Stopping { .. }) | None => continue,
+            let Some(container) = self.containers.get(id).filter(|it| it.is_unclaimed && it.is_leased())
+            else {
+                continue;
             };
+            // else its proxy decides, whose answer is on its way
+            let is_back = !matches!(container.phase, Phase::Closing { refused: false, .. });
             self.alter(id, |container| {
                 container.owner = Some(router);
+                container.is_unclaimed = false;
                 if is_back {
                     container.phase = Phase::Ready;
                     container.used_ms = now_ms;
@@ -81,9 +83,4 @@ impl Pool {
             });
         }
     }
-}
-
-/// Whether nobody has said yet that it is theirs.
-pub(super) fn is_unclaimed(container: &Container) -> bool {
-    container.owner.is_none() && matches!(container.phase, Phase::Marked { .. })
 }

@@ -35,14 +35,16 @@ fn what_runs_goes_on_at_the_router_that_has_it() {
 }
 
 #[test]
-fn what_nobody_claims_goes_to_who_waits_or_is_collected() {
+fn what_nobody_claims_is_asked_to_close_and_goes_to_nobody_else() {
     let mut scene = Scene::new(1024);
     let release_ms = scene.pool.settings.release_ms_max;
     scene.finds(1, "a");
     scene.finds(2, "b");
     assert_eq!(scene.demands(&plain("a"), 1), nothing(), "it may be claimed yet");
-    let (close, ready) = (format!("close 2 idle {release_ms}"), "tell 0: ready 1".to_owned());
-    assert_eq!(scene.after(release_ms), [ready, close]);
+    let close = |number| format!("close {number} idle {release_ms}");
+    assert_eq!(scene.after(release_ms), [close(1), close(2), "start 1 a@1 on 0".to_owned()]);
+    assert_eq!(scene.step(Event::CloseAnswered(old(1), false)), nothing(), "somebody's call is in it");
+    assert_eq!(scene.demands(&plain("a"), 2), ["start 2 a@1 on 0"]);
 }
 
 #[test]
@@ -59,11 +61,7 @@ fn what_is_asked_to_close_is_its_routers_still_if_that_says_so_late() {
     assert_eq!(scene.step(Event::CloseAnswered(old(2), false)), ["tell 1: unmarked 2"]);
     assert_eq!(scene.step(Event::CloseAnswered(old(3), true)), ["tell 1: removed 3", "stop 3"]);
     scene.joins(ROUTER, &[]);
-    let started = scene.demands(&plain("a"), 1);
-    assert!(
-        matches!(&started[..], [start] if start.starts_with("start ")),
-        "1 and 2 are another's: {started:?}"
-    );
+    assert_eq!(scene.demands(&plain("a"), 1), ["start 1 a@1 on 0"], "1 and 2 are another's");
 }
 
 #[test]
