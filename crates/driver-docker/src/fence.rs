@@ -1,5 +1,5 @@
-//! Keeps containers away from this machine's own ports, but for the platform's API: rules for all bridges of this platform
-//! that come before the engine's and are loaded once.
+//! Keeps containers away from this machine's own ports, but for the platform's API, and from each other: rules for all bridges
+//! of this platform that come before the engine's and are loaded once.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +39,8 @@ impl Fence {
 }
 
 /// What `nft` is told. Answers to the platform's own connections pass; to the machine only the API's port does; of link-local
-/// addresses, where clouds have their metadata, only name servers are reached.
+/// addresses, where clouds have their metadata, only name servers are reached. Nothing passes from a bridge to one: the
+/// engine's own rules, which say the same, come and go with each bridge.
 fn rules(table: &str, bridges: &str, api: &Api) -> String {
     let to_api =
         to_api(api).map(|rule| format!("iifname \"{bridges}{OPEN}*\" {rule} accept\n")).unwrap_or_default();
@@ -55,6 +56,9 @@ fn rules(table: &str, bridges: &str, api: &Api) -> String {
          fib daddr type != unicast goto refuse\n\
          ip daddr 169.254.0.0/16 meta l4proto {{ tcp, udp }} th dport 53 accept\n\
          ip daddr 169.254.0.0/16 goto refuse\n\
+         }}\n\
+         chain between {{ type filter hook forward priority -1; policy accept;\n\
+         iifname \"{bridges}*\" oifname \"{bridges}*\" drop\n\
          }}\n\
          }}\n"
     )
@@ -106,5 +110,6 @@ mod tests {
         let rules = rules("t", "tp123456", &Api::Listener("127.0.0.1:1".parse().unwrap()));
         assert!(rules.contains("iifname != \"tp123456*\" accept\nct state established"), "{rules}");
         assert!(rules.find("dport 1 accept").unwrap() < rules.find("!= unicast goto refuse").unwrap());
+        assert!(rules.contains("iifname \"tp123456*\" oifname \"tp123456*\" drop"), "{rules}");
     }
 }

@@ -26,10 +26,19 @@ fn no_container_reaches_another() {
         for container in [&one, &sibling, &stranger] {
             assert_eq!(container.call(&json!({})).await.status(), "success");
         }
-        for (from, to, allowed) in [(&one, &sibling, false), (&one, &stranger, false), (&one, &one, true)] {
-            let to = format!("{}:8080", to.inspect(ADDRESS));
-            let result = from.call(&json!({"do": "connect", "to": to})).await.result();
-            assert_eq!(result, json!({ "connected": allowed }));
+        for engine_allows in [false, true] {
+            if engine_allows {
+                world.let_pass(&one);
+            }
+            for (to, allowed) in [(&sibling, false), (&stranger, false), (&one, true)] {
+                let to = format!("{}:8080", to.inspect(ADDRESS));
+                let result = one.call(&json!({"do": "connect", "to": to})).await.result();
+                assert_eq!(
+                    result,
+                    json!({ "connected": allowed }),
+                    "{to}, the engine allows: {engine_allows}"
+                );
+            }
         }
         world.stop().await;
         assert!(world.networks().is_empty(), "removed with its last container");
