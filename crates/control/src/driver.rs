@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, NodeId};
-use triplane_core::placement::{Offer, Resource};
+use triplane_core::placement::{Gpus, Offer, Resource};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 
 /// Starts and stops containers on the nodes that it knows.
@@ -15,12 +15,14 @@ pub trait Driver: Send + Sync + Debug + 'static {
     /// The nodes and what they offer.
     fn nodes(&self) -> Vec<NodeOffer>;
 
-    /// Starts a container and waits until its runtime is ready for `/init`. When this fails nothing is left behind.
+    /// Starts a container, which is given these GPUs of the node, and waits until its runtime is ready for `/init`. When this fails
+    /// nothing is left behind.
     fn start(
         &self,
         container: ContainerId,
         node: NodeId,
         spec: Arc<ContainerSpec>,
+        gpus: Gpus,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>>;
 
     /// Asks the container's proxy to close unless a call is in flight or buffered, or was served within the last

@@ -255,9 +255,9 @@ impl Shell {
                     self.tell(router, message);
                 }
                 Action::Stems(stems) => self.driver.stems(&stems),
-                Action::Start { container, node, spec } => {
+                Action::Start { container, node, spec, gpus } => {
                     debug!(%container, node = node.0, action = %spec.key.action, "start container");
-                    let start = self.driver.start(container, node, spec);
+                    let start = self.driver.start(container, node, spec, gpus);
                     self.answer(async move {
                         match start.await {
                             Ok(endpoint) => Event::Started(container, endpoint),
@@ -332,7 +332,7 @@ mod tests {
     use futures_util::future::BoxFuture;
     use triplane_core::collector::Stems;
     use triplane_core::id::Secret;
-    use triplane_core::placement::Offer;
+    use triplane_core::placement::{Gpus, Offer};
     use triplane_core::pool::message::{ContainerSpec, Endpoint};
 
     use super::*;
@@ -352,6 +352,7 @@ mod tests {
             _: ContainerId,
             _: NodeId,
             _: Arc<ContainerSpec>,
+            _: Gpus,
         ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
             std::future::ready(Ok(Endpoint { address: "".into(), secret: Secret(1) })).boxed()
         }

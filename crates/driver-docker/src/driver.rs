@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_control::held::{Held, Started};
 use triplane_core::id::{ContainerId, NodeId, Secret};
-use triplane_core::placement;
+use triplane_core::placement::{Gpus, Resource};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::ActivationId;
 use triplane_model::image::ImageName;
@@ -21,6 +21,7 @@ use triplane_proxy::runtime::{HttpCode, HttpFault, HttpRuntime, Sandbox};
 use triplane_proxy::{Proxy, Shared};
 use triplane_wire::run::{NotStarted, RunReply, RunRequest};
 
+use crate::devices::{Given, Shelf};
 use crate::engine::{Engine, Offer, Plan, Refused};
 use crate::fence::Fence;
 use crate::networks::{self, Network, Networks};
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) networks: Arc<Networks>,
     offer: Offer,
     fence: Option<Fence>,
+    shelf: Arc<Shelf>,
     /// Why the engine cannot be used now.
     pub(crate) lost: watch::Sender<Option<String>>,
     code: Arc<dyn CodeSource>,
@@ -97,6 +99,7 @@ impl Docker {
         let held = Held::new(options.node, |proxy: Arc<Proxy>| async move { proxy.stop().await }.boxed());
         let inner = Arc::new(Inner {
             networks: Arc::new(Networks::new(&options.instance, options.api.clone())),
+            shelf: Shelf::new(options.devices.clone()),
             options,
             engine,
             offer,
@@ -137,7 +140,7 @@ impl Docker {
     /// How the engine is.
     #[must_use]
     pub fn status(&self) -> EngineStatus {
-        let Offer { version, enforced } = self.inner.offer.clone();
+        let Offer { version, enforced, .. } = self.inner.offer.clone();
         EngineStatus { lost: self.inner.lost.borrow().clone(), version, enforced }
     }
 
@@ -202,8 +205,14 @@ fn check_isolation(offer: &Offer, required: bool) -> Result<(), DockerError> {
 
 impl Driver for Docker {
     fn nodes(&self) -> Vec<NodeOffer> {
-        let DockerOptions { node, memory_mb, .. } = self.inner.options;
-        vec![NodeOffer { node, offer: placement::Offer::of_memory(memory_mb) }]
+        let DockerOptions { node, memory_mb, ref offer, .. } = self.inner.options;
+        let mut offer = offer.clone();
+        let resources = &mut offer.capacity.resources;
+        resources.set(Resource::Memory, memory_mb);
+        if resources.get(Resource::Cpu) == 0 {
+            resources.set(Resource::Cpu, self.inner.offer.cpus * 1000);
+        }
+        vec![NodeOffer { node, offer }]
     }
 
     fn start(
@@ -211,9 +220,10 @@ impl Driver for Docker {
         container: ContainerId,
         node: NodeId,
         spec: Arc<ContainerSpec>,
+        gpus: Gpus,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
         let inner = Arc::clone(&self.inner);
-        self.inner.held.start(container, node, async move { inner.start(container, spec).await })
+        self.inner.held.start(container, node, async move { inner.start(container, spec, gpus).await })
     }
 
     fn close(&self, container: ContainerId, idle_ms: u64) -> BoxFuture<'static, bool> {
@@ -240,9 +250,10 @@ impl Inner {
         &self,
         container: ContainerId,
         spec: Arc<ContainerSpec>,
+        gpus: Gpus,
     ) -> Result<Started<Proxy>, StartError> {
         let secret = Secret(rand::random());
-        let runtime = self.bring_up(container, &spec).await?;
+        let runtime = self.bring_up(container, &spec, gpus).await?;
         let proxy = Proxy::start_http(container, spec, secret, runtime, Arc::clone(&self.proxies));
         let exited = proxy.exited();
         let ended = async move {
@@ -252,11 +263,12 @@ impl Inner {
         Ok(Started { proxy, endpoint: Endpoint { address: "".into(), secret }, ended: ended.boxed() })
     }
 
-    /// Image, code, network, container. On failure nothing is left.
+    /// Image, code, devices, network, container. On failure nothing is left.
     async fn bring_up(
         &self,
         container: ContainerId,
         spec: &ContainerSpec,
+        gpus: Gpus,
     ) -> Result<HttpRuntime, StartError> {
         let exec = &spec.action.exec;
         if let Some(reason) = self.lost.borrow().clone() {
@@ -272,13 +284,15 @@ impl Inner {
             Image::Unavailable(reason) => return Ok(nothing(unavailable(&reason))),
         };
         let code = self.code(spec).await?;
+        let given = self.shelf.take(gpus, &spec.request().asked.resources);
+        let given = given.map_err(|error| StartError::Sandbox(error.to_string()))?;
         let namespace = spec.key.namespace.as_str();
         let is_open = self.options.is_open(namespace);
         let network = match self.networks.acquire(&self.engine, namespace, is_open).await {
             Ok(network) => network,
             Err(error) => return self.refused(error, &image),
         };
-        let plan = self.plan(container, spec, image.clone(), &network);
+        let plan = self.plan(container, spec, image.clone(), &network, &given);
         let id = match self.engine.create(plan).await {
             Ok(id) => id,
             Err(error) => {
@@ -287,7 +301,7 @@ impl Inner {
             }
         };
         let made = Container::new(self.engine.clone(), id.clone(), network.name);
-        match self.launch(&made, &id, spec, code).await {
+        match self.launch(&made, &id, spec, code, given).await {
             Ok(runtime) => Ok(runtime),
             Err(error) => {
                 made.discard(&self.networks).await;
@@ -303,11 +317,12 @@ impl Inner {
         id: &str,
         spec: &ContainerSpec,
         code: HttpCode,
+        given: Given,
     ) -> Result<HttpRuntime, Refused> {
         let (output, reading) = made.read().await?;
         self.engine.start(id).await?;
         let address = self.engine.inspect(id).await?.address;
-        tokio::spawn(Arc::clone(made).supervise(reading, Arc::clone(&self.networks)));
+        tokio::spawn(Arc::clone(made).supervise(reading, Arc::clone(&self.networks), given));
         Ok(HttpRuntime {
             address: address.map_or(NOWHERE, |address| SocketAddr::new(address, PORT)),
             output,
@@ -329,7 +344,8 @@ impl Inner {
     fn refused(&self, error: Refused, image: &str) -> Result<HttpRuntime, StartError> {
         let nothing_to_start =
             ["executable file not found", "No command specified", "no such file or directory"];
-        if nothing_to_start.iter().any(|text| error.message.contains(text)) {
+        let is_of_device = error.message.contains("custom device");
+        if !is_of_device && nothing_to_start.iter().any(|text| error.message.contains(text)) {
             tracing::info!(image, %error, "image cannot be started");
             let fault = format!("executable file not found in image {image}");
             return Ok(nothing(HttpFault::Action(fault)));
@@ -341,7 +357,14 @@ impl Inner {
         Err(StartError::Sandbox(error.message))
     }
 
-    fn plan(&self, container: ContainerId, spec: &ContainerSpec, image: String, network: &Network) -> Plan {
+    fn plan(
+        &self,
+        container: ContainerId,
+        spec: &ContainerSpec,
+        image: String,
+        network: &Network,
+        given: &Given,
+    ) -> Plan {
         let action = &spec.action;
         let overlaps = action.limits.concurrency > 1;
         let mut env = vec![format!("__OW_API_HOST={}", network.api_host)];
@@ -353,6 +376,8 @@ impl Inner {
             image,
             network: network.name.clone(),
             memory_mb: action.limits.memory_mb,
+            weight_mb: spec.request().asked.weight_mb(),
+            devices: given.devices.clone(),
             env,
             container: container.to_string(),
             labels: vec![

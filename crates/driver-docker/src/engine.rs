@@ -8,7 +8,8 @@ use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkCreateRequest, ResourcesUlimits,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig, NetworkCreateRequest,
+    ResourcesUlimits,
 };
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, CreateImageOptions, EventsOptions,
@@ -19,6 +20,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use triplane_proxy::runtime::OutputPiece;
 
+use crate::devices::Device;
 use crate::options::Login;
 
 /// How long the engine may take to answer; on a machine that is too busy everything takes long.
@@ -31,6 +33,8 @@ const CONTAINER_LABEL: &str = "triplane.container";
 const PROCESSES_MAX: i64 = 1024;
 /// The most open files of a process.
 const FILES_MAX: i64 = 1024;
+/// The most weight that there is; 1024 is the ordinary one.
+const SHARES_MAX: i64 = 262_144;
 const MB: u64 = 1024 * 1024;
 
 /// An engine.
@@ -84,6 +88,9 @@ pub(crate) struct Plan {
     pub(crate) image: String,
     pub(crate) network: String,
     pub(crate) memory_mb: u64,
+    /// Its weight among others, see [`Asked::weight_mb`](triplane_core::placement::Asked::weight_mb).
+    pub(crate) weight_mb: u64,
+    pub(crate) devices: Vec<Device>,
     pub(crate) env: Vec<String>,
     /// Which of ours it is.
     pub(crate) container: String,
@@ -94,6 +101,8 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) version: String,
+    /// The CPUs of its machine.
+    pub(crate) cpus: u64,
     /// By name; what is not enforced is only asked for.
     pub(crate) enforced: Vec<(&'static str, bool)>,
 }
@@ -137,7 +146,8 @@ impl Engine {
             ("cpu", info.cpu_shares.unwrap_or(false)),
             ("system_calls", filters),
         ];
-        Ok(Offer { version: info.server_version.unwrap_or_default(), enforced })
+        let cpus = info.ncpu.and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
+        Ok(Offer { version: info.server_version.unwrap_or_default(), cpus, enforced })
     }
 
     /// One item for each event of our containers, an error or the end when the engine is gone.
@@ -192,8 +202,10 @@ impl Engine {
             memory: Some(memory),
             // no swap beside it
             memory_swap: Some(memory),
-            // a weight in proportion; 2 is the least that there is
-            cpu_shares: Some(i64::try_from(plan.memory_mb).unwrap_or(i64::MAX).max(2)),
+            // 2 is the least that there is
+            cpu_shares: Some(i64::try_from(plan.weight_mb).unwrap_or(i64::MAX).clamp(2, SHARES_MAX)),
+            devices: Some(nodes(&plan.devices)),
+            device_requests: Some(engine_gpus(&plan.devices)),
             pids_limit: Some(PROCESSES_MAX),
             ulimits: Some(vec![files]),
             cap_drop: Some(vec!["NET_RAW".to_owned(), "NET_ADMIN".to_owned()]),
@@ -366,6 +378,35 @@ async fn answered<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T,
             Err(Refused { status: 0, message })
         }
     }
+}
+
+/// Device nodes that the engine is to make, for reading and writing.
+fn nodes(devices: &[Device]) -> Vec<DeviceMapping> {
+    let paths = devices.iter().filter_map(|device| match device {
+        Device::Node(path) => Some(path.clone()),
+        Device::EngineGpu(_) => None,
+    });
+    let mapping = |path: String| DeviceMapping {
+        path_on_host: Some(path.clone()),
+        path_in_container: Some(path),
+        cgroup_permissions: Some("rw".to_owned()),
+    };
+    paths.map(mapping).collect()
+}
+
+/// The GPUs that the engine's own driver for them is asked for.
+fn engine_gpus(devices: &[Device]) -> Vec<DeviceRequest> {
+    let names = devices.iter().filter_map(|device| match device {
+        Device::EngineGpu(name) => Some(name.clone()),
+        Device::Node(_) => None,
+    });
+    let names: Vec<String> = names.collect();
+    let request = |names| DeviceRequest {
+        device_ids: Some(names),
+        capabilities: Some(vec![vec!["gpu".to_owned()]]),
+        ..DeviceRequest::default()
+    };
+    Some(names).filter(|names| !names.is_empty()).map(request).into_iter().collect()
 }
 
 fn has_tag(image: &str) -> bool {

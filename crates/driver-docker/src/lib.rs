@@ -4,6 +4,7 @@
 //! taken over by a proxy that speaks HTTP, and all else is as for sandboxes. The types of the engine's client stay in
 //! `engine`.
 
+mod devices;
 mod driver;
 mod engine;
 mod fence;
@@ -13,6 +14,7 @@ mod options;
 mod pull;
 mod sandbox;
 
+pub use devices::{Device, Devices, Unit};
 pub use driver::{Docker, EngineStatus};
 pub use networks::instance;
 pub use options::{Api, CodeSource, DockerError, DockerOptions, Login, PullPolicy};

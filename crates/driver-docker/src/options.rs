@@ -9,8 +9,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use triplane_core::egress::Egress;
 use triplane_core::id::NodeId;
+use triplane_core::placement::Offer;
 use triplane_model::CodeHash;
 use triplane_model::image::ImageRules;
+
+use crate::devices::Devices;
 
 /// What the operator sets.
 #[derive(Clone, Debug)]
@@ -21,6 +24,10 @@ pub struct DockerOptions {
     pub host: String,
     /// Memory for containers, in MB.
     pub memory_mb: u64,
+    /// What it has besides memory, and what it is like. CPU is the machine's when it is not said.
+    pub offer: Offer,
+    /// The devices of its GPUs and named resources.
+    pub devices: Devices,
     /// Tells this platform's containers and networks from those of others on the same engine.
     pub instance: String,
     /// Where actions reach the platform: `__OW_API_HOST`.
@@ -53,6 +60,8 @@ impl DockerOptions {
             node,
             host: "unix:///var/run/docker.sock".to_owned(),
             memory_mb: 2048,
+            offer: Offer::default(),
+            devices: Devices::default(),
             instance,
             api,
             egress: Egress::All,

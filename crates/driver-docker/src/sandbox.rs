@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use triplane_proxy::runtime::{Exit, OutputPiece, Sandbox};
 
+use crate::devices::Given;
 use crate::engine::{Condition, Engine, Refused};
 use crate::networks::Networks;
 
@@ -55,7 +56,12 @@ impl Container {
     }
 
     /// Waits until it ends, removes what is left of it, and says how it ended.
-    pub(crate) async fn supervise(self: Arc<Self>, reading: JoinHandle<()>, networks: Arc<Networks>) {
+    pub(crate) async fn supervise(
+        self: Arc<Self>,
+        reading: JoinHandle<()>,
+        networks: Arc<Networks>,
+        given: Given,
+    ) {
         let exit = match self.until_ended().await {
             Ok(()) => self.engine.inspect(&self.id).await.map_or(Exit::Lost, |condition| exit(&condition)),
             Err(error) => {
@@ -68,6 +74,7 @@ impl Container {
             abort.abort();
         }
         self.discard(&networks).await;
+        drop(given);
         self.exit.send_replace(Some(exit));
     }
 

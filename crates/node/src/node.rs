@@ -12,7 +12,7 @@ use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_control::held::{Held, Started};
 use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, NodeId, Secret};
-use triplane_core::placement::{Capacity, Offer, Resource, Resources};
+use triplane_core::placement::{Gpus, Offer, Resource};
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::runtimes::Runtimes;
 use triplane_model::{Action, ActivationId, CodeHash};
@@ -43,6 +43,8 @@ pub struct NodeOptions {
     pub data: PathBuf,
     /// Memory for containers, in MB; that of the machine less 1 GB by default.
     pub memory_mb: Option<u64>,
+    /// What it has besides memory, and what it is like. CPU is the machine's when it is not said. Sandboxes are given no devices.
+    pub offer: Offer,
     /// How the spawner is started.
     pub spawner: SpawnerCommand,
     /// The program that is the launcher of executables in another role: that of the spawner.
@@ -79,6 +81,7 @@ impl NodeOptions {
             node: NodeId(0),
             data: data.to_owned(),
             memory_mb: None,
+            offer: Offer::default(),
             launcher: spawner.program.clone(),
             spawner,
             interpreters: usual_places(std::env::var_os("PATH").as_deref()),
@@ -157,7 +160,7 @@ impl Node {
         let memory_mb = options.memory_mb.unwrap_or_else(memory_to_offer_mb);
         let held = Held::new(options.node, |proxy: Arc<Proxy>| async move { proxy.stop().await }.boxed());
         let inner = Inner {
-            offer: NodeOffer { node: options.node, offer: offer(memory_mb) },
+            offer: NodeOffer { node: options.node, offer: offer(options.offer.clone(), memory_mb) },
             options,
             interpreters,
             code,
@@ -232,11 +235,14 @@ impl Drop for Node {
 }
 
 /// What the machine has for containers. CPU is a weight, and so advisory.
-fn offer(memory_mb: u64) -> Offer {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let cpu_milli = u64::try_from(cpus).unwrap_or(1).saturating_mul(1000);
-    let resources = Resources::of_memory(memory_mb).with(Resource::Cpu, cpu_milli);
-    Offer { capacity: Capacity::new(resources), ..Offer::default() }
+fn offer(mut offer: Offer, memory_mb: u64) -> Offer {
+    let resources = &mut offer.capacity.resources;
+    resources.set(Resource::Memory, memory_mb);
+    if resources.get(Resource::Cpu) == 0 {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        resources.set(Resource::Cpu, u64::try_from(cpus).unwrap_or(1).saturating_mul(1000));
+    }
+    offer
 }
 
 impl Driver for Node {
@@ -251,6 +257,7 @@ impl Driver for Node {
         container: ContainerId,
         node: NodeId,
         spec: Arc<ContainerSpec>,
+        _: Gpus,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
         let inner = Arc::clone(&self.inner);
         // before what it needs is charged: one that becomes a container needs no more room

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use triplane_core::collector::Stems;
 use triplane_core::gate::{Entry, Gate, Handover};
 use triplane_core::id::{ContainerId, Epoch, NodeId, Secret};
+use triplane_core::placement::Gpus;
 use triplane_core::pool::message::{ContainerSpec, Endpoint, Lease};
 
 use crate::event::{CallId, Life};
@@ -38,6 +39,7 @@ pub(crate) struct Node {
 pub(crate) struct Container {
     pub(crate) node: NodeId,
     pub(crate) spec: Arc<ContainerSpec>,
+    pub(crate) gpus: Gpus,
     pub(crate) gate: Gate,
     /// Calls in flight, and how long each takes.
     pub(crate) running: BTreeMap<CallId, u64>,
@@ -84,7 +86,13 @@ impl Driver {
     }
 
     /// Says whether the start was begun.
-    pub(crate) fn start(&mut self, id: ContainerId, node: NodeId, spec: Arc<ContainerSpec>) -> bool {
+    pub(crate) fn start(
+        &mut self,
+        id: ContainerId,
+        node: NodeId,
+        spec: Arc<ContainerSpec>,
+        gpus: Gpus,
+    ) -> bool {
         if self.stopped.contains(&id) || self.containers.contains_key(&id) {
             return false;
         }
@@ -92,6 +100,7 @@ impl Driver {
         let container = Container {
             node,
             spec,
+            gpus,
             gate: Gate::new(slots, BUFFER),
             running: BTreeMap::new(),
             queue: VecDeque::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId};
+use triplane_core::placement::Gpus;
 use triplane_core::pool::message::{ContainerSpec, Event as PoolEvent, Numbered};
 
 use crate::leaders::Vote;
@@ -30,7 +31,14 @@ pub(crate) enum Event {
     /// A lost node is back.
     NodeBack(NodeId),
     /// The driver starts a container for the leader with this epoch, if the node is still the same one.
-    Start { epoch: Epoch, container: ContainerId, node: NodeId, life: Option<Life>, spec: Arc<ContainerSpec> },
+    Start {
+        epoch: Epoch,
+        container: ContainerId,
+        node: NodeId,
+        life: Option<Life>,
+        spec: Arc<ContainerSpec>,
+        gpus: Gpus,
+    },
     /// A start is over.
     StartOver { epoch: Epoch, container: ContainerId, failed: bool },
     /// The driver asks a proxy to close.

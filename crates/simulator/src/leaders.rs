@@ -108,8 +108,8 @@ impl World {
         let up: Vec<_> = self.driver.nodes.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
         up.into_iter().for_each(|node| self.node_joins(node));
         let running = self.driver.containers.iter().map(|(&container, it)| {
-            let (node, spec, endpoint) = (it.node, it.spec.clone(), Driver::endpoint(container));
-            Found { container, node, spec, endpoint }
+            let (node, spec, gpus) = (it.node, it.spec.clone(), it.gpus);
+            Found { container, node, spec, endpoint: Driver::endpoint(container), gpus }
         });
         for found in running.collect::<Vec<_>>() {
             self.step_pool(PoolEvent::Found(found));

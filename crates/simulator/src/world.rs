@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId};
-use triplane_core::placement::Offer;
+use triplane_core::placement::{Gpus, Offer};
 use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot, Table};
@@ -177,8 +177,8 @@ impl World {
             | Event::Stop(epoch, _)
             | Event::Stems(epoch, _)
                 if !self.driver.obeys(epoch) => {}
-            Event::Start { epoch, container, node, life, spec } => {
-                self.start(epoch, container, node, life, spec);
+            Event::Start { epoch, container, node, life, spec, gpus } => {
+                self.start(epoch, container, node, life, spec, gpus);
             }
             Event::StartOver { epoch, container, failed } => self.start_over(epoch, container, failed),
             Event::Close { epoch, container, idle_ms } => {
@@ -242,10 +242,10 @@ impl World {
             self.note(|| format!("  {action:?}"));
             self.digest(&action);
             match action {
-                Action::Start { container, node, spec } => {
+                Action::Start { container, node, spec, gpus } => {
                     self.report.starts += 1;
                     let life = self.driver.life(node);
-                    self.send(Event::Start { epoch, container, node, life, spec });
+                    self.send(Event::Start { epoch, container, node, life, spec, gpus });
                 }
                 Action::Close { container, idle_ms } => {
                     self.send(Event::Close { epoch, container, idle_ms });
@@ -490,11 +490,12 @@ impl World {
         node: NodeId,
         life: Option<Life>,
         spec: Arc<ContainerSpec>,
+        gpus: Gpus,
     ) {
         if life.is_none() || self.driver.life(node) != life {
             return self.send(Event::ToPool(epoch, PoolEvent::StartFailed(id)));
         }
-        if self.driver.start(id, node, spec) {
+        if self.driver.start(id, node, spec, gpus) {
             let (from_ms, to_ms) = self.config.cold_start_ms;
             if self.strikes(Fault::StartHangs) {
                 return self.note(|| format!("HANGS {id}"));

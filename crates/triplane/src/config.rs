@@ -1,6 +1,7 @@
 //! Configuration: defaults, a TOML file, the environment (`TRIPLANE__SECTION__KEY`), flags; later ones win.
 
 mod activations;
+mod offer;
 mod operator;
 mod web;
 
@@ -21,6 +22,7 @@ use triplane_model::runtimes::SKELETON;
 use triplane_model::{EntityName, NamespaceLimits, SystemLimits};
 
 pub(crate) use self::activations::ActivationsConfig;
+pub(crate) use self::offer::OfferConfig;
 pub(crate) use self::operator::{AdminConfig, AuditConfig, ParameterStorageConfig};
 use self::web::WebConfig;
 use crate::cli::ServeOptions;
@@ -201,6 +203,8 @@ pub(crate) struct NodeConfig {
     pub(crate) prebuilt: u32,
     /// Refuse to start where sandboxes are not held to everything that Triplane can enforce.
     pub(crate) require_isolation: bool,
+    /// What it has besides memory, and what it is like.
+    pub(crate) offer: OfferConfig,
 }
 
 impl Default for NodeConfig {
@@ -216,6 +220,7 @@ impl Default for NodeConfig {
             nodejs_modules: None,
             prebuilt: 2,
             require_isolation: false,
+            offer: OfferConfig::default(),
         }
     }
 }
@@ -275,6 +280,8 @@ pub(crate) struct DockerConfig {
     pub(crate) images: BTreeMap<String, String>,
     /// Credentials by registry, such as `docker.io` or `registry.example.org:5000`.
     pub(crate) registries: BTreeMap<String, RegistryConfig>,
+    /// What its node has besides memory, and what it is like.
+    pub(crate) offer: OfferConfig,
 }
 
 /// Which managed kinds run from their images.
@@ -336,6 +343,7 @@ impl Default for DockerConfig {
             blackboxes: vec![SKELETON.to_owned()],
             images: BTreeMap::new(),
             registries: BTreeMap::new(),
+            offer: OfferConfig::default(),
         }
     }
 }
@@ -457,6 +465,12 @@ impl Config {
         );
         self.limits.check()?;
         self.docker.rules()?;
+        self.node.offer.offer("node.offer")?;
+        anyhow::ensure!(
+            self.node.offer.devices.is_empty(),
+            "node.offer.devices: sandboxes are given no devices; name them in docker.offer, for actions that run from images"
+        );
+        self.docker.offer.offer("docker.offer")?;
         self.parameter_storage.keys()?;
         self.admin.check()?;
         self.audit.check()?;

@@ -129,6 +129,8 @@ pub(crate) async fn start(
     let mut options = DockerOptions::new(crate::fleet::DOCKER, instance, api);
     options.host.clone_from(&docker.host);
     options.memory_mb = docker.memory_mb.unwrap_or(memory_mb / 2).min(memory_mb);
+    options.offer = docker.offer.offer("docker.offer")?;
+    options.devices = docker.offer.devices();
     options.images.clone_from(&share.images);
     options.pause_after = std::time::Duration::from_secs(docker.pause_seconds);
     options.pull_within = std::time::Duration::from_secs(docker.pull_seconds);

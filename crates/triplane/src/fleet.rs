@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, NodeOffer, StartError};
 use triplane_core::collector::Stems;
 use triplane_core::id::{ContainerId, NodeId};
+use triplane_core::placement::Gpus;
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::ActivationId;
 use triplane_node::Node;
@@ -102,10 +103,11 @@ impl Driver for Fleet {
         container: ContainerId,
         node: NodeId,
         spec: Arc<ContainerSpec>,
+        gpus: Gpus,
     ) -> BoxFuture<'static, Result<Endpoint, StartError>> {
         match &self.engine {
-            Some(engine) if node == DOCKER => engine.start(container, node, spec),
-            _ => self.node.start(container, node, spec),
+            Some(engine) if node == DOCKER => engine.start(container, node, spec, gpus),
+            _ => self.node.start(container, node, spec, gpus),
         }
     }
 

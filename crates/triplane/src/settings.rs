@@ -144,6 +144,7 @@ pub(crate) fn node(config: &Config, networks: Arc<Networks>) -> anyhow::Result<N
     };
     let mut options = NodeOptions::new(&config.data_dir, spawner);
     options.memory_mb = config.pool.memory_mb;
+    options.offer = config.node.offer.offer("node.offer")?;
     options.networks = networks;
     options.prebuilt = config.node.prebuilt;
     options.modules = config.node.nodejs_modules.clone();

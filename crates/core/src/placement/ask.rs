@@ -83,6 +83,16 @@ impl Asked {
         Ok(asked)
     }
 
+    /// What its share of a busy machine's CPU is in proportion to: its memory in MB, or the memory that the CPU comes with which it
+    /// reserves.
+    #[must_use]
+    pub fn weight_mb(&self) -> u64 {
+        match self.reserves_cpu {
+            true => self.resources.get(Resource::Cpu) * 1024 / CPU_MILLI_PER_GB,
+            false => self.resources.get(Resource::Memory),
+        }
+    }
+
     fn read(&mut self, annotation: &RawValue) -> Result<(), AskError> {
         let amounts: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(annotation.get()).map_err(|_| AskError::Wrong {
@@ -105,6 +115,18 @@ impl Asked {
             }
         }
         Ok(())
+    }
+}
+
+impl Resources {
+    /// What a node has, in the notation of the annotation `resources`.
+    ///
+    /// # Errors
+    /// It is not understood, or an amount is out of its range.
+    pub fn of_node(amounts: &RawValue) -> Result<Self, AskError> {
+        let mut asked = Asked { resources: Self::default(), reserves_cpu: false };
+        asked.read(amounts)?;
+        Ok(asked.resources)
     }
 }
 
@@ -232,6 +254,12 @@ mod tests {
         let asked = Asked::of(512, &Parameters::default(), CPU_MILLI_PER_GB).unwrap();
         assert_eq!(asked.resources, Resources::of_memory(512).with(Resource::Cpu, 250));
         assert!(!asked.reserves_cpu);
+    }
+
+    #[test]
+    fn the_weight_is_that_of_the_memory_or_of_the_cpu_that_is_reserved() {
+        assert_eq!(asked("{}").unwrap().weight_mb(), 256);
+        assert_eq!(asked(r#"{"cpu":"2"}"#).unwrap().weight_mb(), 4096);
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl After {
     }
 
     fn leaves(&mut self, idle: &Idle<'_>, request: &Request) {
-        self.taken.sub(&idle.charge.asked, idle.charge.picked);
+        self.taken.sub(&idle.charge.asked, idle.charge.gpus);
         self.others -= u32::from(idle.charge.namespace != request.namespace);
         self.isolated -= u32::from(idle.charge.is_isolated);
     }

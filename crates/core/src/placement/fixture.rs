@@ -146,7 +146,7 @@ impl Table {
 
     /// The same with a container on a node, which does not count as demand.
     pub(crate) fn with(mut self, node: u32, request: Request) -> Self {
-        self.charges.push(self.allocator.nodes.charge(NodeId(node), &request).unwrap());
+        self.charges.push(self.allocator.nodes.charge(NodeId(node), &request, None).unwrap());
         self
     }
 

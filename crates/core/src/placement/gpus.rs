@@ -8,18 +8,33 @@ pub const DEVICES_MAX: usize = 16;
 /// An amount for each GPU, thousandths of one.
 pub(super) type Devices = [u16; DEVICES_MAX];
 
-/// What one container has of the GPUs of its node.
+/// What one container has of the GPUs of its node: all of some, or a fraction of a single one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Picked {
+pub struct Gpus {
     /// A bit for each GPU.
     mask: u16,
     /// How much of each.
     milli: u16,
 }
 
-impl Picked {
-    pub(super) fn devices(self) -> impl Iterator<Item = usize> {
+impl Gpus {
+    /// All of these, counted from 0; a node has at most [`DEVICES_MAX`].
+    #[must_use]
+    pub fn whole(devices: &[usize]) -> Self {
+        let mask =
+            devices.iter().filter(|&&device| device < DEVICES_MAX).fold(0, |mask, device| mask | 1 << device);
+        Self { mask, milli: if mask == 0 { 0 } else { WHOLE } }
+    }
+
+    /// Which of the node's GPUs, counted from 0.
+    pub fn devices(self) -> impl Iterator<Item = usize> {
         (0..DEVICES_MAX).filter(move |device| self.mask & (1 << device) != 0)
+    }
+
+    /// Whether a container that asks for this much may have just these.
+    pub(super) fn are_free(self, free: &Devices, milli: u64) -> bool {
+        let given_milli: u64 = self.devices().map(|_| u64::from(self.milli)).sum();
+        given_milli == rounded(milli) && self.devices().all(|device| free[device] >= self.milli)
     }
 
     pub(super) fn add_to(self, devices: &mut Devices) {
@@ -32,9 +47,9 @@ impl Picked {
 }
 
 /// Chooses GPUs: for a fraction the fullest one that has it, so that whole ones stay free. Nothing when there is no such.
-pub(super) fn pick(free: &Devices, milli: u64) -> Option<Picked> {
+pub(super) fn pick(free: &Devices, milli: u64) -> Option<Gpus> {
     match milli {
-        0 => Some(Picked::default()),
+        0 => Some(Gpus::default()),
         fraction if fraction < GPU_MILLI => pick_fraction(free, u16::try_from(fraction).ok()?),
         whole => pick_whole(free, usize::try_from(whole.div_ceil(GPU_MILLI)).ok()?),
     }
@@ -45,19 +60,16 @@ pub(super) fn rounded(milli: u64) -> u64 {
     if milli > GPU_MILLI { milli.next_multiple_of(GPU_MILLI) } else { milli }
 }
 
-fn pick_fraction(free: &Devices, milli: u16) -> Option<Picked> {
+fn pick_fraction(free: &Devices, milli: u16) -> Option<Gpus> {
     let fitting = free.iter().enumerate().filter(|(_, free)| **free >= milli);
     let (device, _) = fitting.min_by_key(|(_, free)| **free)?;
-    Some(Picked { mask: 1 << device, milli })
+    Some(Gpus { mask: 1 << device, milli })
 }
 
-fn pick_whole(free: &Devices, count: usize) -> Option<Picked> {
+fn pick_whole(free: &Devices, count: usize) -> Option<Gpus> {
     let mut whole = (0..DEVICES_MAX).filter(|&device| is_whole(free[device]));
-    let mut mask = 0;
-    for _ in 0..count {
-        mask |= 1 << whole.next()?;
-    }
-    Some(Picked { mask, milli: WHOLE })
+    let picked: Option<Vec<usize>> = (0..count).map(|_| whole.next()).collect();
+    Some(Gpus::whole(&picked?))
 }
 
 /// Whether nothing of a GPU is taken.
@@ -96,6 +108,15 @@ mod tests {
         assert_eq!(picked(&[999, 1000, 500, 1000], 3000), None);
         assert_eq!(picked(&[1000], 1000), Some(vec![0]));
         assert_eq!(picked(&[], 0), Some(vec![]), "who asks for none gets none");
+    }
+
+    #[test]
+    fn what_a_container_has_is_still_its_own_only_if_nobody_else_has_it() {
+        let half = pick(&devices(&[1000, 500]), 500).unwrap();
+        assert!(half.are_free(&devices(&[0, 500]), 500));
+        assert!(!half.are_free(&devices(&[1000, 400]), 500), "another has it");
+        assert!(!half.are_free(&devices(&[1000, 1000]), 1000), "it asks for more now");
+        assert!(Gpus::default().are_free(&devices(&[]), 0));
     }
 
     #[test]

@@ -37,7 +37,7 @@ use triplane_model::EntityName;
 pub use ask::{AskError, CPU_MILLI_PER_GB};
 pub use evict::{Eviction, Idle};
 pub use filter::{Pinned, Refusal};
-pub use gpus::DEVICES_MAX;
+pub use gpus::{DEVICES_MAX, Gpus};
 pub use mix::Mix;
 pub use node::{Charge, Hold, Node};
 pub use offer::{Artifact, Capacity, Offer, Traits};
@@ -137,9 +137,17 @@ impl Allocator {
     /// # Errors
     /// The node does not take it, or is gone.
     pub fn charge(&mut self, node: NodeId, request: &Request) -> Result<Charge, Refusal> {
-        let charge = self.nodes.charge(node, request)?;
+        let charge = self.nodes.charge(node, request, None)?;
         self.mix.observe(&request.asked);
         Ok(charge)
+    }
+
+    /// The same for one that runs there already and has these GPUs.
+    ///
+    /// # Errors
+    /// The node does not take it, or is gone.
+    pub fn charge_running(&mut self, node: NodeId, request: &Request, has: Gpus) -> Result<Charge, Refusal> {
+        self.nodes.charge(node, request, Some(has))
     }
 
     /// A container is gone. A node that was lost meanwhile owes nothing.

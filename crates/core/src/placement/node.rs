@@ -6,7 +6,7 @@ use std::sync::Arc;
 use triplane_model::EntityName;
 
 use super::filter::Class;
-use super::gpus::{self, Devices, Picked};
+use super::gpus::{self, Devices, Gpus};
 use super::offer::{Artifact, Capacity, Offer};
 use super::request::{Asked, Isolation, Request};
 use super::resources::{Resource, Resources};
@@ -24,7 +24,7 @@ pub struct Charge {
     /// A node that was lost and came back owes nothing.
     pub(super) incarnation: u64,
     pub(super) asked: Asked,
-    pub(super) picked: Picked,
+    pub(super) gpus: Gpus,
     pub(super) namespace: EntityName,
     pub(super) is_isolated: bool,
     pub(super) code: Artifact,
@@ -44,9 +44,10 @@ impl Charge {
         &self.asked
     }
 
-    /// Which GPUs of the node the container is given: all of each, or a fraction of a single one.
-    pub fn gpus(&self) -> impl Iterator<Item = usize> {
-        self.picked.devices()
+    /// Which GPUs of the node the container is given.
+    #[must_use]
+    pub fn gpus(&self) -> Gpus {
+        self.gpus
     }
 }
 
@@ -57,7 +58,7 @@ pub struct Hold {
     pub(super) node: NodeId,
     pub(super) incarnation: u64,
     pub(super) asked: Asked,
-    pub(super) picked: Picked,
+    pub(super) gpus: Gpus,
 }
 
 impl Hold {
@@ -78,17 +79,17 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, asked: &Asked, picked: Picked) {
+    pub(super) fn add(&mut self, asked: &Asked, gpus: Gpus) {
         self.resources.add(&asked.resources);
         self.reserved_cpu += reserved_cpu(asked);
-        picked.add_to(&mut self.devices);
+        gpus.add_to(&mut self.devices);
     }
 
-    pub(super) fn sub(&mut self, asked: &Asked, picked: Picked) {
+    pub(super) fn sub(&mut self, asked: &Asked, gpus: Gpus) {
         debug_assert!(asked.resources.fits(&self.resources), "more is taken back than was charged");
         self.resources.sub(&asked.resources);
         self.reserved_cpu = self.reserved_cpu.saturating_sub(reserved_cpu(asked));
-        picked.sub_from(&mut self.devices);
+        gpus.sub_from(&mut self.devices);
     }
 
     fn is_empty(&self) -> bool {
@@ -385,14 +386,17 @@ impl Node {
         self.has_extended(asked, &self.charged) && self.has_extended(asked, &self.to_come())
     }
 
-    /// Charges a container; nothing when there is no room (POOL-3).
-    pub(super) fn charge(&mut self, request: &Request) -> Option<Charge> {
+    /// Charges a container, with the GPUs that it has already if it runs; nothing when there is no room (POOL-3).
+    pub(super) fn charge(&mut self, request: &Request, has: Option<Gpus>) -> Option<Charge> {
         let (asked, need, space) = (&request.asked, Need::of(&request.asked), self.space());
         if !self.has_room(asked, &need, &space) {
             return None;
         }
-        let picked = gpus::pick(&space.devices, need.gpu_milli)?;
-        self.charged.add(asked, picked);
+        let gpus = match has {
+            None => gpus::pick(&space.devices, need.gpu_milli)?,
+            Some(gpus) => Some(gpus).filter(|gpus| gpus.are_free(&space.devices, need.gpu_milli))?,
+        };
+        self.charged.add(asked, gpus);
         self.containers += 1;
         let is_isolated = request.constraints.isolation == Isolation::Namespace;
         self.tenants.add(&request.namespace, is_isolated);
@@ -401,7 +405,7 @@ impl Node {
             node: self.id,
             incarnation: self.incarnation,
             asked: asked.clone(),
-            picked,
+            gpus,
             namespace: request.namespace.clone(),
             is_isolated,
             code: request.code,
@@ -414,7 +418,7 @@ impl Node {
         if charge.is_leaving {
             self.set_leaving(charge, false);
         }
-        self.charged.sub(&charge.asked, charge.picked);
+        self.charged.sub(&charge.asked, charge.gpus);
         self.containers -= 1;
         self.tenants.sub(&charge.namespace, charge.is_isolated);
         count_down(&mut self.peers, &charge.code);
@@ -424,11 +428,11 @@ impl Node {
     pub(super) fn set_leaving(&mut self, charge: &Charge, is_leaving: bool) {
         match is_leaving {
             true => {
-                self.leaving.add(&charge.asked, charge.picked);
+                self.leaving.add(&charge.asked, charge.gpus);
                 self.leaving_tenants.add(&charge.namespace, charge.is_isolated);
             }
             false => {
-                self.leaving.sub(&charge.asked, charge.picked);
+                self.leaving.sub(&charge.asked, charge.gpus);
                 self.leaving_tenants.sub(&charge.namespace, charge.is_isolated);
             }
         }
@@ -440,14 +444,14 @@ impl Node {
         if !self.has_room_beside(asked, &to_come) {
             return None;
         }
-        let picked = gpus::pick(&self.space_beside(&to_come).devices, Need::of(asked).gpu_milli)?;
-        self.held.add(asked, picked);
-        Some(Hold { node: self.id, incarnation: self.incarnation, asked: asked.clone(), picked })
+        let gpus = gpus::pick(&self.space_beside(&to_come).devices, Need::of(asked).gpu_milli)?;
+        self.held.add(asked, gpus);
+        Some(Hold { node: self.id, incarnation: self.incarnation, asked: asked.clone(), gpus })
     }
 
     /// Takes a promise back.
     pub(super) fn release_hold(&mut self, hold: &Hold) {
-        self.held.sub(&hold.asked, hold.picked);
+        self.held.sub(&hold.asked, hold.gpus);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::filter::{Class, Pinned, Refusal, may_share};
+use super::gpus::Gpus;
 use super::index::{Classes, Order, Place, Slot, Tree, Wanted};
 use super::node::{Charge, Hold, Node};
 use super::offer::{Artifact, Offer};
@@ -112,7 +113,12 @@ impl Nodes {
     }
 
     /// Charges a container.
-    pub(super) fn charge(&mut self, id: NodeId, request: &Request) -> Result<Charge, Refusal> {
+    pub(super) fn charge(
+        &mut self,
+        id: NodeId,
+        request: &Request,
+        has: Option<Gpus>,
+    ) -> Result<Charge, Refusal> {
         let slot = self.by_id.get(&id).copied().ok_or(Refusal::Full)?;
         let pinned = &self.pinned;
         let node = self.slots[slot as usize].as_mut().map(|entry| &mut entry.node).ok_or(Refusal::Full)?;
@@ -121,7 +127,7 @@ impl Nodes {
         if node.is_draining {
             return Err(Refusal::Draining);
         }
-        let charge = node.charge(request).ok_or(Refusal::Full)?;
+        let charge = node.charge(request, has).ok_or(Refusal::Full)?;
         self.update(slot);
         self.notice(id, request.code);
         if let Some(image) = request.image {

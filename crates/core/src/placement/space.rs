@@ -107,9 +107,9 @@ impl Space {
             *free = if *free == ENDLESS { ENDLESS } else { *free - amount };
         }
         if need.gpu_milli > 0 {
-            let picked = gpus::pick(&self.devices, need.gpu_milli)?;
+            let gpus = gpus::pick(&self.devices, need.gpu_milli)?;
             let mut devices = self.devices;
-            picked.sub_from(&mut devices);
+            gpus.sub_from(&mut devices);
             left.set_devices(devices);
         }
         Some(left)

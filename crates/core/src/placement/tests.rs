@@ -310,7 +310,7 @@ impl History {
             assert_eq!(node.containers() as usize, here.clone().count());
             assert!(sum.fits(&node.offer().capacity.resources), "POOL-3: {sum:?} on {node:?}");
             let mut of_gpus = [0; DEVICES_MAX];
-            here.for_each(|charge| charge.picked.add_to(&mut of_gpus));
+            here.for_each(|charge| charge.gpus.add_to(&mut of_gpus));
             assert!(of_gpus.iter().all(|used| *used <= 1000), "POOL-3: {of_gpus:?}");
         }
     }

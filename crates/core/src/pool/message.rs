@@ -10,7 +10,7 @@ use triplane_model::{Action as ModelAction, Collection, FullName, Revision};
 use super::settings::Policy;
 use crate::collector::Stems;
 use crate::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId, Secret, Sequence};
-use crate::placement::Offer;
+use crate::placement::{Gpus, Offer};
 
 /// What a container is for.
 #[derive(Clone, Debug)]
@@ -160,6 +160,8 @@ pub struct Found {
     pub spec: Arc<ContainerSpec>,
     /// Where it is reached.
     pub endpoint: Endpoint,
+    /// The GPUs of the node that it was given.
+    pub gpus: Gpus,
 }
 
 /// What happened.
@@ -223,6 +225,8 @@ pub enum Action {
         node: NodeId,
         /// What.
         spec: Arc<ContainerSpec>,
+        /// Which GPUs of the node it is given.
+        gpus: Gpus,
     },
     /// Ask a container's proxy to close, unless it is in use or was used after `idle_ms` ago; answer with
     /// [`Event::CloseAnswered`].

@@ -42,6 +42,7 @@ impl Pool {
             Some(Ahead::Minimum) | None => Why::Call,
         };
         self.collector.started(self.now_ms, id, &spec, node, cause);
+        let gpus = charge.gpus();
         self.insert(Container {
             id,
             spec: Arc::clone(&spec),
@@ -58,7 +59,7 @@ impl Pool {
             ahead,
             cause: None,
         });
-        self.out.push(Action::Start { container: id, node, spec });
+        self.out.push(Action::Start { container: id, node, spec, gpus });
         true
     }
 

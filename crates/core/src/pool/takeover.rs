@@ -15,12 +15,12 @@ use crate::id::{ContainerId, RouterId, Sequence};
 impl Pool {
     /// A container that an earlier leader started runs on a node. Drivers say so before anything else happens.
     pub(super) fn found(&mut self, found: Found) {
-        let Found { container: id, node, spec, endpoint } = found;
+        let Found { container: id, node, spec, endpoint, gpus } = found;
         if self.containers.get(id).is_some() || self.unplaced.contains(&id) {
             return;
         }
         let action = self.intern(&spec);
-        let Ok(charge) = self.nodes.charge(node, &spec.request()) else {
+        let Ok(charge) = self.nodes.charge_running(node, &spec.request(), gpus) else {
             // The node offers less than it did, or something else. What runs there is not cut off (GC-1).
             self.forget_unreferenced(action);
             self.unplaced.insert(id);

@@ -83,7 +83,7 @@ impl Scene {
 
 fn words(action: &Action) -> String {
     match action {
-        Action::Start { container, node, spec } => {
+        Action::Start { container, node, spec, .. } => {
             format!(
                 "start {} {}@{} on {}",
                 container.number, spec.key.action.name, spec.key.revision.0, node.0

@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use triplane_control::driver::Driver;
 use triplane_core::id::NodeId;
+use triplane_core::placement::Gpus;
 
 use triplane_testkit::TempDir;
 use triplane_testkit::docker::{Cable, IMAGE};
@@ -89,7 +90,7 @@ fn a_start_that_nobody_waits_for_is_taken_back() {
     with_engine(|engine| async move {
         let world = World::new(engine).await;
         let (id, spec) = world.plan("code", |_| {});
-        drop(world.docker.start(id, NODE, spec));
+        drop(world.docker.start(id, NODE, spec, Gpus::default()));
         assert!(world.docker.has(id));
         soon(world.docker.stop(id)).await;
         assert!(!world.docker.has(id) && world.containers().is_empty() && world.networks().is_empty());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
 mod calls;
+mod devices;
 mod isolation;
 mod lifecycle;
 mod pulls;

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use triplane_control::driver::Driver;
+use triplane_core::placement::Gpus;
 use triplane_driver_docker::{Login, PullPolicy};
 use triplane_model::image::ImageRules;
 
@@ -102,7 +103,7 @@ fn a_pull_ends_when_its_container_is_not_wanted_any_more() {
         let world = World::new(engine).await;
         let (registry, mut told) = silent_registry().await;
         let (id, spec) = world.plan("", blackbox(&format!("{registry}/slow:1")));
-        let start = world.docker.start(id, NODE, spec);
+        let start = world.docker.start(id, NODE, spec, Gpus::default());
         soon(told.wait_for(|seen| *seen == 1)).await.unwrap();
         soon(world.docker.stop(id)).await;
         assert!(soon(start).await.is_err());

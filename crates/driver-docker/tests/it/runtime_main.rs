@@ -101,6 +101,9 @@ fn run(socket: &mut TcpStream, body: &Value, env: &Value) {
             json!({"init": env, "process": process, "call": call})
         }
         Some("connect") => json!({"connected": connect(value["to"].as_str().unwrap())}),
+        Some("open") => {
+            json!({"opened": std::fs::File::options().write(true).open(value["path"].as_str().unwrap()).is_ok()})
+        }
         Some("allocate") => json!({"touched": allocate(value["mb"].as_u64().unwrap())}),
         Some("large") => {
             json!({"text": "x".repeat(usize::try_from(value["bytes"].as_u64().unwrap()).unwrap())})

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use triplane_control::driver::{Driver, StartError};
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId};
+use triplane_core::placement::Gpus;
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_driver_docker::{Api, CodeSource, Docker, DockerError, DockerOptions};
 use triplane_model::action::Exec;
@@ -138,8 +139,18 @@ impl World {
         code: &str,
         change: impl FnOnce(&mut Action),
     ) -> Result<Started<'_>, StartError> {
+        self.start_with(code, Gpus::default(), change).await
+    }
+
+    /// The same with GPUs.
+    pub(crate) async fn start_with(
+        &self,
+        code: &str,
+        gpus: Gpus,
+        change: impl FnOnce(&mut Action),
+    ) -> Result<Started<'_>, StartError> {
         let (id, spec) = self.plan(code, change);
-        let endpoint = soon(self.docker.start(id, NODE, Arc::clone(&spec))).await?;
+        let endpoint = soon(self.docker.start(id, NODE, Arc::clone(&spec), gpus)).await?;
         Ok(Started { world: self, id, endpoint, spec })
     }
 

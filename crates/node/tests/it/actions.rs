@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use triplane_control::driver::{Driver, StartError};
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, Secret};
+use triplane_core::placement::Gpus;
 use triplane_core::pool::message::{ContainerSpec, Endpoint};
 use triplane_model::action::Exec;
 use triplane_model::activation::ActivationEntry;
@@ -73,7 +74,7 @@ impl TestNode {
     pub(crate) async fn launch(&mut self, spec: ContainerSpec) -> Result<Container, StartError> {
         self.next += 1;
         let id = ContainerId { epoch: Epoch(1), number: self.next };
-        let started = within(self.node.start(id, NodeId(0), Arc::new(spec))).await;
+        let started = within(self.node.start(id, NodeId(0), Arc::new(spec), Gpus::default())).await;
         started.map(|Endpoint { secret, .. }| Container { id, secret })
     }
 
@@ -276,7 +277,7 @@ async fn bad_code_an_unknown_kind_and_another_node_are_told_apart() {
     let error = node.launch(spec).await.err().unwrap();
     assert!(matches!(&error, StartError::UnknownKind(kind) if kind == "python:3"), "{error}");
     let id = ContainerId { epoch: Epoch(9), number: 9 };
-    let elsewhere = node.node.start(id, NodeId(7), Arc::new(node.spec("", |_| ()))).await;
+    let elsewhere = node.node.start(id, NodeId(7), Arc::new(node.spec("", |_| ())), Gpus::default()).await;
     assert!(matches!(elsewhere, Err(StartError::Sandbox(_))));
     assert!(node.node.list().await.is_empty());
 }
@@ -285,7 +286,8 @@ async fn bad_code_an_unknown_kind_and_another_node_are_told_apart() {
 async fn a_start_that_nobody_waits_for_leaves_no_container() {
     let mut node = TestNode::start().await;
     let id = ContainerId { epoch: Epoch(5), number: 1 };
-    let start = node.node.start(id, NodeId(0), Arc::new(node.spec("function main() {}", |_| ())));
+    let start =
+        node.node.start(id, NodeId(0), Arc::new(node.spec("function main() {}", |_| ())), Gpus::default());
     drop(start);
     within(node.node.stop(id)).await;
     assert!(node.node.list().await.is_empty());
@@ -298,7 +300,12 @@ async fn a_start_that_nobody_waits_for_leaves_no_container() {
 async fn a_container_cannot_be_started_twice_at_once() {
     let mut node = TestNode::start().await;
     let only = node.container("function main() { return {}; }").await;
-    let again = node.node.start(only.id, NodeId(0), Arc::new(node.spec("function main() {}", |_| ())));
+    let again = node.node.start(
+        only.id,
+        NodeId(0),
+        Arc::new(node.spec("function main() {}", |_| ())),
+        Gpus::default(),
+    );
     let error = within(again).await.unwrap_err();
     assert!(error.to_string().contains("there already"), "{error}");
     node.result(&only, "{}").await;

@@ -123,7 +123,7 @@ fn uneven_ppm(allocator: &Allocator) -> u64 {
 fn gpus_whole(allocator: &Allocator, living: &[Charge]) -> u64 {
     let mut begun: BTreeMap<NodeId, BTreeSet<usize>> = BTreeMap::new();
     for charge in living {
-        begun.entry(charge.node()).or_default().extend(charge.gpus());
+        begun.entry(charge.node()).or_default().extend(charge.gpus().devices());
     }
     let left = |node: &Node, resource| {
         node.offer().capacity.resources.get(resource).saturating_sub(node.charged().get(resource))

@@ -393,7 +393,7 @@ impl<'a> World<'a> {
         match message {
             Message::ToPool(event) => self.step_pool(event),
             Message::FromPool(Action::Tell(router, message)) => self.hear(router, &message),
-            Message::FromPool(Action::Start { container, node, spec }) => {
+            Message::FromPool(Action::Start { container, node, spec, .. }) => {
                 let Some(action) = self.catalog.number(&spec.key) else { return };
                 let memory_mb = u32::try_from(spec.action.limits.memory_mb).unwrap_or(u32::MAX);
                 self.starts += 1;

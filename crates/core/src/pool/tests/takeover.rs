@@ -1,6 +1,7 @@
 //! A new leader, and what runs since an earlier one.
 
 use super::*;
+use crate::placement::Gpus;
 use crate::pool::message::Found;
 
 /// Container NUMBER of the leader before, on the node of all tests.
@@ -11,7 +12,14 @@ fn old(number: u64) -> ContainerId {
 impl Scene {
     fn finds(&mut self, number: u64, name: &str) -> Vec<String> {
         let endpoint = endpoint(number);
-        self.step(Event::Found(Found { container: old(number), node: NODE, spec: plain(name), endpoint }))
+        let gpus = Gpus::default();
+        self.step(Event::Found(Found {
+            container: old(number),
+            node: NODE,
+            spec: plain(name),
+            endpoint,
+            gpus,
+        }))
     }
 
     fn joins(&mut self, router: RouterId, has: &[u64]) -> Vec<String> {
