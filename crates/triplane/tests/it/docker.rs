@@ -71,6 +71,27 @@ fn left_of(engine: &Engine, platform: &Platform) -> (Vec<String>, usize, usize) 
 }
 
 #[test]
+fn an_action_is_given_the_device_that_it_asks_for_on_the_node_that_has_it() {
+    // by a name that no container has
+    let fpga = std::env::temp_dir().join(format!("triplane-fpga-{}", std::process::id()));
+    let offer =
+        format!("offer.labels.zone = \"b\"\noffer.devices.\"example.com/fpga\" = [[\"{}\"]]", fpga.display());
+    with_platform(&offer, |_, platform| async move {
+        assert!(Command::new("mknod").arg(&fpga).args(["c", "1", "3"]).status().unwrap().success());
+        let server = &platform.server;
+        let wishes = json!([
+            {"key": "resources", "value": {"example.com/fpga": 1}},
+            {"key": "placement", "value": {"labels": {"zone": "b"}}},
+        ]);
+        let body = json!({"exec": {"kind": "blackbox", "image": IMAGE}, "annotations": wishes});
+        let _ = server.guest.put("/api/v1/namespaces/_/actions/computes", &body).await.expect(200);
+        let record = invoke(server, "computes", json!({"do": "open", "path": &fpga})).await;
+        std::fs::remove_file(&fpga).unwrap();
+        assert_eq!(at(&record, "response.result"), &json!({"opened": true}), "{record}");
+    });
+}
+
+#[test]
 fn images_and_missing_kinds_run_beside_the_nodes_own() {
     with_platform(&format!("images.\"cobol:1\" = \"{IMAGE}\""), |engine, platform| async move {
         let server = &platform.server;

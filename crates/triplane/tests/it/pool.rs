@@ -65,6 +65,32 @@ async fn an_idle_action_is_scaled_to_zero() {
     assert!(was_cold(&record));
 }
 
+#[tokio::test]
+async fn actions_run_where_the_node_is_what_they_ask_for_and_they_bear_what_it_is() {
+    let environment = [
+        ("TRIPLANE__NODE__OFFER__LABELS", "{zone = \"a\"}"),
+        ("TRIPLANE__NODE__OFFER__TAINTS", "[{key = \"licensed\"}]"),
+        ("TRIPLANE__NODE__OFFER__RESOURCES", "{\"example.com/license\" = 1}"),
+    ];
+    let platform = with_environment(&[], &environment).await;
+    let guest = platform.guest();
+    let bears = json!([{"key": "licensed"}]);
+    for (name, placement, licenses, status) in [
+        ("runs", json!({"labels": {"zone": "a"}, "tolerations": bears}), 1, 200),
+        ("elsewhere", json!({"labels": {"zone": "b"}, "tolerations": bears}), 1, 500),
+        ("kept-away", json!({"labels": {"zone": "a"}}), 1, 500),
+        ("asks-too-much", json!({"labels": {"zone": "a"}, "tolerations": bears}), 2, 500),
+    ] {
+        let resources = json!({"example.com/license": licenses});
+        let annotations =
+            json!([{"key": "placement", "value": placement}, {"key": "resources", "value": resources}]);
+        let body = json!({"exec": {"kind": "nodejs:20", "code": QUICK}, "annotations": annotations});
+        let path = format!("/api/v1/namespaces/_/actions/{name}");
+        let _ = platform.server.guest.put(&path, &body).await.expect(200);
+        let _ = guest.invoke(name, json!({})).await.expect(status);
+    }
+}
+
 async fn with_environment(arguments: &[&str], environment: &[(&str, &str)]) -> Platform {
     let data = triplane_testkit::TempDir::new("pool");
     let mut settings = triplane_testkit::ServerSettings::new(env!("CARGO_BIN_EXE_triplane"), data.path());
