@@ -35,8 +35,9 @@ pub(crate) async fn restore(_: Operator, Path(node): Path<String>, State(app): S
 /// `PATCH /admin/v1/pool/policy`: sets what is named; the rest stays. It holds until the platform stops.
 pub(crate) async fn switch(_: Operator, State(app): State<App>, request: Request) -> Answer {
     let named: Map<String, Value> = read(&app, request).await?;
-    let before = inspect(&app, 0).await?.policy;
-    let policy = changed(&before, named).map_err(|text| ApiError::new(400, text))?;
+    let pool = inspect(&app, 0).await?;
+    let policy = changed(&pool.policy, named).map_err(|text| ApiError::new(400, text))?;
+    check_headroom(&policy, &pool).map_err(|text| ApiError::new(400, text))?;
     if !app.ports.pool.switch(policy.clone()).await {
         return Err(not_there());
     }
@@ -77,20 +78,51 @@ fn not_there() -> Failure {
     ApiError::new(503, "the control plane does not run").into()
 }
 
-/// A policy with what is named; of the placement too only what is named.
+/// A policy with what is named; of the placement too only what is named, and of its namespaces only those that are named. `null` takes
+/// a namespace's own strategy away.
 fn changed(before: &Policy, named: Map<String, Value>) -> Result<Policy, String> {
     let mut policy = json!(before);
     for (name, value) in named {
         match (name.as_str(), value) {
-            ("placement", Value::Object(placement)) => {
-                for (name, value) in placement {
-                    policy["placement"][name] = value;
-                }
-            }
+            ("placement", Value::Object(placement)) => change_placement(&mut policy["placement"], placement)?,
             (_, value) => policy[name] = value,
         }
     }
     serde_json::from_value(policy).map_err(|error| error.to_string())
+}
+
+fn change_placement(before: &mut Value, named: Map<String, Value>) -> Result<(), String> {
+    for (name, value) in named {
+        match (name.as_str(), value) {
+            ("pinned", _) => {
+                return Err(
+                    "placement.pinned is the platform's own: it follows from docker.kinds and docker.images"
+                        .to_owned(),
+                );
+            }
+            ("namespaces", Value::Object(namespaces)) => {
+                for (namespace, strategy) in namespaces {
+                    match (strategy, before["namespaces"].as_object_mut()) {
+                        (Value::Null, Some(all)) => drop(all.remove(&namespace)),
+                        (strategy, _) => before["namespaces"][namespace] = strategy,
+                    }
+                }
+            }
+            (_, value) => before[name] = value,
+        }
+    }
+    Ok(())
+}
+
+/// With all memory kept free nothing would stay warm.
+fn check_headroom(policy: &Policy, pool: &Inspection) -> Result<(), String> {
+    let offered_mb: u64 = pool.summary.nodes.iter().map(NodeSummary::memory_mb).sum();
+    match policy.headroom_mb {
+        headroom_mb if headroom_mb > 0 && headroom_mb >= offered_mb => Err(format!(
+            "headroom_mb is {headroom_mb}, and the nodes have {offered_mb} MB together; keep less free"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn shown(pool: &Inspection) -> Value {
@@ -118,6 +150,7 @@ fn node(node: &NodeSummary) -> Value {
     json!({
         "node": node.node.0, "offered": amounts(&node.offered), "charged": amounts(&node.charged),
         "leaving": amounts(&node.leaving), "containers": node.containers, "draining": node.is_draining,
+        "labels": node.traits.labels, "taints": node.traits.taints, "reservedFor": node.traits.reserved_for,
     })
 }
 
@@ -163,6 +196,9 @@ fn left(departure: &Departure, now_ms: u64) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use triplane_core::placement::StrategyName;
+    use triplane_model::EntityName;
+
     use super::*;
 
     fn named(json: Value) -> Map<String, Value> {
@@ -177,6 +213,11 @@ mod tests {
         assert_eq!(after, Policy { stems_mb: 512, ..before.clone() });
         let after = changed(&before, named(json!({ "placement": { "strategy": "pack" } }))).unwrap();
         assert_eq!(after, before);
+        before.placement.namespaces.insert(EntityName::namespace("guest").unwrap(), StrategyName::Spread);
+        let alice = |strategy: Value| named(json!({ "placement": { "namespaces": { "alice": strategy } } }));
+        let both = changed(&before, alice(json!("pack"))).unwrap();
+        assert_eq!(both.placement.namespaces.len(), 2);
+        assert_eq!(changed(&both, alice(Value::Null)).unwrap(), before);
         let after = changed(&before, named(json!({ "collector": "lru" }))).unwrap();
         assert_eq!((after.collector.name(), after.placement), ("lru", before.placement));
     }
@@ -187,5 +228,11 @@ mod tests {
         assert!(refused.starts_with("there is no collector 'mru'; there are fixed"), "{refused}");
         let refused = changed(&Policy::default(), named(json!({ "colector": "lru" }))).unwrap_err();
         assert!(refused.starts_with("unknown field `colector`"), "{refused}");
+        let pinned = named(json!({ "placement": { "pinned": { "nodejs:20": 5 } } }));
+        let refused = changed(&Policy::default(), pinned).unwrap_err();
+        assert!(refused.starts_with("placement.pinned is the platform's own"), "{refused}");
+        let policy = Policy { headroom_mb: 1, ..Policy::default() };
+        let refused = check_headroom(&policy, &Inspection::default()).unwrap_err();
+        assert!(refused.starts_with("headroom_mb is 1, and the nodes have 0 MB together"), "{refused}");
     }
 }

@@ -112,6 +112,19 @@ pub(crate) struct PoolConfig {
     pub(crate) wait_seconds: u64,
 }
 
+impl PoolConfig {
+    fn check(&self) -> anyhow::Result<()> {
+        let Some(memory_mb) = self.memory_mb else { return Ok(()) };
+        anyhow::ensure!(memory_mb > 0, "pool.memory_mb is 0: no action could run");
+        anyhow::ensure!(
+            self.headroom_mb < memory_mb,
+            "pool.headroom_mb is {}, and pool.memory_mb {memory_mb}: nothing could stay warm; keep less free",
+            self.headroom_mb
+        );
+        Ok(())
+    }
+}
+
 /// How requests are told apart.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -465,6 +478,7 @@ impl Config {
         );
         self.limits.check()?;
         self.docker.rules()?;
+        self.pool.check()?;
         self.node.offer.offer("node.offer")?;
         anyhow::ensure!(
             self.node.offer.devices.is_empty(),
@@ -633,6 +647,17 @@ mod tests {
         let refused = prebuilt(PREBUILT_MAX + 1).unwrap_err().to_string();
         assert!(refused.contains("node.prebuilt is 257, and at most 256"), "{refused}");
         assert_eq!(merged("", &[], &ServeOptions::default()).unwrap().node.prebuilt, 2);
+    }
+
+    #[test]
+    fn a_pool_in_which_nothing_could_run_or_stay_warm_is_refused() {
+        for (pool, says) in [
+            ("memory_mb = 0", "pool.memory_mb is 0"),
+            ("memory_mb = 512\nheadroom_mb = 512", "pool.headroom_mb is 512, and pool.memory_mb 512"),
+        ] {
+            let refused = merged(&format!("[pool]\n{pool}"), &[], &ServeOptions::default()).unwrap_err();
+            assert!(refused.to_string().starts_with(says), "{refused}");
+        }
     }
 
     #[test]

@@ -137,6 +137,11 @@ impl Constraints {
     /// The annotation is not understood, or is too long.
     pub fn of(annotations: &Parameters) -> Result<Self, AskError> {
         let Some(annotation) = annotations.get("placement") else { return Ok(Self::default()) };
+        // a list would do for a struct
+        if !annotation.get().starts_with('{') {
+            let found = shown(annotation.get());
+            return Err(AskError::Wrong { name: "placement".into(), value: found, expected: "an object" });
+        }
         let constraints: Self = serde_json::from_str(annotation.get())
             .map_err(|error| AskError::Constraints(shown(&error.to_string())))?;
         match constraints.is_bounded() {
@@ -343,7 +348,8 @@ mod tests {
         for (json, expected) in [
             (r#"{"zone":"a"}"#, "placement is not understood: unknown field `zone`"),
             (r#"{"isolation":"alone"}"#, "placement is not understood: unknown variant `alone`"),
-            ("7", "placement is not understood: invalid type: integer `7`"),
+            ("7", "placement is 7, it must be an object"),
+            ("[]", "placement is [], it must be an object"),
         ] {
             let error = constraints(json).unwrap_err();
             assert!(error.starts_with(expected), "{error}");

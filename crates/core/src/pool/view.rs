@@ -8,7 +8,7 @@ use super::reason::{Ahead, Cause, Departure};
 use super::settings::Policy;
 use crate::collector::Stems;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
-use crate::placement::{Node, Refusal, Resource, Resources};
+use crate::placement::{Node, Refusal, Resource, Resources, Traits};
 
 /// The counts of the pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,6 +130,8 @@ pub struct NodeSummary {
     pub node: NodeId,
     /// What it offers.
     pub offered: Resources,
+    /// What it is like, and for whom it is.
+    pub traits: Traits,
     /// What is charged to containers.
     pub charged: Resources,
     /// The part of that which is coming free.
@@ -145,6 +147,7 @@ impl NodeSummary {
         Self {
             node: node.id(),
             offered: node.offer().capacity.resources.clone(),
+            traits: node.offer().traits.clone(),
             charged: node.charged().clone(),
             leaving: node.leaving().clone(),
             containers: node.containers(),

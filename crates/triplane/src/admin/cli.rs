@@ -83,6 +83,9 @@ pub(crate) struct PolicyOptions {
     /// On which node a container is started, such as `pack` or `spread`.
     #[arg(long)]
     pub(crate) placement: Option<String>,
+    /// The same for the containers of a namespace, such as `guest=spread`; `guest=` takes it away. May be repeated.
+    #[arg(long, value_name = "NAMESPACE=STRATEGY")]
+    pub(crate) placement_of: Vec<String>,
     /// The memory that containers may hold that wait without an action, MB.
     #[arg(long)]
     pub(crate) stems_mb: Option<u64>,

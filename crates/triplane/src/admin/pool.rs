@@ -1,5 +1,6 @@
 //! `triplane admin pool`, `node` and `policy`: what is where and why, on a platform that runs.
 
+use anyhow::Context;
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -31,10 +32,11 @@ pub(super) async fn node(command: NodeCommand) -> anyhow::Result<u8> {
 
 /// Switches the policy, and prints it.
 pub(super) async fn policy(data: &DataDir, options: PolicyOptions) -> anyhow::Result<u8> {
-    let PolicyOptions { collector, placement, stems_mb, headroom_mb } = options;
+    let PolicyOptions { collector, placement, placement_of, stems_mb, headroom_mb } = options;
     let mut named = Map::new();
     named.extend(collector.map(|collector| ("collector".to_owned(), json!(collector))));
-    named.extend(placement.map(|strategy| ("placement".to_owned(), json!({ "strategy": strategy }))));
+    let placement = placed(placement, &placement_of)?;
+    named.extend((!placement.is_empty()).then(|| ("placement".to_owned(), Value::Object(placement))));
     named.extend(stems_mb.map(|stems_mb| ("stems_mb".to_owned(), json!(stems_mb))));
     named.extend(headroom_mb.map(|headroom_mb| ("headroom_mb".to_owned(), json!(headroom_mb))));
     let policy = match named.is_empty() {
@@ -45,6 +47,22 @@ pub(super) async fn policy(data: &DataDir, options: PolicyOptions) -> anyhow::Re
     Ok(0)
 }
 
+/// What of the placement is named: the strategy of all, and those of namespaces.
+fn placed(strategy: Option<String>, of: &[String]) -> anyhow::Result<Map<String, Value>> {
+    let mut namespaces = Map::new();
+    for pair in of {
+        let (namespace, strategy) =
+            pair.split_once('=').filter(|(namespace, _)| !namespace.is_empty()).with_context(|| {
+                format!("--placement-of {pair} is not NAMESPACE=STRATEGY, such as guest=spread")
+            })?;
+        let strategy = if strategy.is_empty() { Value::Null } else { json!(strategy) };
+        namespaces.insert(namespace.to_owned(), strategy);
+    }
+    let strategy = strategy.map(|strategy| ("strategy".to_owned(), json!(strategy)));
+    let namespaces = (!namespaces.is_empty()).then(|| ("namespaces".to_owned(), Value::Object(namespaces)));
+    Ok(strategy.into_iter().chain(namespaces).collect())
+}
+
 fn for_people(pool: &Value) -> String {
     let parts = [nodes(pool), unusable(pool), stems(pool), containers(pool), waiting(pool), left(pool)];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
@@ -53,16 +71,45 @@ fn for_people(pool: &Value) -> String {
 fn nodes(pool: &Value) -> Option<String> {
     let row = |node: &Value| {
         let amount = |name: &str| text(&node[name]["memory"]);
-        let state = if node["draining"] == json!(true) { "drained" } else { "" };
         [
             text(&node["node"]),
             text(&node["containers"]),
             amount("charged"),
             amount("offered"),
-            state.to_owned(),
+            besides(node),
+            likeness(node),
         ]
     };
-    section(&pool["nodes"], ["node", "containers", "charged MB", "of MB", ""], row)
+    section(&pool["nodes"], ["node", "containers", "charged MB", "of MB", "besides", ""], row)
+}
+
+/// What a node has besides memory, and how much of it is charged.
+fn besides(node: &Value) -> String {
+    let offered = node["offered"].as_object().into_iter().flatten().filter(|(name, _)| *name != "memory");
+    let amounts = offered.map(|(name, offered)| {
+        let charged = node["charged"].get(name).and_then(Value::as_u64).unwrap_or(0);
+        match name.as_str() {
+            "cpu" | "gpu" => format!("{name} {charged}m/{offered}m"),
+            "network" => format!("{name} {charged}/{offered} Mbit/s"),
+            "storage" => format!("{name} {charged}/{offered} MB"),
+            _ => format!("{name} {charged}/{offered}"),
+        }
+    });
+    amounts.collect::<Vec<_>>().join(", ")
+}
+
+/// What a node is like: drained, reserved, its labels and taints.
+fn likeness(node: &Value) -> String {
+    let drained = (node["draining"] == json!(true)).then(|| "drained".to_owned());
+    let reserved = node["reservedFor"].as_str().map(|namespace| format!("reserved for {namespace}"));
+    let labels = node["labels"].as_object().into_iter().flatten();
+    let labels = labels.map(|(name, value)| format!("{name}={}", text(value)));
+    let taints = node["taints"].as_array().into_iter().flatten();
+    let taints = taints.map(|taint| match taint["value"].as_str() {
+        None | Some("") => format!("taint {}", text(&taint["key"])),
+        Some(value) => format!("taint {}={value}", text(&taint["key"])),
+    });
+    drained.into_iter().chain(reserved).chain(labels).chain(taints).collect::<Vec<_>>().join(", ")
 }
 
 /// What is free and of no use; nothing where there is none.
@@ -165,8 +212,9 @@ mod tests {
     #[test]
     fn people_see_what_is_where_and_why() {
         let pool = json!({
-            "nodes": [{ "node": 0, "containers": 1, "charged": { "memory": 256 }, "offered": { "memory": 1024 },
-                        "draining": true }],
+            "nodes": [{ "node": 0, "containers": 1, "charged": { "cpu": 125, "memory": 256 },
+                        "offered": { "cpu": 2000, "memory": 1024, "example.com/fpga": 1 }, "draining": true,
+                        "labels": { "zone": "a" }, "taints": [{ "key": "licensed", "value": "" }] }],
             "fragmentationPpm": { "cpu": 0, "memory": 123_456 },
             "stems": [{ "kind": "nodejs:20", "memory": 256, "wanted": 2, "waiting": 1 }],
             "containers": [{ "container": "1-7", "action": "/guest/a", "node": 0, "router": null, "memory": 256,
@@ -181,8 +229,8 @@ mod tests {
             "left": [],
         });
         let expected = "\
-node  containers  charged MB  of MB
-0     1           256         1024   drained
+node  containers  charged MB  of MB  besides
+0     1           256         1024   cpu 125m/2000m, example.com/fpga 0/1  drained, zone=a, taint licensed
 
 free    of no use to the demand seen
 memory  12.3 %

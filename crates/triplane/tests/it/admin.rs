@@ -263,6 +263,11 @@ async fn the_operator_sees_what_is_where_and_why_and_empties_nodes_and_switches_
     assert!(policy.contains("fixed:idle_ms=1000"), "{policy}");
     wait_until(SOON, "it left and it is said why", async || pool().contains("idle for ")).await;
     assert_eq!(admin(data, &["policy", "--collector", "mru"]).status.code(), Some(2));
+    assert!(
+        said(&admin(data, &["policy", "--placement-of", "guest=spread"])).contains("\"guest\": \"spread\"")
+    );
+    assert!(!said(&admin(data, &["policy", "--placement-of", "guest="])).contains("spread"));
+    assert_eq!(admin(data, &["policy", "--headroom-mb", "99999999"]).status.code(), Some(2));
 
     assert_eq!(said(&admin(data, &["node", "drain", "0"])), "node 0 takes no more containers");
     let _ = guest.fire("rests", json!({})).await;
