@@ -7,14 +7,29 @@ use crate::id::NodeId;
 use crate::mix::mix;
 use crate::placement::strategy::Shares;
 
-/// Nodes of the pool: many more than a sample has.
-const NODES: u32 = 200;
+/// A pool, and how often it is tried.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    /// Nodes: many more than a sample has.
+    nodes: u32,
+    /// How full it is, percent of its memory.
+    full: u64,
+    /// Demands that each strategy is tried with.
+    seeds: u64,
+}
+
+/// What is tried always.
+const SHORT: Scale = Scale { nodes: 200, full: 70, seeds: 2 };
+/// What is tried too when there is time: large pools, nearly full ones.
+const LONG: [Scale; 3] = [
+    Scale { nodes: 200, full: 90, seeds: 10 },
+    Scale { nodes: 1_000, full: 70, seeds: 5 },
+    Scale { nodes: 1_000, full: 90, seeds: 5 },
+];
 /// Containers that come and go after the pool was filled.
 const CHANGES: u64 = 1_000;
 /// After how many of them the pool is measured, again and again.
 const MEASURED_EACH: u64 = 50;
-/// Demands that each strategy is tried with.
-const SEEDS: u64 = 2;
 
 /// How nodes are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +42,7 @@ enum Looked {
 struct Run {
     allocator: Allocator,
     looked: Looked,
+    scale: Scale,
     charges: Vec<Charge>,
     /// Starts where the code was there already.
     local: u64,
@@ -36,15 +52,16 @@ struct Run {
 }
 
 impl Run {
-    fn new(strategy: StrategyName, looked: Looked, seed: u64) -> Self {
+    fn new(strategy: StrategyName, looked: Looked, scale: Scale, seed: u64) -> Self {
         let mut allocator = Allocator::new(Policy { strategy, ..Policy::default() });
-        (0..NODES).for_each(|id| allocator.offer(NodeId(id), offered(id)));
-        Self { allocator, looked, charges: Vec::new(), local: 0, starts: 0, seed, draws: 0 }
+        (0..scale.nodes).for_each(|id| allocator.offer(NodeId(id), offered(id)));
+        Self { allocator, looked, scale, charges: Vec::new(), local: 0, starts: 0, seed, draws: 0 }
     }
 
-    /// Fills the pool to 70 % of its memory, then lets containers come and go; says the mean of what is measured.
+    /// Fills the pool, then lets containers come and go; says the mean of what is measured.
     fn measured(mut self, measure: impl Fn(&Self) -> u64) -> u64 {
-        let full_mb = memory_mb(&self, |node| node.offer().capacity.resources.get(Resource::Memory)) * 7 / 10;
+        let offered_mb = memory_mb(&self, |node| node.offer().capacity.resources.get(Resource::Memory));
+        let full_mb = offered_mb * self.scale.full / 100;
         while memory_mb(&self, |node| node.charged().get(Resource::Memory)) < full_mb {
             self.start();
         }
@@ -118,15 +135,24 @@ enum Better {
 /// A sample is at most 2 % worse than a look at all nodes, on average over a few demands. It may be better: no strategy knows
 /// what comes next.
 fn check(strategy: StrategyName, better: Better, measure: impl Fn(&Run) -> u64) {
+    let is_long = std::env::var_os("TRIPLANE_SOAK").is_some();
+    let longer = if is_long { &LONG[..] } else { &[] };
+    [SHORT].iter().chain(longer).for_each(|scale| check_at(*scale, strategy, better, &measure));
+}
+
+fn check_at(scale: Scale, strategy: StrategyName, better: Better, measure: impl Fn(&Run) -> u64) {
     let [sample, all] = [Looked::Sample, Looked::All].map(|looked| {
-        let runs = (1..=SEEDS).map(|seed| Run::new(strategy, looked, seed).measured(&measure));
-        runs.sum::<u64>() / SEEDS
+        let runs = (1..=scale.seeds).map(|seed| Run::new(strategy, looked, scale, seed).measured(&measure));
+        runs.sum::<u64>() / scale.seeds
     });
     let is_as_good = match better {
         Better::Less => sample * 100 <= all * 102,
         Better::More => sample * 102 >= all * 100,
     };
-    assert!(is_as_good, "{strategy}: {sample} of a sample, {all} of all nodes; better is {better:?}");
+    assert!(
+        is_as_good,
+        "{strategy}, {scale:?}: {sample} of a sample, {all} of all nodes; better is {better:?}"
+    );
 }
 
 fn shares(node: &super::Node) -> impl Iterator<Item = u64> {

@@ -33,6 +33,9 @@ fn node() -> Value {
         "node": whole(), "offered": counts(), "charged": said(&counts(), "what its containers have"),
         "leaving": said(&counts(), "the part of it that is coming free"), "containers": whole(),
         "draining": said(&json!({ "type": "boolean" }), "whether it takes no more containers"),
+        "labels": said(&json!({ "type": "object", "additionalProperties": text() }), "what actions select it by"),
+        "taints": { "type": "array", "items": with(&json!({ "key": text(), "value": text() })) },
+        "reservedFor": maybe(&text(), "the only namespace that gets containers there"),
     }))
 }
 
