@@ -14,7 +14,7 @@ pub(super) struct Gpu;
 
 impl Strategy for Gpu {
     fn look(&self) -> Look {
-        Look { tightest: 8, calmest: 4, holders: 0, random: 24 }
+        Look { tightest: 16, calmest: 8, holders: 0, random: 48 }
     }
 
     fn cost(&self, candidate: &Candidate<'_>) -> Cost {

@@ -11,7 +11,7 @@ pub(super) struct Locality;
 
 impl Strategy for Locality {
     fn look(&self) -> Look {
-        Look { tightest: 6, calmest: 0, holders: 12, random: 4 }
+        Look { tightest: 6, calmest: 0, holders: 32, random: 4 }
     }
 
     fn cost(&self, candidate: &Candidate<'_>) -> Cost {

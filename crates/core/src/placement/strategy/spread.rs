@@ -15,7 +15,7 @@ pub(super) struct Spread;
 
 impl Strategy for Spread {
     fn look(&self) -> Look {
-        Look { tightest: 0, calmest: 6, holders: 0, random: 2 }
+        Look { tightest: 0, calmest: 3, holders: 0, random: 7 }
     }
 
     fn cost(&self, candidate: &Candidate<'_>) -> Cost {
