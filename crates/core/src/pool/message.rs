@@ -54,8 +54,8 @@ pub enum Up {
     Demand(Demand),
     /// A call needs this marked container.
     Rescue(ContainerId),
-    /// What containers that the router owns did since the last report: said of all that were used, now and then, and at once of an
-    /// action of which one is used that was idle.
+    /// What containers that the router owns did since the last report: said of all that were used, now and then, at once of an
+    /// action of which one is used that was idle, and at once of a marked one whose last call is over.
     Usage(Vec<Usage>),
     /// The proxy of this container said that it is not, or no longer, what the router thinks.
     Disowned(ContainerId),

@@ -202,6 +202,9 @@ impl Pool {
                     container.used_ms = now_ms;
                 }
             });
+            if usage.in_flight == 0 {
+                self.ended(usage.container);
+            }
         }
     }
 

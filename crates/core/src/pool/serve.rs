@@ -19,7 +19,7 @@ use super::starts::Start;
 use super::view::WaitsFor;
 use crate::collector::Awaited;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
-use crate::placement::{Artifact, Asked, Constraints, Request};
+use crate::placement::{Asked, Constraints, Request};
 
 /// A router says within that time how many calls wait after it got a container.
 const GRANT_MS_MIN: u64 = 100;
@@ -67,23 +67,22 @@ impl Pass {
     }
 }
 
-/// What decides whether a container fits. One that is particular about its nodes is like no other.
+/// What decides whether a container fits, beside what is at hand on a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wish {
     asked: Asked,
     kind: Box<str>,
     namespace: EntityName,
-    particular: Option<Artifact>,
+    constraints: Constraints,
 }
 
 impl Wish {
     fn of(request: &Request) -> Self {
-        let is_particular = request.constraints != Constraints::default();
         Self {
             asked: request.asked.clone(),
             kind: request.kind.clone(),
             namespace: request.namespace.clone(),
-            particular: is_particular.then_some(request.code),
+            constraints: request.constraints.clone(),
         }
     }
 }
