@@ -153,7 +153,8 @@ impl Pool {
         let refused = Phase::Closing { marked_ms: now_ms, asked_ms: now_ms, refused: true };
         self.alter(id, |container| container.phase = refused);
         let Some(container) = self.containers.get(id) else { return };
-        let (action, has_owner, has_ended) = (container.action, container.owner.is_some(), container.has_ended);
+        let (action, has_owner, has_ended) =
+            (container.action, container.owner.is_some(), container.has_ended);
         if container.is_unclaimed {
             // it has calls of a router that has not said so: it is asked again, until they are over
         } else if !has_owner {

@@ -273,7 +273,11 @@ fn a_container_that_never_serves_again_goes_with_the_end_of_its_last_call() {
     assert_eq!(scene.step(Event::NodeDrained { node: NODE, is_draining: true }), ["tell 0: marked 1"]);
     scene.now_ms += 40;
     assert_eq!(scene.says(ROUTER, usage(0)), nothing(), "it is not let go of");
-    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["close 1 idle 0"], "a use since is no reason");
+    assert_eq!(
+        scene.says(ROUTER, Up::Released(container(1))),
+        ["close 1 idle 0"],
+        "a use since is no reason"
+    );
     assert_eq!(scene.step(answer(false)), nothing());
     assert_eq!(scene.says(ROUTER, usage(1)), nothing());
     assert_eq!(scene.says(ROUTER, usage(0)), ["close 1 idle 0"]);
@@ -297,7 +301,7 @@ fn an_end_is_no_reason_to_close_what_may_serve_again() {
 #[test]
 fn an_action_that_no_node_can_hold_is_refused_at_once() {
     let mut scene = Scene::new(128);
-    assert_eq!(scene.demands(&plain("a"), 1), ["tell 0: refused a PoolFull"]);
+    assert_eq!(scene.demands(&plain("a"), 1), ["tell 0: refused a NoNode"]);
 }
 
 #[test]
