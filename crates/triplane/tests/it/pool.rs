@@ -139,7 +139,7 @@ async fn what_no_node_would_take_says_why() {
         .unwrap();
     let pool: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(pool["refused"][0]["because"], why);
-    assert_eq!(pool["refused"][0]["action"], "/guest/trains");
+    assert_eq!(pool["refused"][0]["action"], "guest/trains");
     // it is accepted all the same, because a node may join that takes it; then it is a dead letter
     let _ = guest.call_in(&queued, "dead").await;
     let record = guest.record(&queued).await;
