@@ -9,8 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId, Sequence};
-use triplane_core::pool::message::{Action, Event, Numbered, Up};
+use triplane_core::pool::message::{Action, ContainerSpec, Event, Numbered, Up};
 use triplane_core::pool::{Inspection, Policy, Pool, Settings as PoolSettings, Summary};
+use triplane_model::EntityName;
 
 use crate::barrier::Barriers;
 use crate::driver::Driver;
@@ -159,6 +160,16 @@ impl Handle {
     /// Decides by another policy from now on; says whether the control plane is there to do so.
     pub async fn switch(&self, policy: Policy) -> bool {
         self.requests.send(Request::Event(Event::PolicySwitched(policy))).await.is_ok()
+    }
+
+    /// Tells of an action that is to have a least number of containers.
+    pub async fn keep(&self, spec: Arc<ContainerSpec>) {
+        let _ = self.requests.send(Request::Event(Event::MinimumSet(spec))).await;
+    }
+
+    /// Tells what a namespace may keep for such, MB.
+    pub async fn share(&self, namespace: EntityName, share_mb: u64) {
+        let _ = self.requests.send(Request::Event(Event::ShareSet(namespace, share_mb))).await;
     }
 
     /// Whether the machine runs.

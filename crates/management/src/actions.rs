@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::Rng;
 use triplane_core::asynchronous::Policy;
 use triplane_core::entitlement;
-use triplane_core::pool::check_annotations;
+use triplane_core::pool::{INSTANCES_MIN, check_annotations, kept_memory_mb};
 use triplane_model::action::{ActionPut, exec_undefined};
 use triplane_model::package::Resolved;
 use triplane_model::runtimes::{Kinds, Runtimes};
@@ -15,7 +15,7 @@ use triplane_model::{
     Action, ApiError, CodeHash, Collection, FullName, Identity, Package, ParameterKeys, Parameters,
     SystemLimits,
 };
-use triplane_store::{EntityQuery, Expected, StoreError, Write};
+use triplane_store::{EntityQuery, Expected, StoreError, Write, readable};
 
 use crate::answer::{self, Answer, Failure};
 use crate::app::{App, now_ms, off_thread};
@@ -95,9 +95,9 @@ pub(crate) async fn put(
         Some(_) if !overwrite => return Err(ApiError::exists().into()),
         Some(known) => {
             audit::found(known.revision);
-            put.update(&app, known).await?
+            put.update(&app, known, &scope.identity).await?
         }
-        None => put.create(&app, name, &limits).await?,
+        None => put.create(&app, name, &limits, &scope.identity).await?,
     };
     let code = match code {
         Some(code) => code,
@@ -137,15 +137,22 @@ impl Put {
         Self { fields: self.fields.of_caller(&caller.namespace), ..self }
     }
 
-    async fn create(self, app: &App, name: FullName, limits: &SystemLimits) -> Result<Written, Failure> {
+    async fn create(
+        self,
+        app: &App,
+        name: FullName,
+        limits: &SystemLimits,
+        caller: &Identity,
+    ) -> Result<Written, Failure> {
         sequences::check(app, &name, &self.fields).await?;
         let (hash, code) = self.code.ok_or_else(exec_undefined)?;
         let action = self.fields.create(name, hash, limits, now_ms())?;
         check_policy(&action)?;
+        check_kept(app, &action, caller).await?;
         write(app, action, Some(code), Expected::Absent).await
     }
 
-    async fn update(self, app: &App, known: Action) -> Result<Written, Failure> {
+    async fn update(self, app: &App, known: Action, caller: &Identity) -> Result<Written, Failure> {
         let runtime = app.settings.runtimes.find(&known.exec.kind);
         if self.fields.exec.is_none() && runtime.is_some_and(|runtime| runtime.deprecated) {
             return Err(Runtimes::no_longer_supported(&known.exec.kind).into());
@@ -157,6 +164,7 @@ impl Put {
         let fields = self.fields;
         let action = off_thread(bytes, move || fields.update(&known, hash, now_ms())).await?;
         check_policy(&action)?;
+        check_kept(app, &action, caller).await?;
         write(app, action, code, expected).await
     }
 }
@@ -213,6 +221,30 @@ pub(crate) fn lock(keys: &ParameterKeys, given: Parameters) -> Result<Parameters
 fn check_policy(action: &Action) -> Result<(), ApiError> {
     Policy::of_annotations(&action.annotations).map_err(|error| ApiError::new(400, error.to_string()))?;
     check_annotations(action).map_err(|error| ApiError::new(400, error.to_string()))
+}
+
+/// Actions of a namespace that are looked at for what they keep.
+const KEPT_MAX: u64 = 1_000;
+
+/// What a namespace keeps though nobody calls it is an operator's to allow: others cannot have it. (The pool holds to it too, whatever
+/// is written at the same time.)
+async fn check_kept(app: &App, action: &Action, identity: &Identity) -> Result<(), Failure> {
+    let wanted_mb = kept_memory_mb(action);
+    if wanted_mb == 0 {
+        return Ok(());
+    }
+    let namespace = Some(action.name.namespace.clone());
+    let found = app.ports.entities.annotated(INSTANCES_MIN, namespace, None, KEPT_MAX).await?;
+    let others = readable::<Action>(found).into_iter().filter(|other| other.name != action.name);
+    let others_mb: u64 = others.map(|other| kept_memory_mb(&other)).sum();
+    let allowed_mb = identity.limits.kept_memory_mb;
+    if others_mb.saturating_add(wanted_mb) <= allowed_mb {
+        return Ok(());
+    }
+    let text = format!(
+        "{INSTANCES_MIN} would keep {wanted_mb} MB, other actions keep {others_mb} MB; this namespace may keep {allowed_mb} MB: ask an operator for more (maxKeptMemory)"
+    );
+    Err(ApiError::new(403, text).into())
 }
 
 /// What is written into a package needs one, and not a binding.

@@ -115,6 +115,10 @@ fn limits_json(system: &SystemLimits, namespace: &NamespaceLimits) -> Value {
     if let Some(kinds) = &own.allowed_kinds {
         limits["allowedKinds"] = json!(kinds);
     }
+    // OpenWhisk's document has no such limit
+    if namespace.kept_memory_mb > 0 {
+        limits["maxKeptMemory"] = json!(namespace.kept_memory_mb);
+    }
     if let Some(count) = own.warmed_container_keeping_count {
         limits["warmedContainerKeepingCount"] = json!(count);
     }

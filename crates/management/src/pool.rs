@@ -4,7 +4,9 @@ use axum::extract::{Path, Request, State};
 use serde_json::{Map, Value, json};
 use triplane_core::id::NodeId;
 use triplane_core::placement::{Refusal, Resources};
-use triplane_core::pool::{ContainerView, DemandView, Departure, Inspection, NodeSummary, Policy, StemsView};
+use triplane_core::pool::{
+    ContainerView, DemandView, Departure, Inspection, NodeSummary, Policy, Refused, StemsView,
+};
 use triplane_model::ApiError;
 
 use crate::admin::{Operator, read};
@@ -126,8 +128,8 @@ fn check_headroom(policy: &Policy, pool: &Inspection) -> Result<(), String> {
 }
 
 fn shown(pool: &Inspection) -> Value {
-    let Inspection { now_ms, summary, policy, fragmentation_ppm, stems, containers, demands, departures } =
-        pool;
+    let Inspection { now_ms, summary, policy, fragmentation_ppm, stems, containers, demands, .. } = pool;
+    let Inspection { departures, refused: refusals, .. } = pool;
     let totals = summary.totals;
     let fragmented = fragmentation_ppm.iter().map(|(resource, ppm)| (resource.to_string(), json!(ppm)));
     json!({
@@ -137,6 +139,7 @@ fn shown(pool: &Inspection) -> Value {
         "nodes": summary.nodes.iter().map(node).collect::<Vec<_>>(),
         "containers": containers.iter().map(|view| container(view, *now_ms)).collect::<Vec<_>>(),
         "waiting": demands.iter().map(|view| demand(view, *now_ms)).collect::<Vec<_>>(),
+        "refused": refusals.iter().map(|it| refused(it, *now_ms)).collect::<Vec<_>>(),
         "left": departures.iter().map(|departure| left(departure, *now_ms)).collect::<Vec<_>>(),
         "totals": {
             "started": totals.started, "startFailures": totals.start_failures, "collected": totals.collected,
@@ -183,6 +186,17 @@ fn demand(view: &DemandView, now_ms: u64) -> Value {
         "action": view.key.action.to_string(), "namespace": view.key.namespace.to_string(), "calls": view.waiting,
         "sinceMs": now_ms.saturating_sub(view.since_ms), "because": view.waits_for.map(|why| why.to_string()),
         "refusals": view.refusals.iter().map(refusal).collect::<Vec<_>>(), "shortOf": view.short_of,
+    })
+}
+
+fn refused(refused: &Refused, now_ms: u64) -> Value {
+    let because = match &refused.why {
+        Some(why) => why.to_string(),
+        None => refused.reason.to_string(),
+    };
+    json!({
+        "action": refused.key.action.to_string(), "namespace": refused.key.namespace.to_string(),
+        "times": refused.times, "agoMs": now_ms.saturating_sub(refused.at_ms), "because": because,
     })
 }
 

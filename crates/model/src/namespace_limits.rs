@@ -60,6 +60,9 @@ pub struct LimitsDocument {
     /// How much of a result that is too large is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncation_size: Option<ByteSize>,
+    /// The memory that containers may hold that are kept though nobody calls them (`instances-min`), of all actions together, in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_kept_memory: Option<u64>,
     /// How many warm containers OpenWhisk's other scheduler keeps. Kept and shown; the pool decides for itself here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmed_container_keeping_count: Option<u64>,
@@ -121,6 +124,7 @@ impl LimitsDocument {
             max_parameter_size: over.max_parameter_size.or(self.max_parameter_size),
             max_payload_size: over.max_payload_size.or(self.max_payload_size),
             truncation_size: over.truncation_size.or(self.truncation_size),
+            max_kept_memory: over.max_kept_memory.or(self.max_kept_memory),
             warmed_container_keeping_count: over
                 .warmed_container_keeping_count
                 .or(self.warmed_container_keeping_count),
@@ -141,7 +145,9 @@ pub struct NamespaceLimits {
     pub concurrent_invocations: u64,
     /// Trigger fires in a wall-clock minute.
     pub fires_per_minute: u64,
-    /// What is set for this namespace. The rates above have it in them.
+    /// The memory that containers may hold that are kept though nobody calls them, in MB.
+    pub kept_memory_mb: u64,
+    /// What is set for this namespace. What is above has it in it.
     #[serde(skip)]
     pub own: LimitsDocument,
 }
@@ -152,6 +158,7 @@ impl Default for NamespaceLimits {
             invocations_per_minute: 60,
             concurrent_invocations: 30,
             fires_per_minute: 60,
+            kept_memory_mb: 0,
             own: LimitsDocument::default(),
         }
     }
@@ -165,6 +172,7 @@ impl NamespaceLimits {
             invocations_per_minute: own.invocations_per_minute.unwrap_or(self.invocations_per_minute),
             concurrent_invocations: own.concurrent_invocations.unwrap_or(self.concurrent_invocations),
             fires_per_minute: own.fires_per_minute.unwrap_or(self.fires_per_minute),
+            kept_memory_mb: own.max_kept_memory.unwrap_or(self.kept_memory_mb),
             own,
         }
     }
@@ -177,6 +185,7 @@ impl NamespaceLimits {
             invocations_per_minute: differs(self.invocations_per_minute, default.invocations_per_minute),
             concurrent_invocations: differs(self.concurrent_invocations, default.concurrent_invocations),
             fires_per_minute: differs(self.fires_per_minute, default.fires_per_minute),
+            max_kept_memory: differs(self.kept_memory_mb, default.kept_memory_mb),
             ..self.own.clone()
         }
     }
@@ -286,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_document_is_openwhisks_and_is_printed_as_it_was_read() {
-        let json = r#"{"invocationsPerMinute":1,"concurrentInvocations":2,"firesPerMinute":3,"allowedKinds":["nodejs:20"],"storeActivations":false,"minActionMemory":128,"maxActionMemory":256,"minActionLogs":0,"maxActionLogs":5,"minActionTimeout":100,"maxActionTimeout":60000,"minActionConcurrency":1,"maxActionConcurrency":2,"maxParameterSize":"1 MB","maxPayloadSize":"2 MB","truncationSize":"1 KB","warmedContainerKeepingCount":1,"warmedContainerKeepingTimeout":"1 minute"}"#;
+        let json = r#"{"invocationsPerMinute":1,"concurrentInvocations":2,"firesPerMinute":3,"allowedKinds":["nodejs:20"],"storeActivations":false,"minActionMemory":128,"maxActionMemory":256,"minActionLogs":0,"maxActionLogs":5,"minActionTimeout":100,"maxActionTimeout":60000,"minActionConcurrency":1,"maxActionConcurrency":2,"maxParameterSize":"1 MB","maxPayloadSize":"2 MB","truncationSize":"1 KB","maxKeptMemory":512,"warmedContainerKeepingCount":1,"warmedContainerKeepingTimeout":"1 minute"}"#;
         assert_eq!(serde_json::to_string(&document(json)).unwrap(), json);
         assert_eq!(serde_json::to_string(&LimitsDocument::default()).unwrap(), "{}");
         assert!(serde_json::from_str::<LimitsDocument>(r#"{"invocationPerMinute":1}"#).is_err());
@@ -301,6 +310,13 @@ mod tests {
             (0, 30, 60)
         );
         assert_eq!(limits.document(&NamespaceLimits::default()), document(r#"{"invocationsPerMinute":0}"#));
+    }
+
+    #[test]
+    fn a_namespace_keeps_nothing_unless_it_may() {
+        let limits = limits(r#"{"maxKeptMemory":512}"#);
+        assert_eq!((NamespaceLimits::default().kept_memory_mb, limits.kept_memory_mb), (0, 512));
+        assert_eq!(limits.document(&NamespaceLimits::default()), limits.own);
     }
 
     #[test]

@@ -178,8 +178,9 @@ impl Router {
             Err(unstarted) if unstarted.reason.is_overload() => Ended::TurnedAway(unstarted),
             Err(unstarted) => {
                 let (activation, transaction) = (call.id, call.transaction_id.as_str());
-                tracing::warn!(%activation, transaction, reason = ?unstarted.reason, "call never started");
-                let entry = call.failed(unstarted.reason);
+                let why = unstarted.why.as_deref();
+                tracing::warn!(%activation, transaction, reason = ?unstarted.reason, why, "call never started");
+                let entry = call.failed(&unstarted);
                 let record = entry.record.clone();
                 if !call.store.keeps(Status::WhiskError) {
                     tracing::debug!(%activation, transaction, "its record is not stored");

@@ -385,7 +385,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        drop(self.slot.take());
+        if let Some(last) = self.slot.take().and_then(Slot::give_back) {
+            self.line.shared.uplink.say(Up::Usage(vec![last]));
+        }
         fence(Ordering::SeqCst);
         if self.line.waiting.load(Ordering::SeqCst) > 0 {
             self.line.serve();

@@ -74,6 +74,8 @@ pub(crate) struct NeverStarted<'a> {
     pub(crate) is_component: bool,
     /// Of a call that may have several: those that there were.
     pub(crate) attempts: Option<Vec<ActivationId>>,
+    /// More of why, where that is known: for the owner, beside OpenWhisk's text.
+    pub(crate) why: Option<&'a str>,
 }
 
 impl NeverStarted<'_> {
@@ -145,6 +147,9 @@ impl NeverStarted<'_> {
         }
         if let Some(attempts) = &self.attempts {
             set(ATTEMPTS, json!(attempts.len()));
+        }
+        if let Some(why) = self.why {
+            set("reason", json!(why));
         }
         annotations
     }

@@ -41,15 +41,19 @@ pub(crate) struct Call {
 }
 
 /// A call that did not start; a retry is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unstarted {
     pub(crate) reason: Reason,
     pub(crate) retry_after_ms: u64,
+    /// More of why, where the control plane knows more.
+    pub(crate) why: Option<Arc<str>>,
 }
 
 /// Why a call did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
+    /// No node would take its container, however empty.
+    NoNode,
     /// The pool has no room.
     PoolFull,
     /// Its containers do not start.
@@ -87,7 +91,7 @@ impl Reason {
     }
 
     pub(crate) fn after(self, retry_after_ms: u64) -> Unstarted {
-        Unstarted { reason: self, retry_after_ms }
+        Unstarted { reason: self, retry_after_ms, why: None }
     }
 }
 
@@ -100,17 +104,18 @@ impl From<LineFull> for Unstarted {
 impl From<Refusal> for Unstarted {
     fn from(refusal: Refusal) -> Self {
         let reason = match refusal.reason {
+            RefusalReason::NoNode => Reason::NoNode,
             RefusalReason::PoolFull => Reason::PoolFull,
             RefusalReason::TooManyStarts => Reason::TooManyStarts,
             RefusalReason::StartFailed => Reason::StartFailed,
         };
-        reason.after(refusal.retry_after_ms)
+        Self { reason, retry_after_ms: refusal.retry_after_ms, why: refusal.why }
     }
 }
 
 impl Call {
     /// The record of this call, which never started.
-    pub(crate) fn failed(&self, reason: Reason) -> ActivationEntry {
+    pub(crate) fn failed(&self, unstarted: &Unstarted) -> ActivationEntry {
         let action = &self.target.action;
         let never = NeverStarted {
             id: self.id,
@@ -123,8 +128,9 @@ impl Call {
             cause: self.cause,
             is_component: self.is_component,
             attempts: None,
+            why: unstarted.why.as_deref(),
         };
-        never.entry(reason.failure())
+        never.entry(unstarted.reason.failure())
     }
 
     fn request(&self, lease: &Lease) -> RunRequest {

@@ -479,7 +479,9 @@ impl World {
             End::TimedOut => &mut self.report.calls.timed_out,
         };
         *count += 1;
-        drop(call.slot.take());
+        if let Some(last) = call.slot.take().and_then(Slot::give_back) {
+            self.say(call.router, Up::Usage(vec![last]));
+        }
         self.serve(call.router, &call.spec.key);
     }
 

@@ -108,6 +108,15 @@ pub trait Entities: Send + Sync + Debug + 'static {
     fn document(&self, collection: Collection, name: FullName) -> Future<Option<Document>>;
     /// Entities, newest first; those of a namespace include those in its packages.
     fn list(&self, query: EntityQuery, skip: u64, limit: u64) -> Future<Vec<Document>>;
+    /// The actions that have an annotation of that name, by name, those after a name only, of one namespace or of all. It may answer
+    /// others that have the word in them.
+    fn annotated(
+        &self,
+        annotation: &'static str,
+        namespace: Option<EntityName>,
+        after: Option<FullName>,
+        limit: u64,
+    ) -> Future<Vec<Document>>;
     /// How many there are.
     fn count(&self, query: EntityQuery) -> Future<u64>;
     /// Writes and deletes, all or nothing; answers the changes. [`StoreError::OtherType`] when a name belongs to an entity of

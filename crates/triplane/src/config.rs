@@ -409,6 +409,7 @@ impl Default for Config {
                 invocations_per_minute: 1_000_000,
                 concurrent_invocations: 10_000,
                 fires_per_minute: 1_000_000,
+                kept_memory_mb: 4_096,
                 ..NamespaceLimits::default()
             },
             pool: PoolConfig::default(),

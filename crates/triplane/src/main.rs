@@ -17,6 +17,7 @@ mod docker;
 mod epoch;
 mod fleet;
 mod follow;
+mod minimums;
 mod ports;
 mod queue;
 mod records;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 use triplane_control::Handle;
 use triplane_core::id::NodeId;
 use triplane_core::pool::message::Event;
@@ -157,11 +158,15 @@ impl Uploader for UploadPort {
 
 /// The control plane, for changes that the management plane made.
 #[derive(Debug)]
-pub(crate) struct PropagationPort(pub(crate) Handle);
+pub(crate) struct PropagationPort {
+    pub(crate) control: Handle,
+    /// Told of each change: the log has something new.
+    pub(crate) changed: Arc<Notify>,
+}
 
 impl Propagation for PropagationPort {
     fn published(&self, change: Change) -> BoxFuture<'static, ()> {
-        let control = self.0.clone();
+        let (control, changed) = (self.control.clone(), self.changed.clone());
         let event = match change.subject {
             Changed::Entity(collection, name, revision) => Event::EntityChanged(collection, name, revision),
             Changed::Identity(namespace_uuid) => Event::IdentityRevoked(namespace_uuid),
@@ -173,6 +178,7 @@ impl Propagation for PropagationPort {
                     "a change was not applied by every router in time"
                 );
             }
+            changed.notify_one();
         }
         .boxed()
     }

@@ -29,6 +29,7 @@ pub(crate) fn store(config: &Config) -> triplane_store::Options {
 pub(crate) fn control(config: &Config, share: &Share) -> triplane_control::Settings {
     let pool = triplane_core::pool::Settings {
         policy: policy(config, share),
+        share_mb: config.namespace.kept_memory_mb,
         room_ms_max: config.pool.wait_seconds.saturating_mul(1000),
         ..triplane_core::pool::Settings::default()
     };

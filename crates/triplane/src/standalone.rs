@@ -31,6 +31,7 @@ use crate::contact::Contact;
 use crate::crowd::Crowd;
 use crate::docker::{self, Share};
 use crate::fleet::Fleet;
+use crate::minimums::Minimums;
 use crate::ports::{
     CodePort, DispatchPort, ManagementPort, PoolPort, PropagationPort, SpoolPort, UploadPort,
 };
@@ -108,14 +109,21 @@ impl Platform {
         let audit = audit::start(config)?;
         let dispatch = Arc::<DispatchPort>::default();
         let alarm_changed = Arc::<Notify>::default();
-        let shared =
-            Joined { stores: &stores, spool: &spool, dispatch: &dispatch, alarm_changed: &alarm_changed };
+        let changed = Arc::<Notify>::default();
+        let shared = Joined {
+            stores: &stores,
+            spool: &spool,
+            dispatch: &dispatch,
+            alarm_changed: &alarm_changed,
+            changed: &changed,
+        };
         let management = start_management(config, &contact, &shared, share, &handle, audit)?;
         let alarm_clock = shared.alarm_clock(&management);
         let written = catalog::install(&management, well_known::SYSTEM).await;
         written.context("cannot write the packages of whisk.system")?;
         let (router, said) = start_router(config, &stores, &spool, &fleet, &management, epoch)?;
         dispatch.connect(&router);
+        let minimums = Minimums::new(stores.entities.clone(), management.clone(), handle.clone(), changed);
         let (calls, activations) = (stores.calls.clone(), stores.activations.clone());
         let recoverer = Recoverer::new(calls, activations, router.clone(), epoch);
         recoverer.at_start().await.context("cannot settle the calls of an earlier start")?;
@@ -133,6 +141,7 @@ impl Platform {
             }),
             tokio::spawn(recoverer.run(shutdown.clone())),
             tokio::spawn(alarm_clock.run(shutdown.clone())),
+            tokio::spawn(minimums.run(shutdown.clone())),
         ];
         let mut registry = Registry::default();
         router.metrics().register(&mut registry);
@@ -274,6 +283,8 @@ struct Joined<'a> {
     spool: &'a Arc<Spool>,
     dispatch: &'a Arc<DispatchPort>,
     alarm_changed: &'a Arc<Notify>,
+    /// Something was written to the change log.
+    changed: &'a Arc<Notify>,
 }
 
 impl Joined<'_> {
@@ -306,7 +317,7 @@ fn start_management(
         calls: joined.stores.calls.clone(),
         dispatch: joined.dispatch.clone(),
         pool: Arc::new(PoolPort(control.clone())),
-        propagation: Arc::new(PropagationPort(control.clone())),
+        propagation: Arc::new(PropagationPort { control: control.clone(), changed: joined.changed.clone() }),
         records: Arc::new(SpoolPort(joined.spool.clone())),
         audit,
     };

@@ -11,6 +11,9 @@ use super::policy::Policy;
 /// Between two tries to start a call, when nothing better is known. Free of charge, so that it may be short.
 const UNSTARTED: Backoff = Backoff { first_ms: 500, most_ms: 30_000 };
 
+/// A call that no node would take is given up when it was leased so often: after a quarter of a minute or more.
+const NO_NODE_LEASES_MAX: u32 = 4;
+
 /// What is known of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -53,6 +56,11 @@ pub enum Obstacle {
     /// No room now: the platform's fault, or a limit of the namespace.
     NoRoom {
         /// Better not earlier, milliseconds; 0 when nobody knows.
+        retry_after_ms: u64,
+    },
+    /// No node would take its containers; one may join yet, so that it is tried a few times.
+    NoNode {
+        /// Better not earlier, milliseconds.
         retry_after_ms: u64,
     },
     /// Its containers do not start.
@@ -117,7 +125,8 @@ pub fn not_started(policy: &Policy, facts: &Facts, obstacle: Obstacle, now_ms: u
     match obstacle {
         _ if facts.cancel_asked => Unstarted::Release { due_ms: now_ms },
         Obstacle::Broken | Obstacle::Gone | Obstacle::TooLarge => Unstarted::End(Final::Dead),
-        Obstacle::NoRoom { retry_after_ms } => {
+        Obstacle::NoNode { .. } if facts.leases >= NO_NODE_LEASES_MAX => Unstarted::End(Final::Dead),
+        Obstacle::NoRoom { retry_after_ms } | Obstacle::NoNode { retry_after_ms } => {
             let wait_ms = retry_after_ms.clamp(UNSTARTED.after(facts.id, facts.leases), UNSTARTED.most_ms);
             let too_old_ms = policy.expires_ms(facts.accepted_ms).saturating_add(1);
             Unstarted::Release { due_ms: now_ms.saturating_add(wait_ms).min(too_old_ms.max(now_ms)) }
@@ -177,6 +186,16 @@ mod tests {
     fn by_default_a_lost_attempt_is_not_repeated_but_kept_as_a_dead_letter() {
         let verdict = after_attempt(&Policy::default(), &FACTS, Some(Failure::Lost), 2_000);
         assert_eq!(verdict, Ended::End(Final::Dead));
+    }
+
+    #[test]
+    fn a_call_that_no_node_would_take_is_tried_a_few_times_and_ends_as_a_dead_letter() {
+        let tried = |leases| {
+            let obstacle = Obstacle::NoNode { retry_after_ms: 5_000 };
+            not_started(&Policy::default(), &Facts { leases, ..FACTS }, obstacle, 2_000)
+        };
+        assert_eq!([1, 2, 3].map(tried), [Unstarted::Release { due_ms: 7_000 }; 3]);
+        assert_eq!(tried(4), Unstarted::End(Final::Dead));
     }
 
     #[test]

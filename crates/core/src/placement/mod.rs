@@ -29,7 +29,7 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use triplane_model::EntityName;
@@ -207,6 +207,32 @@ impl Allocator {
             *refusals.entry(refusal).or_default() += 1;
         }
         refusals
+    }
+
+    /// Why no node would take a container even if it were empty, in words.
+    #[must_use]
+    pub fn why_never(&self, request: &Request) -> String {
+        let mut lacking = BTreeSet::new();
+        let mut said = BTreeMap::<_, u32>::new();
+        for (node, refusal) in
+            self.nodes.iter().filter_map(|node| Some((node, self.nodes.refusal(node, request)?)))
+        {
+            match refusal {
+                Refusal::Resource | Refusal::TooSmall => lacking.extend(node.lacks(&request.asked)),
+                other => *said.entry(other).or_default() += 1,
+            }
+        }
+        let enough = lacking.into_iter().collect::<Vec<_>>().join(", ");
+        let said = said.into_iter().map(|(refusal, nodes)| match nodes {
+            1 => format!("1 node {refusal}"),
+            _ => format!("of {nodes} nodes each {refusal}"),
+        });
+        let said = said.collect::<Vec<_>>().join("; ");
+        match (enough.is_empty(), said.is_empty()) {
+            (true, _) => format!("no node takes it: {said}"),
+            (false, true) => format!("no node has enough {enough}"),
+            (false, false) => format!("no node that takes it has enough {enough}: {said}"),
+        }
     }
 
     /// Of which resources, by name, those nodes have too little that would take the container for all else: how many say what.

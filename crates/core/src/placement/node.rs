@@ -362,6 +362,16 @@ impl Node {
         known.chain(named.map(|(name, _)| name.to_string())).collect()
     }
 
+    /// Of which resources there would be too little for a container if there were nothing else, by name.
+    pub(super) fn lacks(&self, asked: &Asked) -> BTreeSet<String> {
+        let need = Need::of(asked);
+        let known = need.short_of(&self.whole).map(|resource| resource.to_string());
+        let nothing = Tally::default();
+        let is_short = |(name, amount): &(&Arc<str>, u64)| !self.has_enough_of(name, *amount, &nothing);
+        let named = asked.resources.all_extended().filter(is_short);
+        known.chain(named.map(|(name, _)| name.to_string())).collect()
+    }
+
     /// Whether a container would fit if there were nothing else.
     pub(super) fn could_hold(&self, asked: &Asked) -> bool {
         self.could_hold_need(&Need::of(asked)) && self.has_extended(asked, &Tally::default())

@@ -18,7 +18,7 @@ pub struct Asked {
 }
 
 /// Which nodes a container may share, and with whom.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
     /// With everybody.
@@ -39,7 +39,7 @@ pub struct Taint {
 }
 
 /// A taint, or all of a name, that a container does not mind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Toleration {
     /// The name of the taint.
@@ -58,7 +58,7 @@ impl Toleration {
 }
 
 /// What an action says about the nodes that it wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Constraints {
     /// The node must have all these labels.

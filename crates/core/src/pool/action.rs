@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use triplane_model::FullName;
+use triplane_model::{EntityName, FullName};
 
 use super::demand::Demand;
 use super::message::ContainerSpec;
 use super::rescue::Rescues;
 use crate::id::ActionKey;
 use crate::mix::BuildFolding;
-use crate::placement::Request;
+use crate::placement::{Request, Resource};
 
 /// An action revision inside the machine. Numbers are given anew when nothing refers to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +31,7 @@ impl ActionNumber {
 }
 
 /// All that there are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Actions {
     /// Nothing depends on the order of it.
     numbers: HashMap<Arc<ActionKey>, ActionNumber, BuildFolding>,
@@ -43,8 +43,11 @@ pub(super) struct Actions {
     demanded: BTreeSet<ActionNumber>,
     /// Those that are made of something that was written anew or deleted.
     old: BTreeSet<ActionNumber>,
-    /// Those of which some containers stay, whatever happens.
-    kept: BTreeSet<ActionNumber>,
+    /// Those that are to have a least number of containers, by the namespace that calls them.
+    least: BTreeMap<EntityName, BTreeSet<ActionNumber>>,
+    /// The memory that namespaces may keep for that, MB, and that of all others.
+    shares: BTreeMap<EntityName, u64>,
+    share_mb: u64,
 }
 
 #[derive(Debug)]
@@ -52,13 +55,29 @@ struct Entry {
     spec: Arc<ContainerSpec>,
     /// What its containers ask of a node.
     request: Arc<Request>,
-    /// Containers that there are to be at least.
+    /// Containers that there are to be at least, and those of them that its namespace's share is enough for.
     instances_min: u64,
+    kept: u64,
     demand: Option<Demand>,
     rescues: Rescues,
 }
 
 impl Actions {
+    /// None yet. A namespace of which nothing else is said may keep that much memory, MB.
+    pub(super) fn new(share_mb: u64) -> Self {
+        Self {
+            numbers: HashMap::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            of_entity: BTreeMap::new(),
+            demanded: BTreeSet::new(),
+            old: BTreeSet::new(),
+            least: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            share_mb,
+        }
+    }
+
     /// The number of an action that is known.
     pub(super) fn number(&self, key: &ActionKey) -> Option<ActionNumber> {
         self.numbers.get(key).copied()
@@ -75,14 +94,12 @@ impl Actions {
             ActionNumber(u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX))
         });
         let instances_min = spec.instances_min();
-        if instances_min > 0 {
-            self.kept.insert(number);
-        }
         if let Some(place) = self.entries.get_mut(number.place()) {
             *place = Some(Entry {
                 request: Arc::new(spec.request()),
                 spec: Arc::clone(spec),
                 instances_min,
+                kept: 0,
                 demand: None,
                 rescues: Rescues::default(),
             });
@@ -90,6 +107,10 @@ impl Actions {
         self.numbers.insert(Arc::clone(key), number);
         for entity in key.entities() {
             self.of_entity.entry(entity).or_default().insert(number);
+        }
+        if instances_min > 0 {
+            self.least.entry(key.namespace.clone()).or_default().insert(number);
+            self.share_out(&key.namespace);
         }
         (number, true)
     }
@@ -101,7 +122,6 @@ impl Actions {
         };
         let key = &entry.spec.key;
         self.numbers.remove(key);
-        self.kept.remove(&number);
         self.old.remove(&number);
         self.demanded.remove(&number);
         self.free.push(number);
@@ -114,7 +134,33 @@ impl Actions {
                 unnamed.push(entity);
             }
         }
+        if let Some(least) = self.least.get_mut(&key.namespace)
+            && least.remove(&number)
+        {
+            if least.is_empty() {
+                self.least.remove(&key.namespace);
+            }
+            self.share_out(&key.namespace);
+        }
         unnamed
+    }
+
+    /// A namespace may keep that much memory for least numbers of containers, MB.
+    pub(super) fn set_share(&mut self, namespace: EntityName, share_mb: u64) {
+        self.shares.insert(namespace.clone(), share_mb);
+        self.share_out(&namespace);
+    }
+
+    /// Shares the memory that a namespace may keep out among its actions, in the order of their numbers.
+    fn share_out(&mut self, namespace: &EntityName) {
+        let mut left_mb = self.shares.get(namespace).copied().unwrap_or(self.share_mb);
+        for number in self.least.get(namespace).into_iter().flatten() {
+            let is_old = self.old.contains(number);
+            let Some(entry) = self.entries.get_mut(number.place()).and_then(Option::as_mut) else { continue };
+            let memory_mb = entry.request.asked.resources.get(Resource::Memory).max(1);
+            entry.kept = if is_old { 0 } else { entry.instances_min.min(left_mb / memory_mb) };
+            left_mb -= entry.kept * memory_mb;
+        }
     }
 
     /// Whose calls it is.
@@ -139,10 +185,14 @@ impl Actions {
 
     /// It is old, or is not any more.
     pub(super) fn set_old(&mut self, number: ActionNumber, is_old: bool) {
-        match is_old {
+        let has_changed = match is_old {
             true => self.old.insert(number),
             false => self.old.remove(&number),
         };
+        let namespace = self.entry(number).filter(|entry| has_changed && entry.instances_min > 0);
+        if let Some(namespace) = namespace.map(|entry| entry.spec.key.namespace.clone()) {
+            self.share_out(&namespace);
+        }
     }
 
     /// Whether something that it is made of was written anew or deleted.
@@ -155,14 +205,29 @@ impl Actions {
         self.old.iter().copied()
     }
 
-    /// Containers that there are to be of it at least.
-    pub(super) fn instances_min(&self, number: ActionNumber) -> u64 {
-        self.entry(number).map_or(0, |entry| entry.instances_min)
+    /// Whether there are to be containers of it though nobody calls it, as far as its namespace may.
+    pub(super) fn has_least(&self, number: ActionNumber) -> bool {
+        self.entry(number).is_some_and(|entry| entry.instances_min > 0)
     }
 
-    /// Those of which some containers stay, whatever happens.
-    pub(super) fn kept(&self) -> impl Iterator<Item = (ActionNumber, Arc<ContainerSpec>)> + use<'_> {
-        self.kept.iter().filter_map(|&number| Some((number, Arc::clone(&self.entry(number)?.spec))))
+    /// Containers of it that stay, whatever idles.
+    pub(super) fn kept(&self, number: ActionNumber) -> u64 {
+        self.entry(number).map_or(0, |entry| entry.kept)
+    }
+
+    /// Those that are to have a least number of containers.
+    pub(super) fn least(&self) -> impl Iterator<Item = ActionNumber> + use<'_> {
+        self.least.values().flatten().copied()
+    }
+
+    /// How many those are.
+    pub(super) fn count_least(&self) -> usize {
+        self.least.values().map(BTreeSet::len).sum()
+    }
+
+    /// What its containers are for.
+    pub(super) fn spec(&self, number: ActionNumber) -> Option<&Arc<ContainerSpec>> {
+        Some(&self.entry(number)?.spec)
     }
 
     /// A call needed a container that was on its way out; says how long it is until the next one, as far as can be told.

@@ -1,5 +1,6 @@
 //! What is started before a call asks for it: ahead of calls that the collector expects, up to the least that an action
-//! is to have, and stem cells. It takes only what is free: nothing leaves for it, and starts for calls come first.
+//! is to have within its namespace's share, and stem cells. It takes only what is free beside the headroom: nothing leaves for it, and
+//! starts for calls come first.
 
 use std::sync::Arc;
 
@@ -54,24 +55,25 @@ impl Pool {
 
     /// Starts what actions lack of the least that they are to have, and lets go of those that are to have none any more.
     pub(super) fn keep_minimum(&mut self) {
-        let kept: Vec<_> = self.actions.kept().collect();
-        for (action, spec) in kept {
-            if self.actions.is_old(action) {
-                self.forget_unreferenced(action);
-                continue;
+        let least: Vec<_> = self.actions.least().collect();
+        for action in least {
+            match self.actions.spec(action).map(Arc::clone) {
+                Some(spec) if !self.actions.is_old(action) => {
+                    self.start_lacking(&spec, action, self.actions.kept(action), Ahead::Minimum);
+                }
+                _ => self.forget_unreferenced(action),
             }
-            self.start_lacking(&spec, action, spec.instances_min(), Ahead::Minimum);
         }
     }
 
     /// Whether a container is among the least that its action is to have: those that are in service longest.
     pub(super) fn is_kept(&self, action: ActionNumber, id: ContainerId) -> bool {
-        let least = self.actions.instances_min(action);
-        if least == 0 || self.actions.is_old(action) {
+        let kept = self.actions.kept(action);
+        if kept == 0 {
             return false;
         }
         let first = self.containers.index().in_service_since(action, self.now_ms);
-        first.take(usize::try_from(least).unwrap_or(usize::MAX)).any(|kept| kept == id)
+        first.take(usize::try_from(kept).unwrap_or(usize::MAX)).any(|kept| kept == id)
     }
 
     /// Says how many stem cells there shall be, when that has changed: no more than there is memory that no container has. A node ends
@@ -115,7 +117,7 @@ impl Pool {
         let may_start = self.starting() < u64::from(self.settings.starts_max / 2)
             && self.containers.index().all(action) < instances_max;
         let request = spec.request();
-        let may_start = may_start && (ahead == Ahead::Minimum || self.is_beside_headroom(&request));
+        let may_start = may_start && self.is_beside_headroom(&request);
         let Some(node) = may_start.then(|| self.nodes.choose(&request)).flatten() else { return false };
         let spec = Arc::clone(spec);
         self.start(Start { spec, action, node, owner: Some(owner), ahead: Some(ahead) }, &request)

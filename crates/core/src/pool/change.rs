@@ -9,6 +9,8 @@ use super::action::ActionNumber;
 use super::message::{ContainerSpec, Delta};
 use super::reason::Cause;
 
+/// Actions that are known only because they are to have a least number of containers.
+const LEAST_MAX: usize = 10_000;
 /// Entities that nothing runs of and whose revisions are remembered, the latest.
 const UNNAMED_MAX: usize = 16_384;
 
@@ -56,6 +58,12 @@ impl Pool {
         self.actions.set_old(action, is_old);
     }
 
+    /// An action is to have a least number of containers: they are started without a call. One too many gets its own with its first.
+    pub(super) fn minimum_set(&mut self, spec: &Arc<ContainerSpec>) {
+        let action = self.intern(spec);
+        self.forget_unreferenced(action);
+    }
+
     /// The number of an action, which is known from now on.
     pub(super) fn intern(&mut self, spec: &Arc<ContainerSpec>) -> ActionNumber {
         let (action, is_new) = self.actions.intern(spec);
@@ -67,7 +75,9 @@ impl Pool {
 
     /// Forgets an action that there are neither containers of nor demands for.
     pub(super) fn forget_unreferenced(&mut self, action: ActionNumber) {
-        let is_kept = self.actions.instances_min(action) > 0 && !self.actions.is_old(action);
+        let is_kept = self.actions.has_least(action)
+            && !self.actions.is_old(action)
+            && self.actions.count_least() <= LEAST_MAX;
         if self.containers.index().all(action) == 0 && !self.actions.is_demanded(action) && !is_kept {
             self.looks.forget(action);
             let unnamed = self.actions.forget(action);

@@ -2,7 +2,8 @@
 //!
 //! Marked, until its owner has let go of it (or is gone, or silent for too long); closing, until its proxy has said that
 //! nothing is in flight, buffered, or was served since the mark (GC-1: the proxy's own count is the truth); stopping,
-//! until nothing of it is left and its memory is free. A proxy that is in use brings its container back into service.
+//! until nothing of it is left and its memory is free. A proxy that is in use brings its container back into service; one that is
+//! never to serve again is asked once more when its owner says that its last call is over.
 //! Every wait has a bound after which the question is asked again (GC-2), so a lost answer costs time, no more.
 
 use super::Pool;
@@ -106,11 +107,28 @@ impl Pool {
         true
     }
 
-    /// Asks the proxy to close, unless it was used since the mark.
+    /// Asks the proxy to close, unless it was used since the mark. A use says nothing for one that is never to serve again.
     pub(super) fn ask_close(&mut self, id: ContainerId, marked_ms: u64) {
         let now_ms = self.now_ms;
-        self.alter(id, |it| it.phase = Phase::Closing { marked_ms, asked_ms: now_ms, refused: false });
-        self.out.push(Action::Close { container: id, idle_ms: now_ms.saturating_sub(marked_ms) });
+        let mut idle_ms = now_ms.saturating_sub(marked_ms);
+        self.alter(id, |it| {
+            it.phase = Phase::Closing { marked_ms, asked_ms: now_ms, refused: false };
+            it.has_ended = false;
+            if it.condemned {
+                idle_ms = 0;
+            }
+        });
+        self.out.push(Action::Close { container: id, idle_ms });
+    }
+
+    /// The owner says that nothing is in flight any more on a container. If that is to close, its proxy is asked once more, at the
+    /// latest when it has answered.
+    pub(super) fn ended(&mut self, id: ContainerId) {
+        match self.containers.get(id).map(|container| container.phase) {
+            Some(Phase::Closing { refused: true, .. }) => self.ask_close(id, self.now_ms),
+            Some(Phase::Closing { .. }) => self.alter(id, |container| container.has_ended = true),
+            _ => {}
+        }
     }
 
     /// The proxy answered. A closed one never opens again, so that answer counts whenever it comes.
@@ -135,13 +153,18 @@ impl Pool {
         let refused = Phase::Closing { marked_ms: now_ms, asked_ms: now_ms, refused: true };
         self.alter(id, |container| container.phase = refused);
         let Some(container) = self.containers.get(id) else { return };
-        let (action, has_owner) = (container.action, container.owner.is_some());
+        let (action, has_owner, has_ended) =
+            (container.action, container.owner.is_some(), container.has_ended);
         if container.is_unclaimed {
             // it has calls of a router that has not said so: it is asked again, until they are over
         } else if !has_owner {
             self.adopt(id);
         } else if !self.actions.is_old(action) || self.actions.is_demanded(action) {
             self.unmark(id);
+        }
+        // the last call ended while the answer was on its way
+        if has_ended {
+            self.ended(id);
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Container {
     pub(super) in_service_ms: u64,
     /// Calls in flight at the last report.
     pub(super) in_flight: u32,
+    /// Its owner said that nothing is in flight, since its proxy was asked to close.
+    pub(super) has_ended: bool,
     /// Never back into service: its owner disowned it, it yields to another action, or its node is drained.
     pub(super) condemned: bool,
     /// Why it was started, if no call asked for it.

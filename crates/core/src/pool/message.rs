@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use triplane_model::{Action as ModelAction, Collection, FullName, Revision};
+use triplane_model::{Action as ModelAction, Collection, EntityName, FullName, Revision};
 
 use super::settings::Policy;
 use crate::collector::Stems;
@@ -54,8 +54,8 @@ pub enum Up {
     Demand(Demand),
     /// A call needs this marked container.
     Rescue(ContainerId),
-    /// What containers that the router owns did since the last report: said of all that were used, now and then, and at once of an
-    /// action of which one is used that was idle.
+    /// What containers that the router owns did since the last report: said of all that were used, now and then, at once of an
+    /// action of which one is used that was idle, and at once of a marked one whose last call is over.
     Usage(Vec<Usage>),
     /// The proxy of this container said that it is not, or no longer, what the router thinks.
     Disowned(ContainerId),
@@ -136,11 +136,15 @@ pub struct Refusal {
     pub reason: RefusalReason,
     /// When a retry may help, milliseconds.
     pub retry_after_ms: u64,
+    /// More of why, for the owner and the operator, where there is more.
+    pub why: Option<Arc<str>>,
 }
 
 /// Why a demand cannot be met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefusalReason {
+    /// No node would take it even if it were empty.
+    NoNode,
     /// No node has room, and nothing idle could be evicted within the bounded wait.
     PoolFull,
     /// Too many cold starts are pending.
@@ -208,6 +212,10 @@ pub enum Event {
     Stopped(ContainerId),
     /// The change log told of a written or deleted entity.
     EntityChanged(Collection, FullName, Option<Revision>),
+    /// An action was written, or is there at the start of a leader, that is to have a least number of containers.
+    MinimumSet(Arc<ContainerSpec>),
+    /// A namespace may keep that much memory for the least numbers of its actions, MB.
+    ShareSet(EntityName, u64),
     /// The change log told of revoked identities.
     IdentityRevoked(Arc<str>),
     /// Time passed.

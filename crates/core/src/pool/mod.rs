@@ -41,8 +41,8 @@ use std::sync::Arc;
 
 use triplane_model::{FullName, Revision};
 
-pub use reason::{Ahead, Cause, Departure};
-pub use request::{AnnotationError, check_annotations};
+pub use reason::{Ahead, Cause, Departure, Refused};
+pub use request::{AnnotationError, INSTANCES_MIN, check_annotations, kept_memory_mb};
 pub use settings::{Policy, Settings};
 pub use view::{
     ContainerView, DemandView, Inspection, NodeSummary, State, States, StemsView, Summary, Totals, WaitsFor,
@@ -57,7 +57,7 @@ use ahead::Askers;
 use containers::Containers;
 use demand::Demand;
 use message::{Action, Delta, Event, Up, Usage};
-use reason::Departures;
+use reason::{Departures, Refusals};
 use serve::Looks;
 use stream::Routers;
 
@@ -79,6 +79,7 @@ pub struct Pool {
     nodes: Allocator,
     collector: Collector,
     departures: Departures,
+    refusals: Refusals,
     /// Who asked last for what.
     askers: Askers,
     /// The stem cells that there shall be.
@@ -114,11 +115,12 @@ impl Pool {
             nodes: Allocator::new(settings.policy.placement.clone()),
             collector: Collector::new(settings.policy.collector.clone(), settings.histories_max),
             departures: Departures::default(),
+            refusals: Refusals::default(),
             askers: Askers::default(),
             stems: Vec::new(),
             containers: Containers::default(),
             routers: Routers::default(),
-            actions: Actions::default(),
+            actions: Actions::new(settings.share_mb),
             looks: Looks::default(),
             cold_starts: ColdStarts::default(),
             revisions: BTreeMap::new(),
@@ -171,6 +173,8 @@ impl Pool {
             Event::EntityChanged(collection, name, revision) => {
                 self.entity_changed(collection, name, revision);
             }
+            Event::MinimumSet(spec) => self.minimum_set(&spec),
+            Event::ShareSet(namespace, share_mb) => self.actions.set_share(namespace, share_mb),
             Event::IdentityRevoked(namespace) => self.tell_all(&Delta::IdentityRevoked(namespace)),
             Event::Ticked => self.ticked(),
         }
@@ -202,6 +206,9 @@ impl Pool {
                     container.used_ms = now_ms;
                 }
             });
+            if usage.in_flight == 0 {
+                self.ended(usage.container);
+            }
         }
     }
 
@@ -291,6 +298,7 @@ impl Pool {
             containers: self.containers().take(lines_max).collect(),
             demands,
             departures: self.departures().take(lines_max).cloned().collect(),
+            refused: self.refusals.latest().take(lines_max).cloned().collect(),
         }
     }
 

@@ -1,14 +1,18 @@
-//! Why containers leave, said to people, and a bounded memory of those that left.
+//! Why containers leave and demands are refused, said to people, and a bounded memory of the latest.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use super::message::{Refusal, RefusalReason};
 use crate::collector::Reason;
 use crate::id::{ActionKey, ContainerId, NodeId};
 
 /// Departures that are remembered; the oldest is forgotten.
 const DEPARTURES_MAX: usize = 1_024;
+
+/// Refusals that are remembered; each is looked for among them.
+const REFUSALS_MAX: usize = 64;
 
 /// Why a container leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +116,75 @@ impl Departures {
     }
 }
 
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::NoNode => "no node would take it",
+            Self::PoolFull => "no room came free in time",
+            Self::TooManyStarts => "too many starts are pending",
+            Self::StartFailed => "its containers cannot be started",
+        })
+    }
+}
+
+/// A demand that was refused, as often as in a row for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose calls were answered.
+    pub key: Arc<ActionKey>,
+    /// Why.
+    pub reason: RefusalReason,
+    /// More of why, where there is more.
+    pub why: Option<Arc<str>>,
+    /// How often.
+    pub times: u64,
+    /// When last, milliseconds of the machine's clock.
+    pub at_ms: u64,
+}
+
+/// The latest refusals, one for each action and reason.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(VecDeque<Refused>);
+
+impl Refusals {
+    pub(super) fn push(&mut self, refusal: &Refusal, at_ms: u64) {
+        let Refusal { key, reason, why, .. } = refusal.clone();
+        let known = self.0.iter().position(|it| it.key == key && it.reason == reason);
+        let times = known.and_then(|place| self.0.remove(place)).map_or(1, |before| before.times + 1);
+        if self.0.len() == REFUSALS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Refused { key, reason, why, times, at_ms });
+    }
+
+    /// The latest first.
+    pub(super) fn latest(&self) -> impl Iterator<Item = &Refused> {
+        self.0.iter().rev()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fixture::{container, key};
+
+    #[test]
+    fn the_latest_refusals_are_remembered_each_once() {
+        let mut refusals = Refusals::default();
+        let refusal = |name: &str| Refusal {
+            key: Arc::new(key(name, 1)),
+            reason: RefusalReason::NoNode,
+            retry_after_ms: 1,
+            why: Some("no node has enough gpu".into()),
+        };
+        refusals.push(&refusal("often"), 1);
+        (0..REFUSALS_MAX as u64).for_each(|at_ms| refusals.push(&refusal(&format!("a{at_ms}")), at_ms));
+        assert_eq!(refusals.latest().count(), REFUSALS_MAX);
+        (1..=3).for_each(|at_ms| refusals.push(&refusal("often"), at_ms));
+        let latest = refusals.latest().next().unwrap();
+        assert_eq!((latest.key.action.name.as_str(), latest.times, latest.at_ms), ("often", 3, 3));
+        assert_eq!(refusals.latest().count(), REFUSALS_MAX);
+    }
 
     #[test]
     fn the_latest_departures_are_remembered() {

@@ -6,7 +6,7 @@ use super::message::ContainerSpec;
 use crate::placement::{Artifact, AskError, Asked, CPU_MILLI_PER_GB, Constraints, Request, Resources};
 
 /// The annotation that says how many containers an action keeps.
-const INSTANCES_MIN: &str = "instances-min";
+pub const INSTANCES_MIN: &str = "instances-min";
 /// The most that it may say.
 const INSTANCES_MIN_MAX: u64 = 100;
 /// How much of a wrong value an error repeats, characters.
@@ -48,6 +48,12 @@ pub fn check_annotations(action: &Action) -> Result<(), AnnotationError> {
     }
 }
 
+/// The memory that the containers hold which an action keeps, MB: none of what says nothing that is understood.
+#[must_use]
+pub fn kept_memory_mb(action: &Action) -> u64 {
+    instances_min(action).unwrap_or(0).saturating_mul(action.limits.memory_mb)
+}
+
 fn instances_min(action: &Action) -> Result<u64, AnnotationError> {
     let Some(value) = action.annotations.get(INSTANCES_MIN) else { return Ok(0) };
     let least = value.get().parse().ok().filter(|&least| least <= INSTANCES_MIN_MAX);
@@ -56,11 +62,13 @@ fn instances_min(action: &Action) -> Result<u64, AnnotationError> {
 }
 
 impl ContainerSpec {
-    /// Containers that there are to be of it at least, though they idle. (What is not understood was refused when it was
+    /// Containers that there are to be of it at least, though they idle, of those of its own namespace: who calls it through a package
+    /// that is shared keeps none. (What is not understood was refused when it was
     /// written; what was written before counts as not said.)
     #[must_use]
     pub fn instances_min(&self) -> u64 {
-        instances_min(&self.action).unwrap_or(0)
+        let is_own = self.key.namespace == self.key.action.namespace;
+        if is_own { instances_min(&self.action).unwrap_or(0) } else { 0 }
     }
 
     /// What it asks of a node.

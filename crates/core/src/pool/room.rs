@@ -3,7 +3,8 @@
 //! What is idle leaves first, as the collector values it. When nothing is, and a demand has had nothing for a while, busy
 //! containers go, in turns: they get no new calls, end those that they have, and are swept. They are taken from the actions
 //! that hold most memory, and of those the ones that were in service longest; none before it had a turn itself, so that
-//! actions which together need more than there is take turns instead of throwing each other out at once.
+//! actions which together need more than there is take turns instead of throwing each other out at once. What an action keeps
+//! though nobody calls it goes last, when nothing else would be enough: nobody has the pool for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +46,7 @@ impl Pool {
     pub(super) fn take_turn(&mut self, action: ActionNumber, request: &Request) -> bool {
         let mut yielding: BTreeMap<NodeId, Vec<(u64, ContainerId)>> = BTreeMap::new();
         let mut order = Vec::new();
-        for (value, container) in (BUSY..).zip(self.may_yield(action).take(LOOKED_AT_MAX)) {
+        for (value, container) in (BUSY..).zip(self.may_yield(action)) {
             let on_node = yielding.entry(container.node()).or_default();
             if on_node.is_empty() {
                 order.push(container.node());
@@ -114,7 +115,9 @@ impl Pool {
         let index = self.containers.index();
         let others = index.by_held().filter(move |&other| other != action);
         let busy = others.flat_map(move |other| index.in_service_since(other, had_turn_ms));
-        let busy = busy.filter_map(|id| self.containers.get(id));
-        busy.filter(|it| !self.is_idle(it) && !self.is_kept(it.action, it.id))
+        let busy = busy.filter_map(|id| self.containers.get(id)).filter(|it| !self.is_idle(it));
+        let (kept, others): (Vec<_>, Vec<_>) =
+            busy.take(LOOKED_AT_MAX).partition(|it| self.is_kept(it.action, it.id));
+        others.into_iter().chain(kept)
     }
 }

@@ -18,8 +18,8 @@ use super::sizing::Load;
 use super::starts::Start;
 use super::view::WaitsFor;
 use crate::collector::Awaited;
-use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
-use crate::placement::{Artifact, Asked, Constraints, Request};
+use crate::id::{ContainerId, NodeId, RouterId};
+use crate::placement::{Asked, Constraints, Request};
 
 /// A router says within that time how many calls wait after it got a container.
 const GRANT_MS_MIN: u64 = 100;
@@ -67,23 +67,22 @@ impl Pass {
     }
 }
 
-/// What decides whether a container fits. One that is particular about its nodes is like no other.
+/// What decides whether a container fits, beside what is at hand on a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wish {
     asked: Asked,
     kind: Box<str>,
     namespace: EntityName,
-    particular: Option<Artifact>,
+    constraints: Constraints,
 }
 
 impl Wish {
     fn of(request: &Request) -> Self {
-        let is_particular = request.constraints != Constraints::default();
         Self {
             asked: request.asked.clone(),
             kind: request.kind.clone(),
             namespace: request.namespace.clone(),
-            particular: is_particular.then_some(request.code),
+            constraints: request.constraints.clone(),
         }
     }
 }
@@ -142,7 +141,8 @@ impl Pool {
         if all == 0 && self.pending_starts() >= u64::from(self.settings.pending_starts_max) {
             let cold_start_us = self.cold_starts.estimate_us(&said.spec.action.exec.kind, &self.settings);
             let retry_after_ms = (cold_start_us / 1000).max(1);
-            self.tell_refusal(router, key, RefusalReason::TooManyStarts, retry_after_ms);
+            let (key, reason) = (Arc::clone(key), RefusalReason::TooManyStarts);
+            self.tell_refusal(router, Refusal { key, reason, retry_after_ms, why: None });
             return None;
         }
         let action = known.unwrap_or_else(|| self.intern(&said.spec));
@@ -360,7 +360,8 @@ impl Pool {
     fn start_one(&mut self, action: ActionNumber, pass: &mut Pass) -> Got {
         let Some(request) = self.actions.request(action).map(Arc::clone) else { return Got::Nothing };
         if !self.nodes.could_ever_take(&request) {
-            self.refuse(action, RefusalReason::PoolFull);
+            let why = self.nodes.why_never(&request).into();
+            self.refuse_because(action, RefusalReason::NoNode, Some(why));
             return Got::Nothing;
         }
         if self.starting() >= u64::from(self.settings.starts_max) {
@@ -417,21 +418,22 @@ impl Pool {
 
     /// Answers all that wait for an action with a refusal.
     pub(super) fn refuse(&mut self, action: ActionNumber, reason: RefusalReason) {
+        self.refuse_because(action, reason, None);
+    }
+
+    fn refuse_because(&mut self, action: ActionNumber, reason: RefusalReason, why: Option<Arc<str>>) {
         let Some(demand) = self.drop_demand(action) else { return };
+        let key = Arc::clone(demand.key());
+        let refusal = Refusal { key, reason, retry_after_ms: self.settings.retry_ms, why };
         for router in demand.routers() {
-            self.tell_refusal(router, demand.key(), reason, self.settings.retry_ms);
+            self.tell_refusal(router, refusal.clone());
         }
     }
 
-    fn tell_refusal(
-        &mut self,
-        router: RouterId,
-        key: &Arc<ActionKey>,
-        reason: RefusalReason,
-        retry_after_ms: u64,
-    ) {
+    fn tell_refusal(&mut self, router: RouterId, refusal: Refusal) {
         self.totals.refused += 1;
-        self.tell(router, Delta::Refused(Refusal { key: Arc::clone(key), reason, retry_after_ms }));
+        self.refusals.push(&refusal, self.now_ms);
+        self.tell(router, Delta::Refused(refusal));
     }
 
     /// What there is of an action.

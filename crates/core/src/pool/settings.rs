@@ -42,6 +42,9 @@ pub struct Settings {
     pub policy: Policy,
     /// Actions whose calls the collector remembers, besides those with containers.
     pub histories_max: usize,
+    /// The memory that a namespace may keep for the least numbers of containers of its actions, MB, unless the pool is told of another
+    /// share.
+    pub share_mb: u64,
     /// How long the release of a marked container is waited for before it is taken as given: a router that is silent
     /// for so long has lost its lease, and the proxy's own count is the truth all the same.
     pub release_ms_max: u64,
@@ -81,6 +84,7 @@ impl Default for Settings {
         Self {
             policy: Policy::default(),
             histories_max: 16_384,
+            share_mb: u64::MAX,
             release_ms_max: 10_000,
             retry_ms: 5_000,
             sweep_ms: 1_000,

@@ -55,6 +55,7 @@ impl Pool {
             in_service_ms: self.now_ms,
             in_flight: 0,
             is_unclaimed: false,
+            has_ended: false,
             condemned: false,
             ahead,
             cause: None,

@@ -39,6 +39,7 @@ impl Pool {
             used_ms: self.now_ms,
             in_service_ms: self.now_ms,
             in_flight: 0,
+            has_ended: false,
             condemned: false,
             ahead: None,
             cause: None,

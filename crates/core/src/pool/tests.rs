@@ -259,15 +259,49 @@ fn a_container_that_stays_in_use_is_not_removed_and_the_demand_is_refused_in_the
     assert_eq!(scene.after(500), ["tell 0: marked 1"], "it has had its turn");
     assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["close 1 idle 0"]);
     assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing());
-    assert_eq!(scene.after(28_999), ["close 1 idle 28999"]);
+    assert_eq!(scene.after(28_999), ["close 1 idle 0"]);
     assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing());
     assert_eq!(scene.after(1), ["tell 0: refused b PoolFull"]);
 }
 
 #[test]
+fn a_container_that_never_serves_again_goes_with_the_end_of_its_last_call() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    let usage = |in_flight| Up::Usage(vec![Usage { container: container(1), in_flight, used: true }]);
+    let answer = |closed| Event::CloseAnswered(container(1), closed);
+    scene.says(ROUTER, usage(1));
+    assert_eq!(scene.step(Event::NodeDrained { node: NODE, is_draining: true }), ["tell 0: marked 1"]);
+    scene.now_ms += 40;
+    assert_eq!(scene.says(ROUTER, usage(0)), nothing(), "it is not let go of");
+    assert_eq!(
+        scene.says(ROUTER, Up::Released(container(1))),
+        ["close 1 idle 0"],
+        "a use since is no reason"
+    );
+    assert_eq!(scene.step(answer(false)), nothing());
+    assert_eq!(scene.says(ROUTER, usage(1)), nothing());
+    assert_eq!(scene.says(ROUTER, usage(0)), ["close 1 idle 0"]);
+    assert_eq!(scene.says(ROUTER, usage(0)), nothing(), "doubled");
+    assert_eq!(scene.step(answer(false)), ["close 1 idle 0"], "it ended while the answer was on its way");
+    assert_eq!(scene.step(answer(false)), nothing(), "asked once for each end");
+    assert_eq!(scene.says(ROUTER, usage(0)), ["close 1 idle 0"]);
+    assert_eq!(scene.step(answer(true)), ["tell 0: removed 1", "stop 1"]);
+}
+
+#[test]
+fn an_end_is_no_reason_to_close_what_may_serve_again() {
+    let mut scene = Scene::new(256).with_idle(&plain("a"));
+    scene.after(600_000);
+    scene.says(ROUTER, Up::Released(container(1)));
+    let ended = Usage { container: container(1), in_flight: 0, used: true };
+    assert_eq!(scene.says(ROUTER, Up::Usage(vec![ended])), nothing());
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), ["tell 0: unmarked 1"]);
+}
+
+#[test]
 fn an_action_that_no_node_can_hold_is_refused_at_once() {
     let mut scene = Scene::new(128);
-    assert_eq!(scene.demands(&plain("a"), 1), ["tell 0: refused a PoolFull"]);
+    assert_eq!(scene.demands(&plain("a"), 1), ["tell 0: refused a NoNode"]);
 }
 
 #[test]
@@ -427,6 +461,9 @@ fn calls_that_wait_for_an_older_revision_are_still_served_and_then_it_leaves() {
     assert_eq!(scene.after(1_000), ["tell 0: marked 1"]);
     scene.says(ROUTER, Up::Released(container(1)));
     assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing(), "its call goes on");
+    let ended = Usage { container: container(1), in_flight: 0, used: true };
+    assert_eq!(scene.says(ROUTER, Up::Usage(vec![ended])), ["close 1 idle 0"]);
+    scene.step(Event::CloseAnswered(container(1), false));
     assert_eq!(scene.after(1_000), ["close 1 idle 1000"]);
 }
 
@@ -494,7 +531,7 @@ fn a_disowned_container_goes_but_not_before_its_proxy_agrees() {
     assert_eq!(scene.says(ROUTER, Up::Disowned(container(1))), ["tell 0: removed 1", "close 1 idle 0"]);
     assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing());
     assert_eq!(scene.demands(&plain("a"), 1), ["start 2 a@1 on 0"], "it never comes back");
-    assert_eq!(scene.after(1_000), ["close 1 idle 1000"]);
+    assert_eq!(scene.after(1_000), ["close 1 idle 0"]);
     assert_eq!(scene.step(Event::CloseAnswered(container(1), true)), ["stop 1"]);
 }
 
@@ -572,10 +609,10 @@ fn an_action_without_a_container_gets_one_though_another_never_rests() {
     assert_eq!(scene.after(499), nothing(), "something may fall idle yet");
     assert_eq!(scene.after(1), ["tell 0: marked 1"]);
     assert_eq!(scene.after(1), nothing(), "one is enough");
-    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["close 1 idle 1"]);
+    assert_eq!(scene.says(ROUTER, Up::Released(container(1))), ["close 1 idle 0"]);
     assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing(), "it ends what it has");
     assert_eq!(scene.demands_at(ROUTER, &plain("a"), 21, Some(50)), nothing(), "and does not come back");
-    assert_eq!(scene.after(1_000), ["close 1 idle 1000"]);
+    assert_eq!(scene.after(1_000), ["close 1 idle 0"]);
     assert_eq!(scene.step(Event::CloseAnswered(container(1), true)), ["tell 0: removed 1", "stop 1"]);
     assert_eq!(scene.step(Event::Stopped(container(1))), ["start 3 b@1 on 0"]);
 }

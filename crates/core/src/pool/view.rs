@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::reason::{Ahead, Cause, Departure};
+use super::reason::{Ahead, Cause, Departure, Refused};
 use super::settings::Policy;
 use crate::collector::Stems;
 use crate::id::{ActionKey, ContainerId, NodeId, RouterId};
@@ -44,6 +44,8 @@ pub struct Inspection {
     pub demands: Vec<DemandView>,
     /// The containers that left, the latest first, at most as many.
     pub departures: Vec<Departure>,
+    /// The demands that were refused, the latest first, at most as many.
+    pub refused: Vec<Refused>,
 }
 
 impl Inspection {

@@ -155,6 +155,17 @@ impl Slot {
         &self.container.lease
     }
 
+    /// Gives the slot back. Where that was the last call of a marked container, which has no further ones, it is news: its proxy
+    /// can close now.
+    pub fn give_back(self) -> Option<Usage> {
+        if !self.container.is_marked() {
+            return None;
+        }
+        let container = Arc::clone(&self.container);
+        drop(self);
+        (container.is_marked() && container.in_flight() == 0).then(|| container.report())
+    }
+
     /// The proxy is full: leaves the container alone until then.
     pub fn rest_until(&self, until_ms: u64) {
         self.container.rests_until_ms.fetch_max(until_ms, Ordering::Relaxed);

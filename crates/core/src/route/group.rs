@@ -146,6 +146,17 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_the_last_call_of_a_marked_container_is_news() {
+        let group = group(1, 3);
+        let [before, last, other] = [1, 2, 3].map(|now_ms| group.choose(now_ms).unwrap());
+        assert_eq!(before.give_back(), None, "it is not marked");
+        group.containers[0].mark();
+        assert_eq!(other.give_back(), None, "another one is in flight");
+        let usage = last.give_back().unwrap();
+        assert_eq!((usage.container.number, usage.in_flight, usage.used), (1, 0, true));
+    }
+
+    #[test]
     fn marked_resting_and_disowned_containers_are_passed_over() {
         let group = group(3, 2);
         group.containers[0].mark();

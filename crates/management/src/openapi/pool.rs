@@ -15,6 +15,7 @@ pub(super) fn schemas() -> Value {
             "nodes": list(&node(), "in the order of their numbers"),
             "containers": list(&container(), "in the order of their ids, at most as many as the limit says"),
             "waiting": list(&demand(), "calls that wait, the first in turn first"),
+            "refused": list(&refused(), "demands that were refused, each action and reason once, the latest first"),
             "left": list(&left(), "containers that left, the latest first"),
             "totals": said(&counts(), "what has happened since the control plane took over"),
         })),
@@ -56,6 +57,12 @@ fn demand() -> Value {
         "because": maybe(&text(), "null while its containers are starting"),
         "refusals": list(&refusal, "why no node takes it, where it waits for room"),
         "shortOf": said(&counts(), "of which resources how many nodes have too little"),
+    }))
+}
+
+fn refused() -> Value {
+    with(&json!({
+        "action": text(), "namespace": text(), "times": whole(), "agoMs": whole(), "because": text(),
     }))
 }
 

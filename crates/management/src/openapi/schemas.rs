@@ -286,6 +286,7 @@ fn namespaces() -> Value {
                 "storeActivations": { "type": "boolean" },
                 "allowedKinds": { "type": "array", "items": { "type": "string" } },
                 "maxParameterSize": { "type": "string", "example": "1 MB" },
+                "maxKeptMemory": whole,
             },
         },
         "Info": { "type": "object", "required": ["description"], "properties": { "description": { "type": "string" } } },
@@ -405,6 +406,7 @@ fn limits_document() -> Value {
         "maxActionTimeout",
         "minActionConcurrency",
         "maxActionConcurrency",
+        "maxKeptMemory",
         "warmedContainerKeepingCount",
     ] {
         properties[name] = whole.clone();

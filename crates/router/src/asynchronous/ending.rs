@@ -154,6 +154,7 @@ impl Router {
             cause: call.cause,
             is_component: false,
             attempts: case.attempt_ids(),
+            why: case.refused.as_deref(),
         };
         never.entry(why)
     }
@@ -175,6 +176,7 @@ impl Router {
             cause: call.cause,
             is_component: false,
             attempts: None,
+            why: None,
         };
         let failure = (end != Final::Done).then_some(failure);
         let entry = never.delivered(answered, failure.is_none(), case.facts().attempts);

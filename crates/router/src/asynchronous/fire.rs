@@ -15,7 +15,6 @@ use crate::clock::epoch_ms;
 use crate::fire::Fire;
 use crate::ports::NotAccepted;
 use crate::router::Router;
-use crate::run::Unstarted;
 
 /// When a fire is tried again whose calls could not be stored, milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
@@ -33,8 +32,8 @@ impl Router {
         let (queue, id) = (&*self.ports.queue, case.call.id);
         let holding = Holding::new(queue, id, &held, &self.board, lane.as_ref());
         if let Err(reason) = holding.about_to_send().await {
-            let unstarted = Unstarted { reason, retry_after_ms: RETRY_AFTER_MS };
-            return self.not_started(&case, obstacle(unstarted), None).await;
+            let unstarted = reason.after(RETRY_AFTER_MS);
+            return self.not_started(&case, obstacle(&unstarted), None).await;
         }
         match self.carry_out(&fire).await {
             Ok(record) => {

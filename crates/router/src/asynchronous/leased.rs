@@ -51,6 +51,8 @@ pub(crate) struct Case {
     pub(crate) last_failure: Option<Failure>,
     /// What was written down of how far its composition is.
     pub(crate) progress: Option<Bytes>,
+    /// Why the control plane refused it last, where it said more than that.
+    pub(crate) refused: Option<Arc<str>>,
     number: u32,
     attempts: u32,
     cancel_asked: bool,
@@ -59,7 +61,7 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(leased: LeasedCall, held: Arc<Held>) -> Self {
         let LeasedCall { call, number, attempts, cancel_asked, last_failure, progress } = leased;
-        Self { call, held, last_failure, progress, number, attempts, cancel_asked }
+        Self { call, held, last_failure, progress, refused: None, number, attempts, cancel_asked }
     }
 
     /// What verdicts are taken over.
@@ -167,8 +169,10 @@ impl Router {
             }
             Err(Paused::Unstarted(unstarted)) => {
                 let (activation, transaction) = (call.id, call.transaction_id.as_str());
-                tracing::debug!(%activation, transaction, reason = ?unstarted.reason, "queued call did not start");
-                let came = self.not_started(&case, obstacle(unstarted), Some(guard)).await;
+                let why = unstarted.why.as_deref();
+                tracing::debug!(%activation, transaction, reason = ?unstarted.reason, why, "queued call did not start");
+                case.refused.clone_from(&unstarted.why);
+                let came = self.not_started(&case, obstacle(&unstarted), Some(guard)).await;
                 // That says nothing about the room that its lane has.
                 if unstarted.reason == Reason::Withdrawn { Came::Away } else { came }
             }
@@ -217,8 +221,8 @@ impl Router {
         let (queue, id) = (&*self.ports.queue, case.call.id);
         let holding = Holding::new(queue, id, &held, &self.board, lane.as_ref());
         if let Err(reason) = holding.about_to_send().await {
-            let unstarted = Unstarted { reason, retry_after_ms: RETRY_AFTER_MS };
-            return self.not_started(&case, obstacle(unstarted), None).await;
+            let unstarted = reason.after(RETRY_AFTER_MS);
+            return self.not_started(&case, obstacle(&unstarted), None).await;
         }
         case.count_attempt();
         let QueuedCall { namespace, payload: body, .. } = case.call.clone();
@@ -272,17 +276,21 @@ impl Router {
                     }
                     Obstacle::Gone => record::Failure::ActionGone,
                     Obstacle::TooLarge => record::Failure::FireTooLarge,
-                    Obstacle::NoRoom { .. } | Obstacle::Broken => record::Failure::NoResources,
+                    Obstacle::NoRoom { .. } | Obstacle::NoNode { .. } | Obstacle::Broken => {
+                        record::Failure::NoResources
+                    }
                 };
                 let (activation, transaction) = (case.call.id, case.call.transaction_id.as_str());
-                tracing::warn!(%activation, transaction, ?why, "queued call can never start");
+                let refused = case.refused.as_deref();
+                tracing::warn!(%activation, transaction, ?why, refused, "queued call can never start");
                 self.end_unrun(case, end, why).await;
                 drop(guard);
             }
         }
         match obstacle {
             Obstacle::NoRoom { retry_after_ms } => Came::TurnedAway { retry_after_ms },
-            Obstacle::Broken | Obstacle::Gone | Obstacle::TooLarge => Came::Away,
+            // what no node takes says nothing about the room that its lane has
+            Obstacle::NoNode { .. } | Obstacle::Broken | Obstacle::Gone | Obstacle::TooLarge => Came::Away,
         }
     }
 
@@ -310,8 +318,9 @@ impl Router {
     }
 }
 
-pub(super) fn obstacle(unstarted: Unstarted) -> Obstacle {
+pub(super) fn obstacle(unstarted: &Unstarted) -> Obstacle {
     match unstarted.reason {
+        Reason::NoNode => Obstacle::NoNode { retry_after_ms: unstarted.retry_after_ms },
         Reason::StartFailed => Obstacle::Broken,
         Reason::ActionGone => Obstacle::Gone,
         _ => Obstacle::NoRoom { retry_after_ms: unstarted.retry_after_ms },

@@ -236,8 +236,9 @@ impl Work<'_> {
             return Ok(Event::NotRun);
         }
         let (activation, transaction) = (call.id, call.transaction_id.as_str());
-        tracing::warn!(%activation, transaction, ?reason, "a run for a composition never started");
-        let (entry, response) = (call.failed(reason), reason.failure().response());
+        let why = unstarted.why.as_deref();
+        tracing::warn!(%activation, transaction, ?reason, why, "a run for a composition never started");
+        let (entry, response) = (call.failed(&unstarted), reason.failure().response());
         self.write(entry, response.status).await;
         Ok(Event::Ran(Ran { id: call.id, response, duration_ms: 0, memory_mb: None }))
     }

@@ -276,7 +276,7 @@ async fn a_queued_sequence_that_finds_no_room_for_a_component_goes_on_there_late
     let world = world(&["a"]).await;
     world.in_the_background();
     let id = between_two_runs(&world).await;
-    let refusal = Refusal { key: key("b", 1), reason: RefusalReason::PoolFull, retry_after_ms: 1 };
+    let refusal = Refusal { key: key("b", 1), reason: RefusalReason::PoolFull, retry_after_ms: 1, why: None };
     world.tell(Delta::Refused(refusal));
     world.until(|| world.queue.released.load(Ordering::SeqCst) == 1).await;
     world.ready("b", 5, 1);

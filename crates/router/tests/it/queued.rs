@@ -13,7 +13,7 @@ use crate::world::{World, full_name, key};
 const CALL: &str = "_/actions/a";
 
 fn refused(reason: RefusalReason) -> Delta {
-    Delta::Refused(Refusal { key: key("a", 1), reason, retry_after_ms: 1 })
+    Delta::Refused(Refusal { key: key("a", 1), reason, retry_after_ms: 1, why: None })
 }
 
 #[tokio::test]
@@ -135,6 +135,25 @@ async fn a_call_whose_containers_do_not_start_ends_with_a_record() {
     world.tell(refused(RefusalReason::StartFailed));
     world.until(|| world.queue.over().len() == 1).await;
     assert_eq!(world.records().len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_no_node_would_take_ends_with_a_record_that_says_why() {
+    let world = World::new().await;
+    world.in_the_background();
+    let id = world.post(CALL, "").await.id();
+    for _ in 0..4 {
+        world.until_waiting(1).await;
+        let (key, why) = (key("a", 1), Some("no node has enough gpu".into()));
+        let reason = RefusalReason::NoNode;
+        world.tell(Delta::Refused(Refusal { key, reason, retry_after_ms: 1, why }));
+        world.until_waiting(0).await;
+    }
+    world.until(|| world.queue.end_of(id) == Some(Final::Dead)).await;
+    let record = &world.records()[0];
+    assert_eq!(record["response"]["result"]["error"], "Failed to provision resources to run the action.");
+    let annotations = record["annotations"].as_array().unwrap();
+    assert!(annotations.contains(&serde_json::json!({"key": "reason", "value": "no node has enough gpu"})));
 }
 
 #[tokio::test]

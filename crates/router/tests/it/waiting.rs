@@ -12,7 +12,7 @@ use crate::world::{Answer, World, container, key, post};
 const CALL: &str = "_/actions/a?blocking=true&result=true";
 
 fn refused(reason: RefusalReason) -> Delta {
-    Delta::Refused(Refusal { key: key("a", 1), reason, retry_after_ms: 1500 })
+    Delta::Refused(Refusal { key: key("a", 1), reason, retry_after_ms: 1500, why: None })
 }
 
 #[tokio::test]
@@ -311,6 +311,24 @@ async fn a_marked_container_is_not_used_until_it_is_unmarked() {
     assert_eq!(world.containers.request_count(), 0);
     world.tell(Delta::Unmarked(container(1)));
     assert_eq!(call.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn the_end_of_the_last_call_of_a_marked_container_is_told_at_once() {
+    let mut world = World::new().await;
+    world.ready("a", 1, 2);
+    world.containers.gate.close();
+    let calls = [world.calls(CALL, ""), world.calls(CALL, "")];
+    world.until(|| world.containers.gate.at() == 2).await;
+    world.tell(Delta::Marked(container(1)));
+    world.said(|up| matches!(up, Up::Released(id) if *id == container(1)).then_some(())).await;
+    world.containers.gate.open();
+    // the router of this world makes no periodic reports
+    let told = world.said(|up| if let Up::Usage(usage) = up { Some(usage.clone()) } else { None }).await;
+    assert_eq!((told.len(), told[0].container, told[0].in_flight), (1, container(1), 0));
+    for call in calls {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -241,6 +241,9 @@ impl<'a> World<'a> {
         let Some(Call { action, router, duration_ms, slot, .. }) = self.calls.remove(place) else { return };
         if let Some(slot) = slot {
             self.driver.leave(slot.lease().container, self.now_ms, duration_ms, &mut self.meter);
+            if let Some(last) = slot.give_back() {
+                self.say(router, Up::Usage(vec![last]));
+            }
         }
         let line = self.routers[router as usize].line(action);
         line.service.observe(self.now_ms, duration_ms * 1_000);

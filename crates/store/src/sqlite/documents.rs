@@ -286,12 +286,37 @@ pub(crate) async fn list(
         .fetch_all(&readers)
         .await
         .map_err(|error| unavailable(&error))?;
-    let document = |(name, revision, updated_ms, is_public, text): Row5| {
-        let (revision, updated_ms) = (Revision(uint(revision)), uint(updated_ms));
-        let name = name.parse().ok()?;
-        Some(Document { collection: query.collection, name, revision, updated_ms, is_public, text })
-    };
-    Ok(readable(rows).filter_map(document).collect())
+    Ok(readable(rows).filter_map(|row| listed(query.collection, row)).collect())
+}
+
+/// The actions that have an annotation, by name. Nothing indexes annotations: all actions are looked at.
+pub(crate) async fn annotated(
+    readers: SqlitePool,
+    annotation: &'static str,
+    namespace: Option<EntityName>,
+    after: Option<FullName>,
+    limit: u64,
+) -> Result<Vec<Document>, StoreError> {
+    let of_namespace = if namespace.is_some() { "namespace = ?4" } else { "?4 IS NULL" };
+    let sql = format!(
+        "SELECT name, revision, updated_ms, is_public, document FROM entities
+         WHERE type = ?1 AND name > ?2 AND instr(document, ?3) > 0 AND {of_namespace} ORDER BY name LIMIT ?5"
+    );
+    let rows: Vec<SqliteRow> = sqlx::query(AssertSqlSafe(sql))
+        .bind(Collection::Actions.kind())
+        .bind(after.map_or_else(String::new, |after| after.to_string()))
+        .bind(format!("\"{annotation}\""))
+        .bind(namespace.map(|namespace| namespace.as_str().to_owned()))
+        .bind(int(limit))
+        .fetch_all(&readers)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(readable(rows).filter_map(|row| listed(Collection::Actions, row)).collect())
+}
+
+fn listed(collection: Collection, (name, revision, updated_ms, is_public, text): Row5) -> Option<Document> {
+    let (revision, updated_ms) = (Revision(uint(revision)), uint(updated_ms));
+    Some(Document { collection, name: name.parse().ok()?, revision, updated_ms, is_public, text })
 }
 
 /// How many documents a list has.

@@ -302,6 +302,16 @@ impl Entities for SqliteEntities {
         documents::list(self.readers.clone(), query, skip, limit).boxed()
     }
 
+    fn annotated(
+        &self,
+        annotation: &'static str,
+        namespace: Option<EntityName>,
+        after: Option<FullName>,
+        limit: u64,
+    ) -> Future<Vec<Document>> {
+        documents::annotated(self.readers.clone(), annotation, namespace, after, limit).boxed()
+    }
+
     fn count(&self, query: EntityQuery) -> Future<u64> {
         documents::count(self.readers.clone(), query).boxed()
     }

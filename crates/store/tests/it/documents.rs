@@ -125,6 +125,33 @@ async fn a_package_goes_when_it_is_empty_or_with_all_that_is_in_it() {
 }
 
 #[tokio::test]
+async fn actions_are_found_by_an_annotation_page_by_page() {
+    let dir = TempDir::new();
+    let stores = open(dir.path()).await;
+    create(&stores, package("pkg", false)).await;
+    for (mut action, value) in [
+        (packaged("pkg", "b"), Some("2")),
+        (action_of(named("a"), "a"), Some("1")),
+        (action_of(named("c"), "c"), None),
+    ] {
+        if let Some(value) = value {
+            action.annotations.set("instances-min", serde_json::value::to_raw_value(&value).unwrap());
+        }
+        create_action(&stores, action).await.unwrap();
+    }
+    let found = async |namespace: Option<EntityName>, after: Option<FullName>| {
+        let found = stores.entities.annotated("instances-min", namespace, after, 1).await.unwrap();
+        found.into_iter().next().map(|document| document.name)
+    };
+    let first = found(None, None).await.unwrap();
+    let second = found(Some(first.namespace.clone()), Some(first.clone())).await.unwrap();
+    assert_eq!((first.clone(), second.clone()), (named("a"), packaged("pkg", "b").name));
+    assert_eq!(found(None, Some(second)).await, None);
+    assert_eq!(found(Some(ns("other")), None).await, None);
+    stores.close().await;
+}
+
+#[tokio::test]
 async fn only_public_packages_are_listed_for_everyone() {
     let dir = TempDir::new();
     let stores = open(dir.path()).await;

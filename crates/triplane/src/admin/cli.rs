@@ -277,6 +277,9 @@ pub(crate) struct LimitsOptions {
     /// How much of a result that is too large is kept.
     #[arg(long)]
     truncation_size: Option<ByteSize>,
+    /// The memory of containers that are kept though nobody calls them (instances-min), of all actions together, in MB.
+    #[arg(long)]
+    max_kept_memory: Option<u64>,
     /// How many warm containers are kept; for other platforms, that read it.
     #[arg(long)]
     warmed_container_keeping_count: Option<u64>,
@@ -310,6 +313,7 @@ impl LimitsOptions {
             max_parameter_size: self.max_parameter_size,
             max_payload_size: self.max_payload_size,
             truncation_size: self.truncation_size,
+            max_kept_memory: self.max_kept_memory,
             warmed_container_keeping_count: self.warmed_container_keeping_count,
             warmed_container_keeping_timeout: self.warmed_container_keeping_timeout,
         }

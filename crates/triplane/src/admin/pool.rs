@@ -64,8 +64,9 @@ fn placed(strategy: Option<String>, of: &[String]) -> anyhow::Result<Map<String,
 }
 
 fn for_people(pool: &Value) -> String {
-    let parts = [nodes(pool), unusable(pool), stems(pool), containers(pool), waiting(pool), left(pool)];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+    let now = [nodes(pool), unusable(pool), stems(pool), containers(pool), waiting(pool)];
+    let parts = now.into_iter().chain([refused(pool), left(pool)]);
+    parts.flatten().collect::<Vec<_>>().join("\n")
 }
 
 fn nodes(pool: &Value) -> Option<String> {
@@ -172,6 +173,14 @@ fn nodes_say(demand: &Value) -> Vec<String> {
     refusals.chain(short_of).collect()
 }
 
+fn refused(pool: &Value) -> Option<String> {
+    let row = |refused: &Value| {
+        let ago = format!("{} ago", seconds(&refused["agoMs"]));
+        [text(&refused["action"]), text(&refused["times"]), ago, text(&refused["because"])]
+    };
+    section(&pool["refused"], ["refused", "times", "last", "because"], row)
+}
+
 fn left(pool: &Value) -> Option<String> {
     let row = |left: &Value| {
         let ago = format!("{} ago", seconds(&left["agoMs"]));
@@ -226,6 +235,7 @@ mod tests {
                           "refusals": [{ "nodes": 1, "because": "takes no more containers" },
                                        { "nodes": 2, "because": "has too little left" }],
                           "shortOf": { "memory": 2 } }],
+            "refused": [{ "action": "/guest/d", "times": 3, "agoMs": 1_500, "because": "no node has enough gpu" }],
             "left": [],
         });
         let expected = "\
@@ -244,6 +254,9 @@ container  action    node  router  MB   state   unused  because
 waiting   calls  for    because
 /guest/b  3      0.2 s  its containers are starting
 /guest/c  1      9.0 s  no node has room; 1 node: takes no more containers; 2 nodes: has too little left; 2 nodes: too little memory
+
+refused   times  last       because
+/guest/d  3      1.5 s ago  no node has enough gpu
 ";
         assert_eq!(for_people(&pool), expected);
     }

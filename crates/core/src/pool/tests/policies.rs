@@ -98,7 +98,7 @@ fn a_namespace_has_a_strategy_of_its_own() {
 fn a_container_goes_where_there_is_what_its_action_asks_for() {
     let asks = |name| annotated(name, "resources", r#"{"example.com/fpga": 1}"#);
     let mut scene = Scene::new(1024);
-    assert_eq!(scene.demands(&asks("a"), 1), ["tell 0: refused a PoolFull"], "no node has one");
+    assert_eq!(scene.demands(&asks("a"), 1), ["tell 0: refused a NoNode"], "no node has one");
     let mut resources = Resources::of_memory(1024);
     resources.set_extended("example.com/fpga", 1).unwrap();
     let offer = Offer { capacity: Capacity::new(resources), ..Offer::default() };
@@ -106,6 +106,48 @@ fn a_container_goes_where_there_is_what_its_action_asks_for() {
     assert_eq!(scene.demands(&asks("a"), 1), ["start 1 a@1 on 1"]);
     assert_eq!(scene.demands(&asks("b"), 1), nothing(), "there is one only");
     assert_eq!(scene.waits(), [("a".to_owned(), None), ("b".to_owned(), Some(WaitsFor::Room))]);
+}
+
+#[test]
+fn what_no_node_has_room_for_says_nothing_of_another_place() {
+    let at =
+        |name, zone: &str| annotated(name, "placement", &format!(r#"{{"labels": {{"zone": "{zone}"}}}}"#));
+    let mut scene = Scene::new(128);
+    for (node, zone, memory_mb) in [(1, "a", 256), (2, "b", 256)] {
+        let mut offer = Offer::of_memory(memory_mb);
+        offer.traits.labels.insert("zone".into(), zone.into());
+        scene.step(Event::NodeJoined { node: NodeId(node), offer });
+    }
+    assert_eq!(scene.demands(&at("fills", "a"), 1), ["start 1 fills@1 on 1"]);
+    scene.step(Event::NodeDrained { node: NodeId(2), is_draining: true });
+    assert_eq!(
+        (scene.demands(&at("first", "a"), 1), scene.demands(&at("second", "b"), 1)),
+        (nothing(), nothing())
+    );
+    let restored = scene.step(Event::NodeDrained { node: NodeId(2), is_draining: false });
+    assert_eq!(restored, ["start 2 second@1 on 2"], "of the same code in one pass");
+}
+
+#[test]
+fn what_no_node_would_ever_take_is_refused_with_the_reason_and_people_see_it() {
+    let mut scene = Scene::of_nodes(&[1024, 512]);
+    let mut why = |annotation, value| {
+        scene.demands(&annotated("a", annotation, value), 1);
+        scene.pool.inspect(9).refused[0].why.clone().unwrap()
+    };
+    let zone = r#"{"labels": {"zone": "a"}}"#;
+    assert_eq!(
+        &*why("resources", r#"{"gpu": 1, "example.com/fpga": 1}"#),
+        "no node has enough example.com/fpga, gpu"
+    );
+    assert_eq!(&*why("placement", zone), "no node takes it: of 2 nodes each lacks a label that is asked for");
+    assert_eq!(scene.pool.inspect(9).refused[0].times, 2);
+    let mut offer = Offer::of_memory(128);
+    offer.traits.labels.insert("zone".into(), "a".into());
+    scene.step(Event::NodeJoined { node: NodeId(2), offer });
+    scene.demands(&annotated("b", "placement", zone), 1);
+    let said = "no node that takes it has enough memory: of 2 nodes each lacks a label that is asked for";
+    assert_eq!(scene.pool.inspect(9).refused[0].why.as_deref(), Some(said));
 }
 
 #[test]
@@ -176,7 +218,7 @@ fn a_drained_node_gets_nothing_and_is_rid_of_what_it_has_when_that_has_ended() {
     assert_eq!(scene.demands(&plain("idle"), 1), ["start 3 idle@1 on 1"], "what leaves does not come back");
     assert_eq!(scene.says(ROUTER, Up::Released(container(2))), ["close 2 idle 0"]);
     assert_eq!(scene.step(Event::CloseAnswered(container(2), false)), nothing(), "its call goes on");
-    assert_eq!(scene.after(1_000), ["close 2 idle 1000"]);
+    assert_eq!(scene.after(1_000), ["close 2 idle 0"], "the news of its end may be lost");
     scene.step(Event::CloseAnswered(container(2), true));
     scene.step(Event::Stopped(container(2)));
     scene.leaves(1);
@@ -212,12 +254,82 @@ fn an_action_keeps_the_least_number_of_containers_though_they_idle() {
 }
 
 #[test]
-fn what_an_action_keeps_does_not_leave_for_others() {
+fn what_an_action_keeps_leaves_for_others_only_when_nothing_else_is_enough() {
     let one = annotated("a", "instances-min", "1");
-    let mut scene = Scene::new(256).with_idle(&one);
+    let scene = Scene::new(512).with_idle(&one);
+    let mut scene = scene.with_idle(&plain("busy"));
     scene.after(10_000);
-    assert_eq!(scene.demands(&plain("b"), 1), nothing());
-    assert_eq!(scene.after(10_000), nothing());
+    scene.busy(2);
+    assert_eq!(scene.demands(&plain("b"), 1), nothing(), "it does not idle");
+    assert_eq!(scene.after(500), ["tell 0: marked 2"], "what is busy has had its turn");
+    assert_eq!(scene.leaves(2), ["start 3 b@1 on 0"]);
+    scene.started(3);
+    scene.demands(&plain("b"), 0);
+    scene.busy(3);
+    scene.demands(&plain("c"), 1);
+    assert_eq!(scene.after(500), ["tell 0: marked 1"], "the other one has not");
+    assert_eq!(scene.departures().len(), 1);
+    assert_eq!(scene.leaves(1), ["start 4 c@1 on 0"]);
+    assert_eq!(scene.after(10_000), nothing(), "it comes back into what is free only");
+    scene.step(Event::Exited(container(3)));
+    assert_eq!(scene.after(1_000), ["start 5 a@1 on 0"]);
+}
+
+#[test]
+fn what_a_namespace_keeps_beyond_its_share_goes_like_everything_else() {
+    let mut scene = Scene::new(512);
+    let guest = plain("a").key.namespace.clone();
+    scene.step(Event::ShareSet(guest.clone(), 600));
+    scene.step(Event::MinimumSet(annotated("a", "instances-min", "1")));
+    scene.step(Event::MinimumSet(annotated("b", "instances-min", "100")));
+    assert_eq!(scene.after(1_000), ["start 1 a@1 on 0", "start 2 b@1 on 0"], "without a call, 512 of 600 MB");
+    scene.started(1);
+    scene.started(2);
+    assert_eq!(scene.after(700_000), nothing());
+    scene.demands(&plain("c"), 1);
+    assert_eq!(scene.after(400), nothing(), "within the share nothing idles");
+    scene.step(Event::ShareSet(guest, 0));
+    assert_eq!(scene.after(1), ["tell 0: marked 1"]);
+}
+
+#[test]
+fn what_is_to_be_kept_is_forgotten_with_its_action_and_follows_its_revisions() {
+    let mut scene = Scene::new(1024);
+    let changed = |revision: Option<u64>| {
+        Event::EntityChanged(Collection::Actions, action("a"), revision.map(Revision))
+    };
+    let of_revision = |revision| {
+        let spec = annotated("a", "instances-min", "1");
+        let key = ActionKey { revision: Revision(revision), ..(*spec.key).clone() };
+        Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::clone(&spec.action) })
+    };
+    scene.step(Event::MinimumSet(of_revision(1)));
+    scene.step(changed(Some(2)));
+    scene.step(Event::MinimumSet(of_revision(2)));
+    scene.step(Event::MinimumSet(of_revision(1)));
+    assert_eq!(scene.after(1_000), ["start 1 a@2 on 0"], "a late word of an older one counts for nothing");
+    scene.started(1);
+    assert_eq!(scene.step(changed(None)), ["tell 0: changed a None", "tell 0: marked 1"]);
+    scene.leaves(1);
+    assert_eq!(scene.after(1_000), nothing());
+}
+
+#[test]
+fn who_calls_an_action_of_another_namespace_keeps_none_of_it() {
+    let spec = annotated("a", "instances-min", "1");
+    let namespace = triplane_model::EntityName::namespace("other").unwrap();
+    let key = ActionKey { namespace, ..(*spec.key).clone() };
+    let other = Arc::new(ContainerSpec { key: Arc::new(key), action: Arc::clone(&spec.action) });
+    let mut scene = Scene::new(1024).with_idle(&other);
+    assert_eq!(scene.after(700_000), ["tell 0: marked 1"]);
+}
+
+#[test]
+fn what_is_kept_takes_nothing_of_the_headroom() {
+    let mut scene = Scene::new(512);
+    scene.switches(|policy| policy.headroom_mb = 256);
+    scene.step(Event::MinimumSet(annotated("a", "instances-min", "2")));
+    assert_eq!(scene.after(1_000), ["start 1 a@1 on 0"]);
 }
 
 #[test]
