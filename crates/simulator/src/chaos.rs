@@ -33,10 +33,12 @@ pub enum Fault {
     LimitsChanged,
     /// An action is deleted.
     ActionDeleted,
-    /// A router hears a message of a leader that was.
-    OlderLeader,
-    /// The leader's clock jumps.
+    /// The clock that the newest leader's pool is decided by jumps.
     ClockJumps,
+    /// The clock of the newest leader is set back, and stands for that long: its lease lapses, and it goes on beside the next leader.
+    ClockSetBack,
+    /// The clock of a process that may lead is set forward: it gives its lease up, or takes over one that has not lapsed.
+    ClockSetForward,
     /// The process that leads dies.
     LeaderDies,
     /// The store of leases answers late.
@@ -49,7 +51,7 @@ pub enum Fault {
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MessageLost,
         Self::MessageDoubled,
         Self::MessageDelayed,
@@ -61,8 +63,9 @@ impl Fault {
         Self::ActionChanged,
         Self::LimitsChanged,
         Self::ActionDeleted,
-        Self::OlderLeader,
         Self::ClockJumps,
+        Self::ClockSetBack,
+        Self::ClockSetForward,
         Self::LeaderDies,
         Self::LeaseStoreSlow,
         Self::NodeDrained,

@@ -7,10 +7,8 @@ use crate::world::World;
 impl World {
     /// The first invariant that does not hold, and how.
     pub(crate) fn broken(&self) -> Option<String> {
-        if let Some(wrong) = self.pool.audit().into_iter().next() {
-            return Some(wrong);
-        }
-        self.broken_on_nodes().or_else(|| self.broken_on_routers())
+        let audit = self.leaders.pools().find_map(|pool| pool.audit().into_iter().next());
+        audit.or_else(|| self.broken_on_nodes()).or_else(|| self.broken_on_routers())
     }
 
     fn broken_on_nodes(&self) -> Option<String> {

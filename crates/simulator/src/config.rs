@@ -103,7 +103,7 @@ impl Config {
 }
 
 /// How often things go wrong in a storm, in so many of 1000 cases.
-const STORM: [(Fault, u32); 17] = [
+const STORM: [(Fault, u32); 18] = [
     (Fault::MessageLost, 20),
     (Fault::MessageDoubled, 50),
     (Fault::MessageDelayed, 10),
@@ -115,8 +115,9 @@ const STORM: [(Fault, u32); 17] = [
     (Fault::ActionChanged, 20),
     (Fault::LimitsChanged, 10),
     (Fault::ActionDeleted, 5),
-    (Fault::OlderLeader, 20),
     (Fault::ClockJumps, 5),
+    (Fault::ClockSetBack, 10),
+    (Fault::ClockSetForward, 5),
     (Fault::LeaderDies, 5),
     (Fault::LeaseStoreSlow, 5),
     (Fault::NodeDrained, 10),

@@ -16,12 +16,13 @@ const BUFFER: u32 = 2;
 /// All nodes and what runs on them.
 #[derive(Debug, Default)]
 pub(crate) struct Driver {
-    /// The leader that it obeys.
-    epoch: Epoch,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
-    /// The stem cells that there shall be.
+    /// The stem cells that there shall be, and who says so.
     pub(crate) stems: Vec<Stems>,
+    stems_epoch: Epoch,
+    /// Where each container was to be started.
+    placed: BTreeMap<ContainerId, NodeId>,
     /// What was stopped is never started, whatever overtakes what.
     stopped: BTreeSet<ContainerId>,
 }
@@ -31,6 +32,15 @@ pub(crate) struct Node {
     pub(crate) memory_mb: u64,
     pub(crate) life: Life,
     pub(crate) is_up: bool,
+    /// The leader that it obeys.
+    epoch: Epoch,
+}
+
+impl Node {
+    /// One that is not up yet.
+    pub(crate) fn new(memory_mb: u64) -> Self {
+        Self { memory_mb, life: 0, is_up: false, epoch: Epoch(0) }
+    }
 }
 
 /// A container with its proxy.
@@ -66,21 +76,42 @@ impl Driver {
         self.nodes.get(&node).filter(|node| node.is_up).map(|node| node.life)
     }
 
-    /// Obeys a new leader, and no earlier one any more. What an earlier one was starting, nobody will use.
-    pub(crate) fn obey(&mut self, epoch: Epoch) {
-        self.epoch = epoch;
-        let (stopped, containers) = (&mut self.stopped, &mut self.containers);
-        containers.retain(|&id, container| {
-            if !container.is_ready {
-                stopped.insert(id);
-            }
-            container.is_ready
-        });
+    /// The nodes that are up.
+    pub(crate) fn up(&self) -> Vec<(NodeId, Life)> {
+        self.nodes.iter().filter(|(_, node)| node.is_up).map(|(&id, node)| (id, node.life)).collect()
     }
 
-    /// Whether a leader may still command (LEASE-1).
-    pub(crate) fn obeys(&self, epoch: Epoch) -> bool {
-        epoch >= self.epoch
+    /// A node obeys a leader, and no earlier one any more. What an earlier one was starting, nobody will use. Says whether it does.
+    pub(crate) fn obey(&mut self, id: NodeId, epoch: Epoch) -> bool {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.epoch <= epoch) else { return false };
+        node.epoch = epoch;
+        let (stopped, containers) = (&mut self.stopped, &mut self.containers);
+        containers.retain(|&container, it| {
+            let is_kept = it.node != id || it.is_ready || container.epoch == epoch;
+            if !is_kept {
+                stopped.insert(container);
+            }
+            is_kept
+        });
+        true
+    }
+
+    /// A leader has chosen a node for a container.
+    pub(crate) fn place(&mut self, container: ContainerId, node: NodeId) {
+        self.placed.insert(container, node);
+    }
+
+    /// Whether the node of a container is commanded by a leader still (LEASE-1).
+    pub(crate) fn obeys(&self, container: ContainerId, epoch: Epoch) -> bool {
+        let node = self.placed.get(&container).and_then(|node| self.nodes.get(node));
+        node.is_some_and(|node| epoch >= node.epoch)
+    }
+
+    /// Holds the stem cells that a leader wants, unless a later one has said so.
+    pub(crate) fn hold_stems(&mut self, epoch: Epoch, stems: Vec<Stems>) {
+        if epoch >= self.stems_epoch {
+            (self.stems, self.stems_epoch) = (stems, epoch);
+        }
     }
 
     /// Says whether the start was begun.

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId, Sequence};
-use triplane_core::pool::message::{ContainerSpec, Delta, Event as PoolEvent, Numbered};
-use triplane_core::route::Applied;
+use triplane_core::id::{ContainerId, NodeId, RouterId};
+use triplane_core::pool::message::{ContainerSpec, Event as PoolEvent};
 use triplane_model::{ActionLimits, Collection, Revision};
 
 use crate::chaos::Fault;
@@ -12,7 +11,7 @@ use crate::config::{ActionConfig, Config};
 use crate::event::Event;
 use crate::world::{End, World};
 
-/// How far a leader's clock jumps at most: past most of what it waits for.
+/// How far the clock that a pool is decided by jumps at most: past most of what it waits for.
 const CLOCK_JUMP_MS_MAX: u64 = 5_000;
 
 impl World {
@@ -39,19 +38,17 @@ impl World {
         if self.strikes(Fault::ActionDeleted) {
             self.delete_action();
         }
-        if self.strikes(Fault::OlderLeader) {
-            self.hear_older_leader();
-        }
         self.spoil_leaders();
         if self.strikes(Fault::NodeDrained) {
             self.drain_node();
         }
         if self.strikes(Fault::PolicySwitched) {
             let policy = crate::config::policy(&mut self.rng);
-            self.step_pool(PoolEvent::PolicySwitched(policy));
+            self.step_newest(PoolEvent::PolicySwitched(policy));
         }
         if self.strikes(Fault::ClockJumps) {
-            self.pool_clock_ahead_ms += self.rng.between(1, CLOCK_JUMP_MS_MAX);
+            let by_ms = self.rng.between(1, CLOCK_JUMP_MS_MAX);
+            self.leaders.jump(by_ms);
         }
     }
 
@@ -70,6 +67,9 @@ impl World {
         let up: Vec<RouterId> = self.routers.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
         let Some(id) = self.rng.choose(&up) else { return };
         self.note(|| format!("LOST ROUTER {id:?}"));
+        if let Some(epoch) = self.routers.get(&id).map(|router| router.epoch) {
+            self.falls_silent(epoch, id);
+        }
         if let Some(router) = self.routers.get_mut(&id) {
             router.is_up = false;
             router.life += 1;
@@ -79,9 +79,7 @@ impl World {
         let of_router = self.calls.iter().filter(|(_, call)| call.router == id);
         let calls: Vec<_> = of_router.map(|(&call, _)| call).collect();
         calls.into_iter().for_each(|call| self.end(call, End::Died));
-        let lapse_ms = self.rng.between(0, 300);
-        let back_ms = lapse_ms + self.rng.between(1, 1_000);
-        self.agenda.plan(self.now_ms + lapse_ms, Event::Known(PoolEvent::RouterLost(id)));
+        let back_ms = self.rng.between(1, 1_300);
         self.agenda.plan(self.now_ms + back_ms, Event::RouterBack(id));
     }
 
@@ -131,25 +129,10 @@ impl World {
     fn drain_node(&mut self) {
         let ids: Vec<NodeId> = self.driver.nodes.keys().copied().collect();
         let Some(node) = self.rng.choose(&ids) else { return };
-        self.step_pool(PoolEvent::NodeDrained { node, is_draining: true });
+        self.step_newest(PoolEvent::NodeDrained { node, is_draining: true });
         let again = PoolEvent::NodeDrained { node, is_draining: false };
         let again_ms = self.now_ms + self.rng.between(1, 3_000);
         self.agenda.plan(again_ms, Event::Known(again));
-    }
-
-    /// A leader that was would take containers away.
-    fn hear_older_leader(&mut self) {
-        for (id, router) in &self.routers {
-            let Some(container) = router.table.containers().next() else { continue };
-            let own = router.table.version().map_or(Epoch(0), |version| version.epoch);
-            let Some(of_old) = own.0.checked_sub(1).map(Epoch) else { continue };
-            let delta = Delta::Removed(container.lease().container);
-            let message = Numbered { epoch: of_old, sequence: Sequence(u64::MAX), delta };
-            if !matches!(router.table.apply(&message), Applied::Stale) {
-                let broken = format!("LEASE-1: router {} obeyed an older leader", id.0);
-                return self.break_off(broken);
-            }
-        }
     }
 }
 

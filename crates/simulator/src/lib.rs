@@ -35,7 +35,7 @@ mod tests;
 
 pub use chaos::{Fault, Strike};
 pub use config::{ActionConfig, Config, Faults};
-pub use report::{Calls, Report};
+pub use report::{Calls, Report, Seen};
 pub use script::Script;
 
 /// Runs a simulation to its end or to the first invariant that breaks.

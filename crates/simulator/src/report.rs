@@ -23,10 +23,25 @@ pub struct Report {
     pub digest: u64,
     /// What went wrong, in order.
     pub struck: Vec<Strike>,
+    /// What came of it.
+    pub seen: Seen,
     /// The invariant that broke first, if any, and how.
     pub violation: Option<String>,
     /// What happened last, when asked for.
     pub trace: Vec<String>,
+}
+
+/// What came of faults that strike at one place and show at another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// Events that a leader took in while a newer one led.
+    pub beside: u64,
+    /// Commands of an older leader that nodes refused.
+    pub refused_by_nodes: u64,
+    /// Messages of an older leader that routers refused.
+    pub refused_by_routers: u64,
+    /// Messages that overtook an earlier one.
+    pub overtook: u64,
 }
 
 /// What became of the calls.
