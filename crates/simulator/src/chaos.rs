@@ -17,6 +17,12 @@ pub enum Fault {
     MessageDoubled,
     /// A message takes long, and others overtake it.
     MessageDelayed,
+    /// The pool stream to a router lags: what is on it comes later, in order.
+    StreamLags,
+    /// A call that a router sends to a container is lost; nobody knows whether it began.
+    RequestLost,
+    /// A call takes long to its container.
+    RequestDelayed,
     /// A start fails.
     StartFails,
     /// A start never ends: the container hangs in its init.
@@ -51,10 +57,13 @@ pub enum Fault {
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::MessageLost,
         Self::MessageDoubled,
         Self::MessageDelayed,
+        Self::StreamLags,
+        Self::RequestLost,
+        Self::RequestDelayed,
         Self::StartFails,
         Self::StartHangs,
         Self::ContainerDies,

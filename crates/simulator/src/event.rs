@@ -43,6 +43,8 @@ pub(crate) enum Event {
     Stems(Epoch, Vec<Stems>),
     /// A call reaches a proxy.
     AtProxy(CallId),
+    /// A call was lost on its way to a proxy: its router has no answer.
+    Unanswered(CallId),
     /// A run is over.
     RunOver(ContainerId, CallId),
     /// A call has waited long enough.

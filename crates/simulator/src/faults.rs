@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use triplane_core::id::{ContainerId, NodeId, RouterId};
 use triplane_core::pool::message::{ContainerSpec, Event as PoolEvent};
-use triplane_model::{ActionLimits, Collection, Revision};
+use triplane_model::{ActionLimits, Collection, Parameters, Revision};
 
 use crate::chaos::Fault;
 use crate::config::{ActionConfig, Config};
+use crate::demand::INSTANCES_MIN;
 use crate::event::Event;
 use crate::world::{End, World};
 
@@ -107,7 +109,21 @@ impl World {
 
     fn change_action(&mut self, change: impl Fn(&mut ActionConfig)) {
         let indices: Vec<_> = (0..self.specs.len()).collect();
-        let Some(index) = self.rng.choose(&indices) else { return };
+        if let Some(index) = self.rng.choose(&indices) {
+            self.rewrite_action(index, change);
+        }
+    }
+
+    /// No action keeps containers that idle any more.
+    pub(crate) fn keep_none(&mut self) {
+        for index in 0..self.specs.len() {
+            if self.config.actions[index].annotations.contains_key(INSTANCES_MIN) {
+                self.rewrite_action(index, |action| drop(action.annotations.remove(INSTANCES_MIN)));
+            }
+        }
+    }
+
+    fn rewrite_action(&mut self, index: usize, change: impl Fn(&mut ActionConfig)) {
         change(&mut self.config.actions[index]);
         let revision = Revision(self.specs[index].key.revision.0 + 1);
         self.specs[index] = spec(&self.config, index, revision.0);
@@ -146,5 +162,10 @@ pub(crate) fn spec(config: &Config, index: usize, revision: u64) -> Arc<Containe
         concurrency: chosen.concurrency,
         instances: chosen.instances,
     };
-    crate::spec::spec(index, revision, "nodejs:20".into(), limits)
+    let mut annotations = Parameters::default();
+    for (name, value) in &chosen.annotations {
+        let value = RawValue::from_string(value.clone()).expect("the annotations of the simulation are JSON");
+        annotations.set(name, value);
+    }
+    crate::spec::annotated(index, revision, "nodejs:20".into(), limits, annotations)
 }

@@ -8,11 +8,13 @@
 //! router that is silent for lost only after more time than it may be deposed without knowing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use triplane_core::election::{Action, Candidate, CandidateId, Event as ElectionEvent, Record, Settings};
 use triplane_core::id::{Epoch, NodeId, RouterId};
 use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Event as PoolEvent, Found};
+use triplane_model::Collection;
 
 use crate::chaos::Fault;
 use crate::driver::Driver;
@@ -180,6 +182,11 @@ impl World {
             lapses: BTreeMap::new(),
             opens_ms,
         });
+        for key in self.specs.iter().map(|spec| Arc::clone(&spec.key)).collect::<Vec<_>>() {
+            // the compacted log of changes
+            let (name, revision) = (key.action.clone(), Some(key.revision));
+            self.step_leader(epoch, PoolEvent::EntityChanged(Collection::Actions, name, revision));
+        }
         let followers: Vec<_> = self.routers.iter().map(|(&id, router)| (id, router.epoch)).collect();
         for (id, followed) in followers {
             let is_beside = self.leaders.leading.iter().any(|leader| leader.epoch == followed);
@@ -222,12 +229,13 @@ impl World {
         }
     }
 
-    /// A router connects to a leader, which is none older than the one that it follows, and says what it holds.
+    /// A router connects to the leader that it follows, or to the one that the store of leases names, and says what it holds.
     pub(crate) fn join(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(&id) else { return };
         let stays = self.leaders.is_deposed(router.epoch) && self.rng.chance(STAYS);
-        let leader = self.leaders.leading.iter().rfind(|leader| !stays || leader.epoch == router.epoch);
-        // where nobody leads, who takes over is found
+        let wanted = if stays { router.epoch } else { self.leaders.epoch };
+        let leader = self.leaders.leading.iter().find(|leader| leader.epoch == wanted);
+        // where that one leads no more, who takes over is found
         let Some((epoch, opens_ms)) = leader.map(|leader| (leader.epoch, leader.opens_ms)) else { return };
         if self.now_ms < opens_ms {
             return self.agenda.plan(opens_ms, Event::Rejoin(id, router.life));

@@ -12,7 +12,7 @@ fn every_planted_mistake_is_found() {
         let _planted = plant(mutant);
         match mutant {
             // what many starts cost is seen where nothing else goes wrong
-            Mutant::OneForEachCall => cold_1(),
+            Mutant::OneForEachCall => cold_1(seed),
             Mutant::AheadIsForgotten | Mutant::EarlierIsForgotten | Mutant::DoubledCountsTwice => {
                 crate::limits::run(seed).violation
             }
@@ -32,8 +32,8 @@ fn a_failing_script_is_made_small_and_still_fails() {
     assert!(script.calls < CALLS, "{} calls", script.calls);
 }
 
-fn cold_1() -> Option<String> {
-    let starts = run(1, &burst()).starts;
+fn cold_1(seed: u64) -> Option<String> {
+    let starts = run(seed, &burst(seed)).starts;
     (starts > 15).then(|| format!("COLD-1: {starts} containers"))
 }
 

@@ -1,8 +1,10 @@
 //! What a simulation found.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::chaos::Strike;
+use crate::chaos::{Fault, Strike};
 
 /// What a simulation found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -29,6 +31,26 @@ pub struct Report {
     pub violation: Option<String>,
     /// What happened last, when asked for.
     pub trace: Vec<String>,
+}
+
+impl Report {
+    /// How often each fault struck, and what came of that, by name.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts: BTreeMap<_, _> = Fault::ALL.iter().map(|fault| (format!("{fault:?}"), 0)).collect();
+        for strike in &self.struck {
+            *counts.entry(format!("{:?}", strike.fault)).or_default() += 1;
+        }
+        let Seen { beside, refused_by_nodes, refused_by_routers, overtook } = self.seen;
+        let seen = [
+            ("(events of a leader beside a newer one)", beside),
+            ("(its commands that nodes refused)", refused_by_nodes),
+            ("(its messages that routers refused)", refused_by_routers),
+            ("(messages that overtook another)", overtook),
+        ];
+        counts.extend(seen.map(|(name, times)| (name.to_owned(), times)));
+        counts
+    }
 }
 
 /// What came of faults that strike at one place and show at another.

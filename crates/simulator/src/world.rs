@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId};
-use triplane_core::placement::Offer;
+use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot, Table};
 
@@ -24,6 +24,12 @@ const ROUTER_TICK_MS: u64 = 100;
 const CALM_MS: u64 = 200;
 /// How long a message takes that takes long: longer than what is waited for most answers.
 const LATE_MS: u64 = 1_500;
+/// How long the pool stream lags at most: longer than the release of a mark is waited for.
+const LAG_MS_MAX: u64 = 2_000;
+/// How long an election takes at most where nothing goes wrong any more: a clock that was set back has to come to where it was.
+const SETTLES_MS: u64 = 3_000;
+/// How long a container counts as busy of which nothing is heard.
+const SILENCE_MS_MAX: u64 = 30_000;
 /// After the last call everything must end within this time and the waits of the configuration.
 const QUIET_MS_MAX: u64 = 60_000;
 
@@ -43,6 +49,8 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<CallId, Call>,
     pub(crate) report: Report,
     last_arrival_ms: u64,
+    /// When things ceased to go wrong.
+    quiet_ms: u64,
     /// When the latest message comes that is on its way.
     latest_message_ms: u64,
     trace: Trace,
@@ -83,6 +91,7 @@ impl World {
             calls: BTreeMap::new(),
             report: Report { seed, ..Report::default() },
             last_arrival_ms: 1_000,
+            quiet_ms: u64::MAX,
             latest_message_ms: 0,
             trace: Trace::new(trace_max),
             config,
@@ -92,8 +101,8 @@ impl World {
     }
 
     fn set_up(&mut self) {
-        for (id, memory_mb) in (0..).zip(self.config.nodes_mb.clone()) {
-            self.driver.nodes.insert(NodeId(id), Node::new(memory_mb));
+        for (id, offer) in (0..).zip(self.config.nodes.clone()) {
+            self.driver.nodes.insert(NodeId(id), Node::new(offer));
             self.happen(Event::NodeBack(NodeId(id)));
         }
         self.happen(Event::LeaderTick);
@@ -145,6 +154,31 @@ impl World {
         self.calls.is_empty() && self.driver.containers.is_empty() && self.pooled() == 0
     }
 
+    /// A container that nobody uses for longer than it may be there (GC-2), where nothing goes wrong any more: it idles for as long as
+    /// the policy lets it, waits for the next sweep, for the release and for an answer that comes late; or its start was overdue. One
+    /// of which the last report was lost counts as busy until nothing was heard of it for long.
+    pub(crate) fn forgotten(&self) -> Option<String> {
+        let settings = &self.config.settings;
+        let grace_ms = IDLE_MS_MAX + settings.sweep_ms + settings.release_ms_max + 2 * settings.retry_ms;
+        let from_ms = self.quiet_ms.saturating_add(SETTLES_MS);
+        let over_ms = |used_ms: u64, more_ms| {
+            used_ms.max(from_ms).saturating_add(grace_ms + settings.start_ms_max + more_ms)
+        };
+        let unused = self.driver.containers.iter().filter(|(_, it)| it.is_unused());
+        let mut late = unused.filter(|(_, it)| self.now_ms > over_ms(it.used_ms, 0));
+        let is_forgotten =
+            |id, used_ms| self.now_ms > over_ms(used_ms, SILENCE_MS_MAX) || !self.is_held_for_busy(id);
+        let (id, container) = late.find(|&(&id, it)| is_forgotten(id, it.used_ms))?;
+        let unused_ms = self.now_ms - container.used_ms;
+        Some(format!("GC-2: container {id} is unused for {unused_ms} ms"))
+    }
+
+    /// Whether a pool was told that calls are in a container, and not that they ended.
+    fn is_held_for_busy(&self, id: ContainerId) -> bool {
+        let mut views = self.leaders.pools().flat_map(Pool::containers);
+        views.any(|view| view.container == id && view.in_flight > 0)
+    }
+
     /// Containers that are in a pool.
     fn pooled(&self) -> usize {
         self.leaders.pools().map(|pool| pool.containers().count()).sum()
@@ -191,6 +225,7 @@ impl World {
             Event::Stems(epoch, stems) => self.driver.hold_stems(epoch, stems),
             Event::NodeHears(epoch, node, life) => self.node_hears(epoch, node, life),
             Event::AtProxy(call) => self.at_proxy(call),
+            Event::Unanswered(call) => self.end(call, End::Died),
             Event::RunOver(container, call) => self.run_over(container, call),
             Event::WaitOver(call) => self.wait_over(call),
             Event::PoolTick => {
@@ -278,9 +313,17 @@ impl World {
             let soon_ms = self.rng.between(1, 200);
             return self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
         }
+        if self.strikes(Fault::StreamLags) {
+            let lag_ms = self.rng.between(1, LAG_MS_MAX);
+            if let Some(router) = self.routers.get_mut(&id) {
+                router.lags_until_ms = router.lags_until_ms.max(self.now_ms + lag_ms);
+            }
+        }
         let late_ms =
             if self.is_quiet() { 0 } else { self.rng.between(0, self.config.faults.delay_ms_max / 8) };
-        self.agenda.plan(self.now_ms + 1 + late_ms, Event::ToRouter(id, life, message));
+        let lags_until_ms = self.routers.get(&id).map_or(0, |router| router.lags_until_ms);
+        let at_ms = (self.now_ms + 1 + late_ms).max(lags_until_ms);
+        self.agenda.plan(at_ms, Event::ToRouter(id, life, message));
     }
 
     fn is_alive(&self, router: RouterId, life: Life) -> bool {
@@ -375,6 +418,8 @@ impl World {
 
     /// From now on all that idles goes soon, whoever leads.
     fn calm_down(&mut self) {
+        self.quiet_ms = self.now_ms;
+        self.keep_none();
         self.config.settings.policy = last_policy();
         self.step_all(&PoolEvent::PolicySwitched(last_policy()));
     }
@@ -389,17 +434,32 @@ impl World {
     fn serve(&mut self, id: RouterId, key: &ActionKey) {
         let now_ms = self.now_ms;
         let Some(router) = self.routers.get_mut(&id) else { return };
-        let mut has_news = false;
+        let (mut has_news, mut served) = (false, Vec::new());
         while let Some((call, slot)) = router.next_served(key, now_ms) {
             has_news |= slot.is_news();
             if let Some(call) = self.calls.get_mut(&call) {
                 call.slot = Some(slot);
             }
-            self.agenda.plan(now_ms + self.rng.between(0, 1), Event::AtProxy(call));
+            served.push(call);
         }
         let news = has_news.then(|| router.news(key));
         let (rescue, demand) = (router.rescue(key), router.demand(key, now_ms));
+        served.into_iter().for_each(|call| self.forward(call));
         news.into_iter().chain(rescue).chain(demand).for_each(|up| self.say(id, up));
+    }
+
+    /// Sends a call to the container of its slot, with what can go wrong on its way.
+    fn forward(&mut self, call: CallId) {
+        if self.strikes(Fault::RequestLost) {
+            let soon_ms = self.rng.between(1, LATE_MS);
+            return self.agenda.plan(self.now_ms + soon_ms, Event::Unanswered(call));
+        }
+        let long_ms = if self.strikes(Fault::RequestDelayed) { LATE_MS } else { 0 };
+        let late_ms = match self.is_quiet() {
+            true => self.rng.between(0, 1),
+            false => long_ms + self.rng.between(0, 1 + self.config.faults.delay_ms_max / 4),
+        };
+        self.agenda.plan(self.now_ms + late_ms, Event::AtProxy(call));
     }
 
     fn router_tick(&mut self, id: RouterId) {
@@ -505,7 +565,7 @@ impl World {
         if life.is_none() || self.driver.life(node) != life {
             return self.send(Event::ToPool(epoch, PoolEvent::StartFailed(id)));
         }
-        if self.driver.start(id, node, spec) {
+        if self.driver.start(id, node, spec, self.now_ms) {
             let (from_ms, to_ms) = self.config.cold_start_ms;
             if self.strikes(Fault::StartHangs) {
                 return self.note(|| format!("HANGS {id}"));
@@ -562,8 +622,7 @@ impl World {
     }
 
     pub(crate) fn node_joins(&mut self, epoch: Epoch, id: NodeId) {
-        if let Some(memory_mb) = self.driver.nodes.get(&id).map(|node| node.memory_mb) {
-            let offer = Offer::of_memory(memory_mb);
+        if let Some(offer) = self.driver.nodes.get(&id).map(|node| node.offer.clone()) {
             self.step_leader(epoch, PoolEvent::NodeJoined { node: id, offer });
         }
     }
