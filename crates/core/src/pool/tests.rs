@@ -155,6 +155,19 @@ fn a_burst_of_short_calls_starts_at_most_fifteen_containers() {
 }
 
 #[test]
+fn a_router_that_has_seen_no_call_end_knows_from_the_others_how_long_they_take() {
+    let mut scene = Scene::new(100_000);
+    scene.step(Event::RouterJoined(OTHER));
+    scene.demands_at(OTHER, &plain("a"), 20, None);
+    scene.demands_at(ROUTER, &plain("a"), 20, None);
+    (1..=4).for_each(|number| drop(scene.started(number)));
+    scene.demands_at(OTHER, &plain("a"), 20, None);
+    scene.demands_at(ROUTER, &plain("a"), 0, Some(10));
+    scene.after(150);
+    assert_eq!(scene.states().len(), 4, "20 calls of 10 ms are done before another container is there");
+}
+
+#[test]
 fn long_calls_get_about_a_container_each_within_a_few_cold_starts() {
     let mut scene = Scene::new(100_000);
     scene.pool.settings.starts_max = 1_000;
