@@ -17,6 +17,12 @@ pub enum Fault {
     MessageDoubled,
     /// A message takes long, and others overtake it.
     MessageDelayed,
+    /// The pool stream to a router lags: what is on it comes later, in order.
+    StreamLags,
+    /// A call that a router sends to a container is lost; nobody knows whether it began.
+    RequestLost,
+    /// A call takes long to its container.
+    RequestDelayed,
     /// A start fails.
     StartFails,
     /// A start never ends: the container hangs in its init.
@@ -33,10 +39,12 @@ pub enum Fault {
     LimitsChanged,
     /// An action is deleted.
     ActionDeleted,
-    /// A router hears a message of a leader that was.
-    OlderLeader,
-    /// The leader's clock jumps.
+    /// The clock that the newest leader's pool is decided by jumps.
     ClockJumps,
+    /// The clock of the newest leader is set back, and stands for that long: its lease lapses, and it goes on beside the next leader.
+    ClockSetBack,
+    /// The clock of a process that may lead is set forward: it gives its lease up, or takes over one that has not lapsed.
+    ClockSetForward,
     /// The process that leads dies.
     LeaderDies,
     /// The store of leases answers late.
@@ -49,10 +57,13 @@ pub enum Fault {
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::MessageLost,
         Self::MessageDoubled,
         Self::MessageDelayed,
+        Self::StreamLags,
+        Self::RequestLost,
+        Self::RequestDelayed,
         Self::StartFails,
         Self::StartHangs,
         Self::ContainerDies,
@@ -61,8 +72,9 @@ impl Fault {
         Self::ActionChanged,
         Self::LimitsChanged,
         Self::ActionDeleted,
-        Self::OlderLeader,
         Self::ClockJumps,
+        Self::ClockSetBack,
+        Self::ClockSetForward,
         Self::LeaderDies,
         Self::LeaseStoreSlow,
         Self::NodeDrained,

@@ -6,20 +6,27 @@ use crate::world::World;
 
 impl World {
     /// The first invariant that does not hold, and how.
-    pub(crate) fn broken(&self) -> Option<String> {
-        if let Some(wrong) = self.pool.audit().into_iter().next() {
-            return Some(wrong);
+    pub(crate) fn broken(&mut self) -> Option<String> {
+        let audit = self.leaders.pools().find_map(|pool| pool.audit().into_iter().next());
+        audit
+            .or_else(|| self.forgotten())
+            .or_else(|| self.overfull())
+            .or_else(|| self.broken_on_nodes())
+            .or_else(|| self.broken_on_routers())
+    }
+
+    fn overfull(&mut self) -> Option<String> {
+        if !std::mem::take(&mut self.driver.has_changed) {
+            return None;
         }
-        self.broken_on_nodes().or_else(|| self.broken_on_routers())
+        let nodes = self.driver.nodes.iter();
+        let overfull = nodes.filter_map(|(&id, node)| Some((id, self.driver.overfull(id, node)?))).next();
+        let overfull = overfull.map(|(id, what)| format!("POOL-3: node {} holds {what}", id.0));
+        let misplaced = || self.driver.misplaced();
+        overfull.or_else(|| Some(format!("POOL-3: container {} may not be on its node", misplaced()?)))
     }
 
     fn broken_on_nodes(&self) -> Option<String> {
-        for (id, node) in &self.driver.nodes {
-            let held_mb = self.driver.held_mb(*id) + self.driver.stems_mb(*id);
-            if held_mb > node.memory_mb {
-                return Some(format!("POOL-3: node {} holds {held_mb} of {} MB", id.0, node.memory_mb));
-            }
-        }
         for (id, container) in &self.driver.containers {
             let (running, max) = (container.running.len() as u64, container.spec.action.limits.concurrency);
             if running > max || running != u64::from(container.gate.in_flight()) {

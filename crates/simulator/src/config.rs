@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use triplane_core::collector;
-use triplane_core::placement::StrategyName;
+use triplane_core::placement::{Offer, StrategyName};
 use triplane_core::pool::{Policy, Settings};
 
 use crate::chaos::Fault;
+use crate::demand;
+use crate::rng::Rng;
 
 /// What is simulated. Times are milliseconds of simulated time.
 #[derive(Clone, Debug)]
@@ -15,8 +17,8 @@ pub struct Config {
     pub settings: Settings,
     /// Routers.
     pub routers: u32,
-    /// The memory that each node offers, MB.
-    pub nodes_mb: Vec<u64>,
+    /// What each node offers.
+    pub nodes: Vec<Offer>,
     /// The actions that are called.
     pub actions: Vec<ActionConfig>,
     /// Calls that arrive in all.
@@ -40,6 +42,8 @@ pub struct ActionConfig {
     pub concurrency: u64,
     /// The most containers.
     pub instances: Option<u64>,
+    /// Its annotations: names, and values in JSON.
+    pub annotations: BTreeMap<&'static str, String>,
     /// How long a call takes: from, to.
     pub service_ms: (u64, u64),
 }
@@ -49,8 +53,8 @@ pub struct ActionConfig {
 pub struct Faults {
     /// A message takes so much longer at most; two messages may overtake each other.
     pub delay_ms_max: u64,
-    /// How often each other fault strikes when it could: messages with each message, starts with each start, all others with
-    /// each call that arrives.
+    /// How often each other fault strikes when it could: messages with each message, requests with each call that is sent to a
+    /// container, starts with each start, all others with each call that arrives.
     pub permille: BTreeMap<Fault, u32>,
 }
 
@@ -67,7 +71,7 @@ impl Config {
         Self {
             settings: Settings { policy: Policy::idle(5_000), ..Settings::default() },
             routers: 1,
-            nodes_mb: vec![1_000_000],
+            nodes: vec![Offer::of_memory(1_000_000)],
             actions,
             calls,
             pause_ms_max: 10,
@@ -77,21 +81,24 @@ impl Config {
         }
     }
 
-    /// Several routers and nodes, scarce memory, and everything goes wrong now and then; drawn from the seed.
+    /// Several routers and nodes, scarce memory and in every second seed other resources too, and everything goes wrong now and
+    /// then; drawn from the seed.
     #[must_use]
     pub fn stormy(seed: u64, calls: u32) -> Self {
-        let mut rng = crate::rng::Rng::new(!seed);
-        let mut action = || ActionConfig {
+        let mut rng = Rng::new(!seed);
+        let is_rich = rng.chance(500);
+        let action = |rng: &mut Rng| ActionConfig {
             memory_mb: 128 << rng.between(0, 2),
             concurrency: rng.between(1, 3),
             instances: rng.chance(300).then(|| rng.between(1, 3)),
+            annotations: if is_rich { demand::annotations(rng) } else { BTreeMap::new() },
             service_ms: (1, 1 << rng.between(3, 11)),
         };
-        let actions = (0..6).map(|_| action()).collect();
+        let actions = (0..6).map(|_| action(&mut rng)).collect();
         Self {
             settings: Settings { policy: policy(&mut rng), ..short_times() },
             routers: u32::try_from(rng.between(1, 3)).unwrap_or(1),
-            nodes_mb: (0..rng.between(1, 3)).map(|_| 512 * rng.between(1, 4)).collect(),
+            nodes: (0..rng.between(1, 3)).map(|_| demand::offer(&mut rng, is_rich)).collect(),
             actions,
             calls,
             pause_ms_max: 1 << rng.between(3, 8),
@@ -103,10 +110,13 @@ impl Config {
 }
 
 /// How often things go wrong in a storm, in so many of 1000 cases.
-const STORM: [(Fault, u32); 17] = [
+const STORM: [(Fault, u32); 21] = [
     (Fault::MessageLost, 20),
     (Fault::MessageDoubled, 50),
     (Fault::MessageDelayed, 10),
+    (Fault::StreamLags, 20),
+    (Fault::RequestLost, 10),
+    (Fault::RequestDelayed, 10),
     (Fault::StartFails, 50),
     (Fault::StartHangs, 20),
     (Fault::ContainerDies, 30),
@@ -115,8 +125,9 @@ const STORM: [(Fault, u32); 17] = [
     (Fault::ActionChanged, 20),
     (Fault::LimitsChanged, 10),
     (Fault::ActionDeleted, 5),
-    (Fault::OlderLeader, 20),
     (Fault::ClockJumps, 5),
+    (Fault::ClockSetBack, 10),
+    (Fault::ClockSetForward, 5),
     (Fault::LeaderDies, 5),
     (Fault::LeaseStoreSlow, 5),
     (Fault::NodeDrained, 10),
@@ -132,7 +143,7 @@ pub(crate) fn last_policy() -> Policy {
 }
 
 /// A strategy and a collector, of which every second one lets containers go within seconds.
-pub(crate) fn policy(rng: &mut crate::rng::Rng) -> Policy {
+pub(crate) fn policy(rng: &mut Rng) -> Policy {
     let mut policy = last_policy();
     policy.placement.strategy = rng.choose(&StrategyName::ALL).unwrap_or_default();
     policy.stems_mb = rng.between(0, 1_024);

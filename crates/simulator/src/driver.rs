@@ -6,7 +6,7 @@ use std::sync::Arc;
 use triplane_core::collector::Stems;
 use triplane_core::gate::{Entry, Gate, Handover};
 use triplane_core::id::{ContainerId, Epoch, NodeId, Secret};
-use triplane_core::placement::Gpus;
+use triplane_core::placement::{Asked, Gpus, Offer, Resource, Resources};
 use triplane_core::pool::message::{ContainerSpec, Endpoint, Lease};
 
 use crate::event::{CallId, Life};
@@ -17,21 +17,38 @@ const BUFFER: u32 = 2;
 /// All nodes and what runs on them.
 #[derive(Debug, Default)]
 pub(crate) struct Driver {
-    /// The leader that it obeys.
-    epoch: Epoch,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
-    /// The stem cells that there shall be.
+    /// The stem cells that there shall be, and who says so.
     pub(crate) stems: Vec<Stems>,
+    stems_epoch: Epoch,
+    /// Where each container was to be started.
+    placed: BTreeMap<ContainerId, NodeId>,
     /// What was stopped is never started, whatever overtakes what.
     stopped: BTreeSet<ContainerId>,
+    /// What is on the nodes has changed since that was looked at.
+    pub(crate) has_changed: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) memory_mb: u64,
+    pub(crate) offer: Offer,
     pub(crate) life: Life,
     pub(crate) is_up: bool,
+    /// The leader that it obeys.
+    epoch: Epoch,
+}
+
+impl Node {
+    /// One that is not up yet.
+    pub(crate) fn new(offer: Offer) -> Self {
+        Self { offer, life: 0, is_up: false, epoch: Epoch(0) }
+    }
+
+    /// The memory that it offers, MB.
+    fn memory_mb(&self) -> u64 {
+        self.offer.capacity.resources.get(Resource::Memory)
+    }
 }
 
 /// A container with its proxy.
@@ -40,11 +57,22 @@ pub(crate) struct Container {
     pub(crate) node: NodeId,
     pub(crate) spec: Arc<ContainerSpec>,
     pub(crate) gpus: Gpus,
+    /// What it holds of the node.
+    asked: Asked,
     pub(crate) gate: Gate,
     /// Calls in flight, and how long each takes.
     pub(crate) running: BTreeMap<CallId, u64>,
     pub(crate) queue: VecDeque<(CallId, u64)>,
     pub(crate) is_ready: bool,
+    /// When its start was asked for, or a call last came or ended.
+    pub(crate) used_ms: u64,
+}
+
+impl Container {
+    /// Whether nobody uses it now.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.running.is_empty() && self.queue.is_empty()
+    }
 }
 
 /// A run that begins now and ends after its service time.
@@ -68,21 +96,44 @@ impl Driver {
         self.nodes.get(&node).filter(|node| node.is_up).map(|node| node.life)
     }
 
-    /// Obeys a new leader, and no earlier one any more. What an earlier one was starting, nobody will use.
-    pub(crate) fn obey(&mut self, epoch: Epoch) {
-        self.epoch = epoch;
-        let (stopped, containers) = (&mut self.stopped, &mut self.containers);
-        containers.retain(|&id, container| {
-            if !container.is_ready {
-                stopped.insert(id);
-            }
-            container.is_ready
-        });
+    /// The nodes that are up.
+    pub(crate) fn up(&self) -> Vec<(NodeId, Life)> {
+        self.nodes.iter().filter(|(_, node)| node.is_up).map(|(&id, node)| (id, node.life)).collect()
     }
 
-    /// Whether a leader may still command (LEASE-1).
-    pub(crate) fn obeys(&self, epoch: Epoch) -> bool {
-        epoch >= self.epoch
+    /// A node obeys a leader, and no earlier one any more. What an earlier one was starting, nobody will use. Says whether it does.
+    pub(crate) fn obey(&mut self, id: NodeId, epoch: Epoch) -> bool {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.epoch <= epoch) else { return false };
+        node.epoch = epoch;
+        self.has_changed = true;
+        let (stopped, containers) = (&mut self.stopped, &mut self.containers);
+        containers.retain(|&container, it| {
+            let is_kept = it.node != id || it.is_ready || container.epoch == epoch;
+            if !is_kept {
+                stopped.insert(container);
+            }
+            is_kept
+        });
+        true
+    }
+
+    /// A leader has chosen a node for a container.
+    pub(crate) fn place(&mut self, container: ContainerId, node: NodeId) {
+        self.placed.insert(container, node);
+    }
+
+    /// Whether the node of a container is commanded by a leader still (LEASE-1).
+    pub(crate) fn obeys(&self, container: ContainerId, epoch: Epoch) -> bool {
+        let node = self.placed.get(&container).and_then(|node| self.nodes.get(node));
+        node.is_some_and(|node| epoch >= node.epoch)
+    }
+
+    /// Holds the stem cells that a leader wants, unless a later one has said so.
+    pub(crate) fn hold_stems(&mut self, epoch: Epoch, stems: Vec<Stems>) {
+        if epoch >= self.stems_epoch {
+            (self.stems, self.stems_epoch) = (stems, epoch);
+            self.has_changed = true;
+        }
     }
 
     /// Says whether the start was begun.
@@ -92,19 +143,23 @@ impl Driver {
         node: NodeId,
         spec: Arc<ContainerSpec>,
         gpus: Gpus,
+        now_ms: u64,
     ) -> bool {
         if self.stopped.contains(&id) || self.containers.contains_key(&id) {
             return false;
         }
         let slots = u32::try_from(spec.action.limits.concurrency).unwrap_or(u32::MAX);
+        self.has_changed = true;
         let container = Container {
             node,
+            asked: spec.request().asked,
             spec,
             gpus,
             gate: Gate::new(slots, BUFFER),
             running: BTreeMap::new(),
             queue: VecDeque::new(),
             is_ready: false,
+            used_ms: now_ms,
         };
         self.containers.insert(id, container);
         true
@@ -125,6 +180,7 @@ impl Driver {
     /// Stops a container; says what was lost with it.
     pub(crate) fn stop(&mut self, id: ContainerId) -> Option<Container> {
         self.stopped.insert(id);
+        self.has_changed = true;
         self.containers.remove(&id)
     }
 
@@ -135,6 +191,7 @@ impl Driver {
         if !container.is_ready || !is_meant {
             return Reply::NotStarted;
         }
+        container.used_ms = now_ms;
         match container.gate.enter(now_ms) {
             Entry::Run => {
                 container.running.insert(call, service_ms);
@@ -153,6 +210,7 @@ impl Driver {
     pub(crate) fn leave(&mut self, id: ContainerId, call: CallId, now_ms: u64) -> Option<Option<Run>> {
         let container = self.containers.get_mut(&id)?;
         let service_ms = container.running.remove(&call)?;
+        container.used_ms = now_ms;
         let next = match container.gate.leave(now_ms, Some(service_ms * 1000)) {
             Handover::Free => None,
             Handover::ToFirst => container.queue.pop_front(),
@@ -170,9 +228,40 @@ impl Driver {
         on_node.map(|container| container.spec.action.limits.memory_mb).sum()
     }
 
+    /// What is too much on a node, or may not be there, in words (POOL-3).
+    pub(crate) fn overfull(&self, id: NodeId, node: &Node) -> Option<String> {
+        let (mut held, mut reserved_cpu) = (Resources::of_memory(self.stems_mb(id)), 0);
+        for container in self.containers.values().filter(|container| container.node == id) {
+            let asked = &container.asked;
+            held.add(&asked.resources);
+            reserved_cpu += if asked.reserves_cpu { asked.resources.get(Resource::Cpu) } else { 0 };
+        }
+        let capacity = &node.offer.capacity;
+        let has = &capacity.resources;
+        let refusing = held.present().filter(|(resource, _)| capacity.enforcement(*resource).refuses());
+        let known = refusing
+            .chain([(Resource::Cpu, reserved_cpu)])
+            .find(|(resource, amount)| *amount > has.get(*resource))
+            .map(|(resource, amount)| format!("{amount} of {} {resource}", has.get(resource)));
+        let named = held.all_extended().filter(|(name, _)| !capacity.advisory.contains(*name));
+        let named = named.into_iter().find(|(name, amount)| *amount > has.extended(name));
+        known.or_else(|| named.map(|(name, amount)| format!("{amount} of {} {name}", has.extended(name))))
+    }
+
+    /// A container that is on a node which it does not want, or which does not want it.
+    pub(crate) fn misplaced(&self) -> Option<ContainerId> {
+        let is_misplaced = |container: &Container| {
+            let Some(node) = self.nodes.get(&container.node) else { return true };
+            let (traits, wanted) = (&node.offer.traits, container.spec.request().constraints);
+            wanted.labels.iter().any(|(key, value)| traits.labels.get(key) != Some(value))
+                || traits.taints.iter().any(|it| !wanted.tolerations.iter().any(|one| one.tolerates(it)))
+        };
+        self.containers.iter().find(|(_, container)| is_misplaced(container)).map(|(&id, _)| id)
+    }
+
     /// What stem cells hold on a node, MB: as many of them as fit beside its containers.
     pub(crate) fn stems_mb(&self, node: NodeId) -> u64 {
-        let memory_mb = self.nodes.get(&node).filter(|node| node.is_up).map_or(0, |node| node.memory_mb);
+        let memory_mb = self.nodes.get(&node).filter(|node| node.is_up).map_or(0, Node::memory_mb);
         Stems::sum_mb(&Stems::within(&self.stems, memory_mb.saturating_sub(self.held_mb(node))))
     }
 }

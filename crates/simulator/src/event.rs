@@ -20,7 +20,7 @@ pub(crate) enum Event {
     Arrival,
     /// The leader with this epoch is told something.
     ToPool(Epoch, PoolEvent),
-    /// Whoever leads learns of something.
+    /// All who believe that they lead learn of something.
     Known(PoolEvent),
     /// A message of the pool stream reaches a router, if it is still the same one.
     ToRouter(RouterId, Life, Numbered),
@@ -45,10 +45,14 @@ pub(crate) enum Event {
     Close { epoch: Epoch, container: ContainerId, idle_ms: u64 },
     /// The driver removes a container.
     Stop(Epoch, ContainerId),
+    /// A node hears of the leader with this epoch, if it is still the same one.
+    NodeHears(Epoch, NodeId, Life),
     /// The nodes hold these stem cells, as far as they have room.
     Stems(Epoch, Vec<Stems>),
     /// A call reaches a proxy.
     AtProxy(CallId),
+    /// A call was lost on its way to a proxy: its router has no answer.
+    Unanswered(CallId),
     /// A run is over.
     RunOver(ContainerId, CallId),
     /// A call has waited long enough.

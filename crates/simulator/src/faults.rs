@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId, Sequence};
-use triplane_core::pool::message::{ContainerSpec, Delta, Event as PoolEvent, Numbered};
-use triplane_core::route::Applied;
-use triplane_model::{ActionLimits, Collection, Revision};
+use serde_json::value::RawValue;
+use triplane_core::id::{ContainerId, NodeId, RouterId};
+use triplane_core::pool::message::{ContainerSpec, Event as PoolEvent};
+use triplane_model::{ActionLimits, Collection, Parameters, Revision};
 
 use crate::chaos::Fault;
 use crate::config::{ActionConfig, Config};
+use crate::demand::INSTANCES_MIN;
 use crate::event::Event;
 use crate::world::{End, World};
 
-/// How far a leader's clock jumps at most: past most of what it waits for.
+/// How far the clock that a pool is decided by jumps at most: past most of what it waits for.
 const CLOCK_JUMP_MS_MAX: u64 = 5_000;
 
 impl World {
@@ -39,19 +40,17 @@ impl World {
         if self.strikes(Fault::ActionDeleted) {
             self.delete_action();
         }
-        if self.strikes(Fault::OlderLeader) {
-            self.hear_older_leader();
-        }
         self.spoil_leaders();
         if self.strikes(Fault::NodeDrained) {
             self.drain_node();
         }
         if self.strikes(Fault::PolicySwitched) {
             let policy = crate::config::policy(&mut self.rng);
-            self.step_pool(PoolEvent::PolicySwitched(policy));
+            self.step_newest(PoolEvent::PolicySwitched(policy));
         }
         if self.strikes(Fault::ClockJumps) {
-            self.pool_clock_ahead_ms += self.rng.between(1, CLOCK_JUMP_MS_MAX);
+            let by_ms = self.rng.between(1, CLOCK_JUMP_MS_MAX);
+            self.leaders.jump(by_ms);
         }
     }
 
@@ -70,6 +69,9 @@ impl World {
         let up: Vec<RouterId> = self.routers.iter().filter(|(_, it)| it.is_up).map(|(&id, _)| id).collect();
         let Some(id) = self.rng.choose(&up) else { return };
         self.note(|| format!("LOST ROUTER {id:?}"));
+        if let Some(epoch) = self.routers.get(&id).map(|router| router.epoch) {
+            self.falls_silent(epoch, id);
+        }
         if let Some(router) = self.routers.get_mut(&id) {
             router.is_up = false;
             router.life += 1;
@@ -79,9 +81,7 @@ impl World {
         let of_router = self.calls.iter().filter(|(_, call)| call.router == id);
         let calls: Vec<_> = of_router.map(|(&call, _)| call).collect();
         calls.into_iter().for_each(|call| self.end(call, End::Died));
-        let lapse_ms = self.rng.between(0, 300);
-        let back_ms = lapse_ms + self.rng.between(1, 1_000);
-        self.agenda.plan(self.now_ms + lapse_ms, Event::Known(PoolEvent::RouterLost(id)));
+        let back_ms = self.rng.between(1, 1_300);
         self.agenda.plan(self.now_ms + back_ms, Event::RouterBack(id));
     }
 
@@ -109,7 +109,21 @@ impl World {
 
     fn change_action(&mut self, change: impl Fn(&mut ActionConfig)) {
         let indices: Vec<_> = (0..self.specs.len()).collect();
-        let Some(index) = self.rng.choose(&indices) else { return };
+        if let Some(index) = self.rng.choose(&indices) {
+            self.rewrite_action(index, change);
+        }
+    }
+
+    /// No action keeps containers that idle any more.
+    pub(crate) fn keep_none(&mut self) {
+        for index in 0..self.specs.len() {
+            if self.config.actions[index].annotations.contains_key(INSTANCES_MIN) {
+                self.rewrite_action(index, |action| drop(action.annotations.remove(INSTANCES_MIN)));
+            }
+        }
+    }
+
+    fn rewrite_action(&mut self, index: usize, change: impl Fn(&mut ActionConfig)) {
         change(&mut self.config.actions[index]);
         let revision = Revision(self.specs[index].key.revision.0 + 1);
         self.specs[index] = spec(&self.config, index, revision.0);
@@ -131,25 +145,10 @@ impl World {
     fn drain_node(&mut self) {
         let ids: Vec<NodeId> = self.driver.nodes.keys().copied().collect();
         let Some(node) = self.rng.choose(&ids) else { return };
-        self.step_pool(PoolEvent::NodeDrained { node, is_draining: true });
+        self.step_newest(PoolEvent::NodeDrained { node, is_draining: true });
         let again = PoolEvent::NodeDrained { node, is_draining: false };
         let again_ms = self.now_ms + self.rng.between(1, 3_000);
         self.agenda.plan(again_ms, Event::Known(again));
-    }
-
-    /// A leader that was would take containers away.
-    fn hear_older_leader(&mut self) {
-        for (id, router) in &self.routers {
-            let Some(container) = router.table.containers().next() else { continue };
-            let own = router.table.version().map_or(Epoch(0), |version| version.epoch);
-            let Some(of_old) = own.0.checked_sub(1).map(Epoch) else { continue };
-            let delta = Delta::Removed(container.lease().container);
-            let message = Numbered { epoch: of_old, sequence: Sequence(u64::MAX), delta };
-            if !matches!(router.table.apply(&message), Applied::Stale) {
-                let broken = format!("LEASE-1: router {} obeyed an older leader", id.0);
-                return self.break_off(broken);
-            }
-        }
     }
 }
 
@@ -163,5 +162,10 @@ pub(crate) fn spec(config: &Config, index: usize, revision: u64) -> Arc<Containe
         concurrency: chosen.concurrency,
         instances: chosen.instances,
     };
-    crate::spec::spec(index, revision, "nodejs:20".into(), limits)
+    let mut annotations = Parameters::default();
+    for (name, value) in &chosen.annotations {
+        let value = RawValue::from_string(value.clone()).expect("the annotations of the simulation are JSON");
+        annotations.set(name, value);
+    }
+    crate::spec::annotated(index, revision, "nodejs:20".into(), limits, annotations)
 }

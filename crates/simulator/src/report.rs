@@ -1,8 +1,10 @@
 //! What a simulation found.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::chaos::Strike;
+use crate::chaos::{Fault, Strike};
 
 /// What a simulation found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -23,10 +25,45 @@ pub struct Report {
     pub digest: u64,
     /// What went wrong, in order.
     pub struck: Vec<Strike>,
+    /// What came of it.
+    pub seen: Seen,
     /// The invariant that broke first, if any, and how.
     pub violation: Option<String>,
     /// What happened last, when asked for.
     pub trace: Vec<String>,
+}
+
+impl Report {
+    /// How often each fault struck, and what came of that, by name.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts: BTreeMap<_, _> = Fault::ALL.iter().map(|fault| (format!("{fault:?}"), 0)).collect();
+        for strike in &self.struck {
+            *counts.entry(format!("{:?}", strike.fault)).or_default() += 1;
+        }
+        let Seen { beside, refused_by_nodes, refused_by_routers, overtook } = self.seen;
+        let seen = [
+            ("(events of a leader beside a newer one)", beside),
+            ("(its commands that nodes refused)", refused_by_nodes),
+            ("(its messages that routers refused)", refused_by_routers),
+            ("(messages that overtook another)", overtook),
+        ];
+        counts.extend(seen.map(|(name, times)| (name.to_owned(), times)));
+        counts
+    }
+}
+
+/// What came of faults that strike at one place and show at another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// Events that a leader took in while a newer one led.
+    pub beside: u64,
+    /// Commands of an older leader that nodes refused.
+    pub refused_by_nodes: u64,
+    /// Messages of an older leader that routers refused.
+    pub refused_by_routers: u64,
+    /// Messages that overtook an earlier one.
+    pub overtook: u64,
 }
 
 /// What became of the calls.

@@ -21,6 +21,8 @@ pub(crate) struct Router {
     pub(crate) table: Table,
     /// The leader that it follows.
     pub(crate) epoch: Epoch,
+    /// Nothing on its pool stream comes before this time.
+    pub(crate) lags_until_ms: u64,
     /// It has asked for a snapshot.
     pub(crate) resyncs: bool,
     pub(crate) lines: BTreeMap<Arc<ActionKey>, Line>,

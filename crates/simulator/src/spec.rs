@@ -9,6 +9,17 @@ use triplane_model::{ActionLimits, CodeHash, EntityName, FullName, Parameters, R
 
 /// A revision of the guest's action with this number: a script of a kind, called by the guest.
 pub(crate) fn spec(number: usize, revision: u64, kind: String, limits: ActionLimits) -> Arc<ContainerSpec> {
+    annotated(number, revision, kind, limits, Parameters::default())
+}
+
+/// The same with annotations.
+pub(crate) fn annotated(
+    number: usize,
+    revision: u64,
+    kind: String,
+    limits: ActionLimits,
+    annotations: Parameters,
+) -> Arc<ContainerSpec> {
     let name = FullName::new(name("guest"), name(&format!("action{number}")));
     let exec = Exec {
         kind,
@@ -26,7 +37,7 @@ pub(crate) fn spec(number: usize, revision: u64, kind: String, limits: ActionLim
         revision,
         version: Version::FIRST,
         publish: false,
-        annotations: Parameters::default(),
+        annotations,
         parameters: Parameters::default(),
         limits,
         exec,

@@ -1,5 +1,10 @@
 //! Seeds, and scenarios whose outcome is known.
 
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use triplane_core::placement::Offer;
+
 use super::*;
 
 /// Seeds that are run each time, and in the long form of the tests; as many as `TRIPLANE_SEEDS` says when that is set.
@@ -15,13 +20,26 @@ pub(crate) fn seeds() -> u64 {
     said.unwrap_or(if is_soak { SEEDS_SOAK } else { SEEDS })
 }
 
-/// 100 calls of 10 ms at once.
-pub(crate) fn burst() -> Config {
-    Config { pause_ms_max: 0, ..Config::calm(vec![action(10)], 100) }
+/// 100 calls of 10 ms at once, at one to four routers; a cold start takes 100 ms, or a little less.
+pub(crate) fn burst(seed: u64) -> Config {
+    let routers = u32::try_from(1 + seed % 4).unwrap_or(1);
+    let cold_start_ms = (100 - seed % 5 * 5, 100);
+    Config { pause_ms_max: 0, routers, cold_start_ms, ..Config::calm(vec![action(10)], 100) }
+}
+
+/// The most containers that such a burst may start (COLD-1): 15, and one more for each further router, which can send to none but its own.
+pub(crate) fn cold_1_max(config: &Config) -> u64 {
+    14 + u64::from(config.routers)
 }
 
 fn action(service_ms: u64) -> ActionConfig {
-    ActionConfig { memory_mb: 128, concurrency: 1, instances: None, service_ms: (service_ms, service_ms) }
+    ActionConfig {
+        memory_mb: 128,
+        concurrency: 1,
+        instances: None,
+        annotations: BTreeMap::new(),
+        service_ms: (service_ms, service_ms),
+    }
 }
 
 fn check(seed: u64, config: &Config) -> Report {
@@ -62,18 +80,33 @@ pub(crate) fn on_all_cores<R: Send>(seeds: u64, run: impl Fn(u64) -> R + Sync) -
     })
 }
 
+/// The sums of what was counted in some runs.
+pub(crate) fn sum(runs: impl IntoIterator<Item = BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (what, times) in runs.into_iter().flatten() {
+        *sums.entry(what).or_default() += times;
+    }
+    sums
+}
+
+/// Writes what was counted: past the harness, which keeps what a test prints that succeeds.
+pub(crate) fn show(title: &str, counts: &BTreeMap<String, u64>) {
+    let lines: String = counts.iter().map(|(what, times)| format!("{times:>10} {what}\n")).collect();
+    let written =
+        std::io::stdout().lock().write_all(format!("{title}; what went wrong:\n{lines}").as_bytes());
+    written.expect("the standard output is open");
+}
+
 #[test]
 fn the_invariants_hold_whatever_goes_wrong() {
     let seeds = seeds();
     let reports = on_all_cores(seeds, weather);
     let events: u64 = reports.iter().map(|report| report.events).sum();
     let done: u64 = reports.iter().map(|report| report.calls.done).sum();
-    println!("{seeds} seeds, {events} events, {done} calls done; what went wrong:");
-    for fault in Fault::ALL {
-        let struck =
-            reports.iter().flat_map(|report| &report.struck).filter(|strike| strike.fault == fault).count();
-        println!("{struck:>9} {fault:?}");
-        assert!(struck > 0, "{fault:?} never struck");
+    let counts = sum(reports.iter().map(Report::counts));
+    show(&format!("pool: {seeds} seeds, {events} events, {done} calls done"), &counts);
+    for (what, times) in counts {
+        assert!(times > 0, "{what} never happened");
     }
     let shortest = reports.iter().min_by_key(|report| report.events).expect("there are seeds");
     assert!(shortest.events >= 500, "seed {} is too short: {}", shortest.seed, shortest.events);
@@ -83,9 +116,9 @@ fn the_invariants_hold_whatever_goes_wrong() {
 /// Seeds that broke an invariant once.
 #[test]
 fn seeds_that_found_a_mistake_find_it_no_more() {
-    // another router got a container that a new leader had asked to close (POOL-4): its own said late that it has it, or the
-    // leader's clock jumped before it could say so
-    for seed in [19_479, 40_717] {
+    // a router whose stream lagged used a container still that another one got when its proxy had refused to close (POOL-4); what moved
+    // from a lost router counted as busy until nothing was heard of it for long (GC-2)
+    for seed in [583, 972] {
         weather(seed);
     }
 }
@@ -108,9 +141,13 @@ fn equal_seeds_make_equal_runs_and_others_do_not() {
 
 #[test]
 fn a_burst_of_short_calls_starts_few_containers() {
-    let report = check(1, &burst());
-    assert_eq!(report.calls.done, 100);
-    assert!(report.starts <= 15, "COLD-1: {} containers", report.starts);
+    for seed in 0..100 {
+        let config = burst(seed);
+        let report = check(seed, &config);
+        assert_eq!(report.calls.done, 100, "seed {seed}");
+        // who calls reach that have no container yet may need one more
+        assert!(report.starts <= cold_1_max(&config), "COLD-1: {} containers, seed {seed}", report.starts);
+    }
 }
 
 #[test]
@@ -135,7 +172,7 @@ fn with_ample_room_and_nothing_wrong_every_call_ends_well() {
 #[test]
 fn in_a_pool_for_one_container_actions_take_turns() {
     let mut config = Config::calm([50, 50, 50].map(action).to_vec(), 60);
-    (config.nodes_mb, config.pause_ms_max) = (vec![128], 1_000);
+    (config.nodes, config.pause_ms_max) = (vec![Offer::of_memory(128)], 1_000);
     let report = check(3, &config);
     assert_eq!(report.calls.done, 60, "{:?}", report.calls);
     assert_eq!(report.containers_max, 1);
@@ -144,7 +181,7 @@ fn in_a_pool_for_one_container_actions_take_turns() {
 #[test]
 fn what_can_never_be_placed_is_refused() {
     let mut config = Config::calm(vec![action(10)], 5);
-    config.nodes_mb = vec![64];
+    config.nodes = vec![Offer::of_memory(64)];
     let report = check(1, &config);
     assert_eq!(report.calls.refused, 5);
 }

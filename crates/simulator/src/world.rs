@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use triplane_core::id::{ActionKey, ContainerId, Epoch, NodeId, RouterId};
-use triplane_core::placement::{Gpus, Offer};
+use triplane_core::placement::Gpus;
 use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, ContainerSpec, Delta, Event as PoolEvent, Numbered, Up};
 use triplane_core::route::{Applied, Slot, Table};
@@ -25,6 +25,12 @@ const ROUTER_TICK_MS: u64 = 100;
 const CALM_MS: u64 = 200;
 /// How long a message takes that takes long: longer than what is waited for most answers.
 const LATE_MS: u64 = 1_500;
+/// How long the pool stream lags at most: longer than the release of a mark is waited for.
+const LAG_MS_MAX: u64 = 2_000;
+/// How long an election takes at most where nothing goes wrong any more: a clock that was set back has to come to where it was.
+const SETTLES_MS: u64 = 3_000;
+/// How long a container counts as busy of which nothing is heard.
+const SILENCE_MS_MAX: u64 = 30_000;
 /// After the last call everything must end within this time and the waits of the configuration.
 const QUIET_MS_MAX: u64 = 60_000;
 
@@ -36,7 +42,6 @@ pub(crate) struct World {
     pub(crate) chaos: Chaos,
     pub(crate) now_ms: u64,
     pub(crate) agenda: Agenda<Event>,
-    pub(crate) pool: Pool,
     pub(crate) driver: Driver,
     pub(crate) leaders: Leaders,
     pub(crate) routers: BTreeMap<RouterId, Router>,
@@ -44,9 +49,11 @@ pub(crate) struct World {
     pub(crate) specs: Vec<Arc<ContainerSpec>>,
     pub(crate) calls: BTreeMap<CallId, Call>,
     pub(crate) report: Report,
-    /// How far the leader's clock has jumped.
-    pub(crate) pool_clock_ahead_ms: u64,
     last_arrival_ms: u64,
+    /// When things ceased to go wrong.
+    quiet_ms: u64,
+    /// When the latest message comes that is on its way.
+    latest_message_ms: u64,
     trace: Trace,
 }
 
@@ -78,15 +85,15 @@ impl World {
             chaos,
             now_ms: 1_000,
             agenda: Agenda::default(),
-            pool: Pool::new(Epoch::default(), config.settings.clone()),
             driver: Driver::default(),
             leaders: Leaders::default(),
             routers: BTreeMap::new(),
             specs,
             calls: BTreeMap::new(),
             report: Report { seed, ..Report::default() },
-            pool_clock_ahead_ms: 0,
             last_arrival_ms: 1_000,
+            quiet_ms: u64::MAX,
+            latest_message_ms: 0,
             trace: Trace::new(trace_max),
             config,
         };
@@ -95,8 +102,8 @@ impl World {
     }
 
     fn set_up(&mut self) {
-        for (id, memory_mb) in (0..).zip(self.config.nodes_mb.clone()) {
-            self.driver.nodes.insert(NodeId(id), Node { memory_mb, life: 0, is_up: false });
+        for (id, offer) in (0..).zip(self.config.nodes.clone()) {
+            self.driver.nodes.insert(NodeId(id), Node::new(offer));
             self.happen(Event::NodeBack(NodeId(id)));
         }
         self.happen(Event::LeaderTick);
@@ -139,13 +146,43 @@ impl World {
         let settings = &self.config.settings;
         let waits_ms = self.config.wait_ms_max + IDLE_MS_MAX + settings.demand_ms_max;
         if self.now_ms > self.last_arrival_ms + waits_ms + QUIET_MS_MAX {
-            let (calls, pooled) = (self.calls.len(), self.pool.containers().count());
+            let (calls, pooled) = (self.calls.len(), self.pooled());
             let real = self.driver.containers.len();
             self.break_off(format!(
                 "GC-2: at the end {calls} calls wait, the pool has {pooled} containers, the nodes {real}"
             ));
         }
-        self.calls.is_empty() && self.driver.containers.is_empty() && self.pool.containers().next().is_none()
+        self.calls.is_empty() && self.driver.containers.is_empty() && self.pooled() == 0
+    }
+
+    /// A container that nobody uses for longer than it may be there (GC-2), where nothing goes wrong any more: it idles for as long as
+    /// the policy lets it, waits for the next sweep, for the release and for an answer that comes late; or its start was overdue. One
+    /// of which the last report was lost counts as busy until nothing was heard of it for long.
+    pub(crate) fn forgotten(&self) -> Option<String> {
+        let settings = &self.config.settings;
+        let grace_ms = IDLE_MS_MAX + settings.sweep_ms + settings.release_ms_max + 2 * settings.retry_ms;
+        let from_ms = self.quiet_ms.saturating_add(SETTLES_MS);
+        let over_ms = |used_ms: u64, more_ms| {
+            used_ms.max(from_ms).saturating_add(grace_ms + settings.start_ms_max + more_ms)
+        };
+        let unused = self.driver.containers.iter().filter(|(_, it)| it.is_unused());
+        let mut late = unused.filter(|(_, it)| self.now_ms > over_ms(it.used_ms, 0));
+        let is_forgotten =
+            |id, used_ms| self.now_ms > over_ms(used_ms, SILENCE_MS_MAX) || !self.is_held_for_busy(id);
+        let (id, container) = late.find(|&(&id, it)| is_forgotten(id, it.used_ms))?;
+        let unused_ms = self.now_ms - container.used_ms;
+        Some(format!("GC-2: container {id} is unused for {unused_ms} ms"))
+    }
+
+    /// Whether a pool was told that calls are in a container, and not that they ended.
+    fn is_held_for_busy(&self, id: ContainerId) -> bool {
+        let mut views = self.leaders.pools().flat_map(Pool::containers);
+        views.any(|view| view.container == id && view.in_flight > 0)
+    }
+
+    /// Containers that are in a pool.
+    fn pooled(&self) -> usize {
+        self.leaders.pools().map(|pool| pool.containers().count()).sum()
     }
 
     pub(crate) fn break_off(&mut self, violation: String) {
@@ -160,10 +197,8 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrival => self.arrive(),
-            Event::ToPool(epoch, event) if epoch == self.leaders.epoch => self.step_pool(event),
-            // whom it was for leads no more
-            Event::ToPool(..) => {}
-            Event::Known(event) => self.step_pool(event),
+            Event::ToPool(epoch, event) => self.step_leader(epoch, event),
+            Event::Known(event) => self.step_all(&event),
             Event::ToRouter(router, life, message) => self.hear(router, life, &message),
             Event::Rejoin(router, life) => {
                 if self.is_alive(router, life) {
@@ -172,11 +207,13 @@ impl World {
             }
             Event::RouterBack(router) => self.router_back(router),
             Event::NodeBack(node) => self.node_back(node),
-            Event::Start { epoch, .. }
-            | Event::Close { epoch, .. }
-            | Event::Stop(epoch, _)
-            | Event::Stems(epoch, _)
-                if !self.driver.obeys(epoch) => {}
+            Event::Start { epoch, container, .. }
+            | Event::Close { epoch, container, .. }
+            | Event::Stop(epoch, container)
+                if !self.driver.obeys(container, epoch) =>
+            {
+                self.report.seen.refused_by_nodes += 1;
+            }
             Event::Start { epoch, container, node, life, spec, gpus } => {
                 self.start(epoch, container, node, life, spec, gpus);
             }
@@ -186,13 +223,15 @@ impl World {
                 self.send(Event::ToPool(epoch, PoolEvent::CloseAnswered(container, closed)));
             }
             Event::Stop(epoch, container) => self.stop(epoch, container),
-            Event::Stems(_, stems) => self.driver.stems = stems,
+            Event::Stems(epoch, stems) => self.driver.hold_stems(epoch, stems),
+            Event::NodeHears(epoch, node, life) => self.node_hears(epoch, node, life),
             Event::AtProxy(call) => self.at_proxy(call),
+            Event::Unanswered(call) => self.end(call, End::Died),
             Event::RunOver(container, call) => self.run_over(container, call),
             Event::WaitOver(call) => self.wait_over(call),
             Event::PoolTick => {
                 self.agenda.plan(self.now_ms + POOL_TICK_MS, Event::PoolTick);
-                self.step_pool(PoolEvent::Ticked);
+                self.tick_pools();
             }
             Event::LeaderTick => self.leader_tick(),
             Event::Vote(vote) => self.vote(vote),
@@ -215,7 +254,10 @@ impl World {
         }
         let long_ms = if self.strikes(Fault::MessageDelayed) { LATE_MS } else { 0 };
         let late_ms = long_ms + self.rng.between(0, delay_ms_max);
-        self.agenda.plan(self.now_ms + 1 + late_ms, event);
+        let at_ms = self.now_ms + 1 + late_ms;
+        self.report.seen.overtook += u64::from(at_ms < self.latest_message_ms);
+        self.latest_message_ms = self.latest_message_ms.max(at_ms);
+        self.agenda.plan(at_ms, event);
     }
 
     /// Whether a fault strikes where it could; none does after the last call has arrived.
@@ -230,30 +272,23 @@ impl World {
         }
     }
 
-    /// Steps the pool and performs what it wants.
-    pub(crate) fn step_pool(&mut self, event: PoolEvent) {
-        if !self.is_led() {
-            return self.note(|| format!("UNHEARD {event:?}"));
-        }
-        let epoch = self.leaders.epoch;
-        let mut actions = Vec::new();
-        self.pool.step(self.now_ms + self.pool_clock_ahead_ms, event, &mut actions);
-        for action in actions {
-            self.note(|| format!("  {action:?}"));
-            self.digest(&action);
-            match action {
-                Action::Start { container, node, spec, gpus } => {
-                    self.report.starts += 1;
-                    let life = self.driver.life(node);
-                    self.send(Event::Start { epoch, container, node, life, spec, gpus });
-                }
-                Action::Close { container, idle_ms } => {
-                    self.send(Event::Close { epoch, container, idle_ms });
-                }
-                Action::Stop(container) => self.send(Event::Stop(epoch, container)),
-                Action::Stems(stems) => self.send(Event::Stems(epoch, stems)),
-                Action::Tell(router, message) => self.tell(router, message),
+    /// Performs what the pool of a leader wants.
+    pub(crate) fn perform(&mut self, epoch: Epoch, action: Action) {
+        self.note(|| format!("  {} wants {action:?}", epoch.0));
+        self.digest(&action);
+        match action {
+            Action::Start { container, node, spec, gpus } => {
+                self.report.starts += 1;
+                self.driver.place(container, node);
+                let life = self.driver.life(node);
+                self.send(Event::Start { epoch, container, node, life, spec, gpus });
             }
+            Action::Close { container, idle_ms } => {
+                self.send(Event::Close { epoch, container, idle_ms });
+            }
+            Action::Stop(container) => self.send(Event::Stop(epoch, container)),
+            Action::Stems(stems) => self.send(Event::Stems(epoch, stems)),
+            Action::Tell(router, message) => self.tell(router, message),
         }
     }
 
@@ -271,14 +306,25 @@ impl World {
     /// A message that is lost cuts the stream: the router sees that and connects again.
     fn tell(&mut self, id: RouterId, message: Numbered) {
         let Some(router) = self.routers.get(&id) else { return };
-        let life = router.life;
+        let (life, is_followed) = (router.life, router.epoch == message.epoch);
         if self.strikes(Fault::MessageLost) {
+            if !is_followed {
+                return;
+            }
             let soon_ms = self.rng.between(1, 200);
             return self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
         }
+        if self.strikes(Fault::StreamLags) {
+            let lag_ms = self.rng.between(1, LAG_MS_MAX);
+            if let Some(router) = self.routers.get_mut(&id) {
+                router.lags_until_ms = router.lags_until_ms.max(self.now_ms + lag_ms);
+            }
+        }
         let late_ms =
             if self.is_quiet() { 0 } else { self.rng.between(0, self.config.faults.delay_ms_max / 8) };
-        self.agenda.plan(self.now_ms + 1 + late_ms, Event::ToRouter(id, life, message));
+        let lags_until_ms = self.routers.get(&id).map_or(0, |router| router.lags_until_ms);
+        let at_ms = (self.now_ms + 1 + late_ms).max(lags_until_ms);
+        self.agenda.plan(at_ms, Event::ToRouter(id, life, message));
     }
 
     fn is_alive(&self, router: RouterId, life: Life) -> bool {
@@ -291,7 +337,16 @@ impl World {
             return;
         }
         let Some(router) = self.routers.get_mut(&id) else { return };
+        let version = router.table.version().map(|version| version.epoch);
+        let is_of_older = message.epoch < router.epoch;
+        if is_of_older && version < Some(router.epoch) {
+            // it has left this stream, and its table is not the next leader's yet: it has said already what it holds
+            return self.note(|| format!("UNREAD {message:?}"));
+        }
         match router.table.apply(message) {
+            Applied::Next(_) if is_of_older => {
+                self.break_off(format!("LEASE-1: router {} obeyed an older leader", id.0));
+            }
             Applied::Next(next) => {
                 if next.version() <= router.table.version() {
                     return self.break_off(format!("ROUTE-1: router {} went back", id.0));
@@ -308,7 +363,7 @@ impl World {
                 router.resyncs = true;
                 self.agenda.plan(self.now_ms + 1, Event::Rejoin(id, life));
             }
-            Applied::Gap | Applied::Stale => {}
+            Applied::Gap | Applied::Stale => self.report.seen.refused_by_routers += u64::from(is_of_older),
         }
     }
 
@@ -364,8 +419,10 @@ impl World {
 
     /// From now on all that idles goes soon, whoever leads.
     fn calm_down(&mut self) {
+        self.quiet_ms = self.now_ms;
+        self.keep_none();
         self.config.settings.policy = last_policy();
-        self.step_pool(PoolEvent::PolicySwitched(last_policy()));
+        self.step_all(&PoolEvent::PolicySwitched(last_policy()));
     }
 
     fn serve_all(&mut self, id: RouterId) {
@@ -378,17 +435,32 @@ impl World {
     fn serve(&mut self, id: RouterId, key: &ActionKey) {
         let now_ms = self.now_ms;
         let Some(router) = self.routers.get_mut(&id) else { return };
-        let mut has_news = false;
+        let (mut has_news, mut served) = (false, Vec::new());
         while let Some((call, slot)) = router.next_served(key, now_ms) {
             has_news |= slot.is_news();
             if let Some(call) = self.calls.get_mut(&call) {
                 call.slot = Some(slot);
             }
-            self.agenda.plan(now_ms + self.rng.between(0, 1), Event::AtProxy(call));
+            served.push(call);
         }
         let news = has_news.then(|| router.news(key));
         let (rescue, demand) = (router.rescue(key), router.demand(key, now_ms));
+        served.into_iter().for_each(|call| self.forward(call));
         news.into_iter().chain(rescue).chain(demand).for_each(|up| self.say(id, up));
+    }
+
+    /// Sends a call to the container of its slot, with what can go wrong on its way.
+    fn forward(&mut self, call: CallId) {
+        if self.strikes(Fault::RequestLost) {
+            let soon_ms = self.rng.between(1, LATE_MS);
+            return self.agenda.plan(self.now_ms + soon_ms, Event::Unanswered(call));
+        }
+        let long_ms = if self.strikes(Fault::RequestDelayed) { LATE_MS } else { 0 };
+        let late_ms = match self.is_quiet() {
+            true => self.rng.between(0, 1),
+            false => long_ms + self.rng.between(0, 1 + self.config.faults.delay_ms_max / 4),
+        };
+        self.agenda.plan(self.now_ms + late_ms, Event::AtProxy(call));
     }
 
     fn router_tick(&mut self, id: RouterId) {
@@ -497,7 +569,7 @@ impl World {
         if life.is_none() || self.driver.life(node) != life {
             return self.send(Event::ToPool(epoch, PoolEvent::StartFailed(id)));
         }
-        if self.driver.start(id, node, spec, gpus) {
+        if self.driver.start(id, node, spec, gpus, self.now_ms) {
             let (from_ms, to_ms) = self.config.cold_start_ms;
             if self.strikes(Fault::StartHangs) {
                 return self.note(|| format!("HANGS {id}"));
@@ -544,34 +616,18 @@ impl World {
         self.join(id);
     }
 
-    /// A router connects to whoever leads, and says what it holds.
-    fn join(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(&id) else { return };
-        router.epoch = self.leaders.epoch;
-        let in_service = router.table.containers().filter(|container| container.is_in_service());
-        let held = in_service.map(|container| container.lease().container).collect();
-        self.step_pool(PoolEvent::Held(id, held));
-        self.step_pool(PoolEvent::RouterJoined(id));
-    }
-
-    /// A router notices after a while that it follows a leader that was.
-    pub(crate) fn reconnect(&mut self, id: RouterId) {
-        if let Some(router) = self.routers.get(&id) {
-            let (life, soon_ms) = (router.life, self.rng.between(1, 50));
-            self.agenda.plan(self.now_ms + soon_ms, Event::Rejoin(id, life));
-        }
-    }
-
     fn node_back(&mut self, id: NodeId) {
         let Some(node) = self.driver.nodes.get_mut(&id) else { return };
         node.is_up = true;
-        self.node_joins(id);
+        let life = node.life;
+        if let Some(epoch) = self.leaders.newest() {
+            self.node_hears(epoch, id, life);
+        }
     }
 
-    pub(crate) fn node_joins(&mut self, id: NodeId) {
-        if let Some(memory_mb) = self.driver.nodes.get(&id).map(|node| node.memory_mb) {
-            let offer = Offer::of_memory(memory_mb);
-            self.step_pool(PoolEvent::NodeJoined { node: id, offer });
+    pub(crate) fn node_joins(&mut self, epoch: Epoch, id: NodeId) {
+        if let Some(offer) = self.driver.nodes.get(&id).map(|node| node.offer.clone()) {
+            self.step_leader(epoch, PoolEvent::NodeJoined { node: id, offer });
         }
     }
 }

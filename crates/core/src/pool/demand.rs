@@ -35,6 +35,8 @@ pub(super) struct Demand {
     /// What the collector was told last.
     pub(super) told: Awaited,
     asks: BTreeMap<RouterId, Ask>,
+    /// The service time that a router said last which waits no more: calls take as long elsewhere.
+    service_us: Option<u64>,
     /// When something last moved: a call began or ended, or a container became ready.
     progress_ms: u64,
     /// When calls began to wait, or a container last became ready.
@@ -75,6 +77,7 @@ impl Demand {
             failures: 0,
             hold_until_ms: 0,
             asks: BTreeMap::new(),
+            service_us: None,
             progress_ms: now_ms,
             settled_ms: now_ms,
             allowance: ALLOWANCE_FIRST,
@@ -90,6 +93,9 @@ impl Demand {
         if let Some(before) = self.asks.get_mut(&router) {
             ask.grants = std::mem::take(&mut before.grants);
             ask.grants.retain(|&(told, _)| Some(told) > applied);
+        }
+        if said.waiting == 0 {
+            self.service_us = service_us.or(self.service_us);
         }
         let before = match said.waiting {
             0 => self.asks.remove(&router),
@@ -174,7 +180,7 @@ impl Demand {
 
     /// What the demand amounts to, given the containers that are in service.
     pub(super) fn load(&self, ready: u64, cold_start_us: u64, now_ms: u64) -> Load {
-        let known_us = self.asks.values().filter_map(|ask| ask.service_us).max();
+        let known_us = self.asks.values().filter_map(|ask| ask.service_us).max().or(self.service_us);
         // When nothing has moved for a cold start's time, calls take at least that long, whatever they took before.
         let still_us = now_ms.saturating_sub(self.progress_ms).saturating_mul(1000);
         let stuck_us = if ready > 0 && still_us >= cold_start_us { still_us } else { 0 };

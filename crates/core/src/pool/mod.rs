@@ -342,8 +342,11 @@ impl Pool {
 /// POOL-3: of no resource that refuses more than there is it has more charged.
 fn is_within_capacity(node: &Node) -> bool {
     let capacity = &node.offer().capacity;
-    let refusing = node.charged().present().filter(|(resource, _)| capacity.enforcement(*resource).refuses());
-    refusing.into_iter().all(|(resource, amount)| amount <= capacity.resources.get(resource))
+    let mut refusing =
+        node.charged().present().filter(|(resource, _)| capacity.enforcement(*resource).refuses());
+    let mut named = node.charged().all_extended().filter(|(name, _)| !capacity.advisory.contains(*name));
+    refusing.all(|(resource, amount)| amount <= capacity.resources.get(resource))
+        && named.all(|(name, amount)| amount <= capacity.resources.extended(name))
 }
 
 /// How long cold starts take, by kind.

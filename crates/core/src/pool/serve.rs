@@ -329,10 +329,12 @@ impl Pool {
                 _ if owner_waits => self.unmark(id),
                 // It moves when its owner lets go of it.
                 Phase::Marked { .. } => {}
-                _ => {
-                    self.tell_owner(id, Delta::Removed(id));
-                    self.adopt(id);
+                // Its owner was silent when it was to let go, or is in the middle of calls: it is asked anew (POOL-4).
+                _ if owner.is_some() => {
+                    self.unmark(id);
+                    self.mark(id, None);
                 }
+                _ => drop(self.adopt(id)),
             }
         }
         usable.len() as u64

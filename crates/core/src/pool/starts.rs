@@ -159,6 +159,8 @@ impl Pool {
             container.in_flight = 0;
             container.cause = None;
         });
+        // The new owner has no calls in it yet, whatever a lost one reported last.
+        self.collector.reported(now_ms, id, false, 0);
         if let Some(told) = self.number(owner, Delta::Ready(lease)) {
             self.granted(owner, action, told);
         }

@@ -155,6 +155,19 @@ fn a_burst_of_short_calls_starts_at_most_fifteen_containers() {
 }
 
 #[test]
+fn a_router_that_has_seen_no_call_end_knows_from_the_others_how_long_they_take() {
+    let mut scene = Scene::new(100_000);
+    scene.step(Event::RouterJoined(OTHER));
+    scene.demands_at(OTHER, &plain("a"), 20, None);
+    scene.demands_at(ROUTER, &plain("a"), 20, None);
+    (1..=4).for_each(|number| drop(scene.started(number)));
+    scene.demands_at(OTHER, &plain("a"), 20, None);
+    scene.demands_at(ROUTER, &plain("a"), 0, Some(10));
+    scene.after(150);
+    assert_eq!(scene.states().len(), 4, "20 calls of 10 ms are done before another container is there");
+}
+
+#[test]
 fn long_calls_get_about_a_container_each_within_a_few_cold_starts() {
     let mut scene = Scene::new(100_000);
     scene.pool.settings.starts_max = 1_000;
@@ -523,6 +536,38 @@ fn an_idle_container_moves_to_another_router_that_waits_for_one() {
     assert_eq!(scene.says(ROUTER, Up::Released(container(1))), nothing(), "it may answer an earlier mark");
     let applied = scene.says(ROUTER, Up::Acknowledged(Sequence(3)));
     assert_eq!(applied, ["tell 0: removed 1", "tell 1: ready 1"]);
+}
+
+#[test]
+fn what_a_silent_router_may_still_use_moves_only_once_it_has_let_go_of_it() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    scene.step(Event::RouterJoined(OTHER));
+    let changed = scene.step(Event::EntityChanged(Collection::Actions, action("a"), Some(Revision(2))));
+    assert_eq!(changed, ["tell 0: changed a Some(2)", "tell 1: changed a Some(2)", "tell 0: marked 1"]);
+    let release_ms = scene.pool.settings.release_ms_max;
+    assert_eq!(scene.after(release_ms), [format!("close 1 idle {release_ms}")]);
+    assert_eq!(scene.step(Event::CloseAnswered(container(1), false)), nothing(), "it is in use");
+    let wanted = scene.demands_at(OTHER, &plain("a"), 1, None);
+    assert_eq!(
+        wanted,
+        ["tell 0: unmarked 1", "tell 0: marked 1"],
+        "its router has not said that it heard the first mark"
+    );
+    let applied = scene.says(ROUTER, Up::Acknowledged(Sequence(6)));
+    assert_eq!(applied, ["tell 0: removed 1", "tell 1: ready 1"]);
+}
+
+#[test]
+fn what_moves_from_a_lost_router_is_idle_whatever_that_said_last() {
+    let mut scene = Scene::new(1024).with_idle(&plain("a"));
+    scene.step(Event::PolicySwitched(Policy::idle(5_000)));
+    scene.step(Event::RouterJoined(OTHER));
+    let usage = Usage { container: container(1), in_flight: 1, used: true };
+    scene.says(ROUTER, Up::Usage(vec![usage]));
+    scene.demands_at(OTHER, &plain("a"), 1, None);
+    assert_eq!(scene.step(Event::RouterLost(ROUTER)), ["tell 1: ready 1"]);
+    scene.demands_at(OTHER, &plain("a"), 0, None);
+    assert_eq!(scene.after(5_000), ["tell 1: marked 1"]);
 }
 
 #[test]

@@ -42,9 +42,11 @@ pub(crate) enum SimulateCommand {
     /// A day of mixed demand, with CPU, GPUs and codes, by each placement strategy.
     Placement(PlacementOptions),
     /// Look for mistakes in the decisions of the control plane, with seeds and faults.
-    Pool(Seeds),
+    Pool(PoolOptions),
     /// Look for mistakes in the decisions about asynchronous calls, with seeds and faults.
-    Queue(Seeds),
+    Queue(Calls),
+    /// Look for mistakes in the limits of calls per minute over many routers, with seeds and faults.
+    Limits(Seeds),
 }
 
 /// What is made of the day.
@@ -58,6 +60,26 @@ pub(crate) struct PlacementOptions {
     pub(crate) json: bool,
 }
 
+/// Seeds, or a script.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PoolOptions {
+    #[command(flatten)]
+    pub(crate) calls: Calls,
+    /// Repeat what a failure told, a text that begins with "seed", or a file with it.
+    #[arg(long, value_name = "TEXT|FILE", conflicts_with_all = ["seed", "seeds", "calls"])]
+    pub(crate) script: Option<String>,
+}
+
+/// Which seeds, and how much happens in each.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Calls {
+    #[command(flatten)]
+    pub(crate) seeds: Seeds,
+    /// How many calls arrive in each.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) calls: u32,
+}
+
 /// Which seeds.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Seeds {
@@ -65,11 +87,8 @@ pub(crate) struct Seeds {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// How many seeds.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
-    /// How many calls arrive in each.
-    #[arg(long, default_value_t = 300)]
-    pub(crate) calls: u32,
 }
 
 /// What is replayed, where, by which policies, and what is made of it.

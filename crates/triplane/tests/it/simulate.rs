@@ -150,10 +150,36 @@ fn placement_strategies_are_shown_side_by_side() {
 }
 
 #[test]
-fn seeds_and_faults_are_simulated_as_well() {
+fn seeds_and_faults_are_simulated_as_well_and_what_went_wrong_is_counted() {
     let home = home("");
-    assert!(
-        printed(&home, "pool --seed 3 --seeds 2 --calls 50").lines().all(|line| line.starts_with("seed "))
+    for (arguments, fault) in [
+        ("pool --seed 3 --seeds 2 --calls 50", "MessageLost"),
+        ("queue --seed 3 --seeds 2 --calls 50", "message lost"),
+        ("limits --seed 3 --seeds 2", "message lost"),
+    ] {
+        let printed = printed(&home, arguments);
+        let (runs, counts) = printed.split_once("\n\n").unwrap();
+        assert!(runs.lines().all(|line| line.starts_with("seed ")) && runs.lines().count() == 2, "{printed}");
+        let times =
+            counts.lines().find_map(|line| line.strip_prefix(fault)).unwrap_or_else(|| panic!("{printed}"));
+        assert!(times.trim().parse::<u64>().unwrap() > 0, "{printed}");
+    }
+    for nothing in ["pool --seeds 0", "pool --calls 0", "queue --calls 0", "limits --seeds 0"] {
+        assert!(refused(&home, nothing).contains("0 is not in 1.."), "{nothing}");
+    }
+}
+
+#[test]
+fn a_script_of_a_run_is_repeated() {
+    let home = home("");
+    let script = home.join("script");
+    std::fs::write(&script, "seed 3 calls 20 MessageLost#3 NodeLost#2\n").unwrap();
+    let printed = printed(&home, "pool --script script");
+    assert!(printed.starts_with("seed 3: "), "{printed}");
+    let times = |fault| printed.lines().find_map(|line| line.strip_prefix(fault)).map(str::trim);
+    assert_eq!(
+        (times("MessageLost"), times("NodeLost"), times("RouterLost")),
+        (Some("1"), Some("1"), Some("0"))
     );
-    assert!(printed(&home, "queue --calls 50").starts_with("seed 1: "));
+    assert!(refused(&home, "pool --script nowhere").contains("cannot read the script nowhere"));
 }
