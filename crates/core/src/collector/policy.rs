@@ -97,6 +97,22 @@ impl Policy {
         }
     }
 
+    /// The names of its parameters, and what they are set to.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<(&'static str, u64)> {
+        fn of<P: Parameters>(mut parameters: P) -> Vec<(&'static str, u64)> {
+            parameters.fields().into_iter().map(|(name, number)| (name, *number)).collect()
+        }
+        match self.clone() {
+            Self::Fixed(it) => of(it),
+            Self::Lru(it) => of(it),
+            Self::GreedyDual(it) => of(it),
+            Self::Histogram(it) => of(it),
+            Self::Compacting(it) => of(it),
+            Self::Clairvoyant(_) => Vec::new(),
+        }
+    }
+
     /// The code that judges by it.
     pub(super) fn judge(&self) -> Box<dyn Judge> {
         match self.clone() {
@@ -205,6 +221,17 @@ mod tests {
         let text = "fixed:idle_ms=300000";
         assert_eq!(text.parse(), Ok(Policy::Fixed(Fixed { idle_ms: 300_000 })));
         assert_eq!(text.parse::<Policy>().unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn every_parameter_can_be_said() {
+        for policy in Policy::all() {
+            for (name, number) in policy.parameters() {
+                let said: Policy = format!("{}:{name}={}", policy.name(), number + 1).parse().unwrap();
+                assert!(said.parameters().contains(&(name, number + 1)), "{said}");
+            }
+        }
+        assert_eq!("fixed:idle_ms=7".parse::<Policy>().unwrap().parameters(), [("idle_ms", 7)]);
     }
 
     #[test]

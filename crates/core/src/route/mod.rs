@@ -10,4 +10,4 @@ mod table;
 
 pub use container::{Container, Slot};
 pub use group::Group;
-pub use table::{Applied, Table, Version};
+pub use table::{Applied, NotTaken, Table, Version};

@@ -38,6 +38,15 @@ pub enum Applied {
     Gap,
 }
 
+/// Why a message was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// See [`Applied::Stale`].
+    Stale,
+    /// See [`Applied::Gap`].
+    Gap,
+}
+
 impl Table {
     /// The last message taken in; nothing before the first snapshot.
     #[must_use]
@@ -71,27 +80,41 @@ impl Table {
     /// once, for this table too; all else holds for the table that is returned.
     #[must_use]
     pub fn apply(&self, message: &Numbered) -> Applied {
+        let mut next = self.clone();
+        match next.take_in(message) {
+            Ok(()) => Applied::Next(next),
+            Err(NotTaken::Stale) => Applied::Stale,
+            Err(NotTaken::Gap) => Applied::Gap,
+        }
+    }
+
+    /// The same in place: a table that nobody else reads is not copied, however large it is.
+    ///
+    /// # Errors
+    /// When the message is not the next one; then the table is as it was.
+    pub fn take_in(&mut self, message: &Numbered) -> Result<(), NotTaken> {
         let version = Version { epoch: message.epoch, sequence: message.sequence };
         if self.version.is_some_and(|own| version <= own) && !self.is_obeyed_by_mistake(version) {
-            return Applied::Stale;
+            return Err(NotTaken::Stale);
         }
         let is_older = self.version.is_some_and(|own| version <= own);
         if !matches!(message.delta, Delta::Snapshot(_)) && !is_older && !self.is_followed_by(version) {
             if is_planted(Mutant::GapEmptiesTable) {
-                return Applied::Next(Self { version: Some(version), ..Self::default() });
+                *self = Self { version: Some(version), ..Self::default() };
+                return Ok(());
             }
-            return Applied::Gap;
+            return Err(NotTaken::Gap);
         }
-        let mut next = Self { version: Some(version), ..self.clone() };
+        self.version = Some(version);
         match &message.delta {
-            Delta::Snapshot(snapshot) => next.replace_all(snapshot),
-            Delta::Ready(lease) => next.insert(lease),
-            Delta::Removed(id) => next.remove(*id),
-            Delta::Marked(id) => next.each(*id, Container::mark),
-            Delta::Unmarked(id) => next.each(*id, Container::unmark),
+            Delta::Snapshot(snapshot) => self.replace_all(snapshot),
+            Delta::Ready(lease) => self.insert(lease),
+            Delta::Removed(id) => self.remove(*id),
+            Delta::Marked(id) => self.each(*id, Container::mark),
+            Delta::Unmarked(id) => self.each(*id, Container::unmark),
             Delta::Refused(_) | Delta::EntityChanged(..) | Delta::IdentityRevoked(_) => {}
         }
-        Applied::Next(next)
+        Ok(())
     }
 
     /// Whether an older message is taken in because a mistake is planted.
@@ -212,6 +235,21 @@ mod tests {
         assert_eq!((ids(&one), ids(&both)), (vec![2], vec![1, 2]), "the older table stays as it was");
         let none = next(&one, numbered(1, 5, Delta::Removed(id(2))));
         assert!(none.group(&key("a", 1)).is_none());
+    }
+
+    #[test]
+    fn a_table_that_is_not_shared_is_changed_where_it_is() {
+        let mut own = table([Delta::Ready(lease("a", 1, 1))]);
+        let (shared, place) = (own.clone(), Arc::as_ptr(&own.containers));
+        own.take_in(&numbered(1, 3, Delta::Ready(lease("a", 2, 1)))).unwrap();
+        assert_eq!((ids(&own), ids(&shared)), (vec![1, 2], vec![1]), "what others read stays as it was");
+        assert_ne!(place, Arc::as_ptr(&own.containers));
+        let place = Arc::as_ptr(&own.containers);
+        own.take_in(&numbered(1, 4, Delta::Removed(id(1)))).unwrap();
+        assert_eq!((ids(&own), place), (vec![2], Arc::as_ptr(&own.containers)));
+        assert_eq!(own.take_in(&numbered(1, 4, Delta::Removed(id(2)))), Err(NotTaken::Stale));
+        assert_eq!(own.take_in(&numbered(1, 6, Delta::Removed(id(2)))), Err(NotTaken::Gap));
+        assert_eq!(ids(&own), [2]);
     }
 
     #[test]

@@ -101,9 +101,25 @@ impl Agenda {
         (at_ms, next.unwrap_or(Next::PoolTick))
     }
 
-    fn next_ms(&self) -> u64 {
+    /// When the next thing happens.
+    pub(super) fn next_ms(&self) -> u64 {
         let own = [self.message_ms(), self.deed_ms(), self.arrival_ms, self.give_up_ms()];
         own.into_iter().flatten().fold(self.router_tick_ms.min(self.pool_tick_ms), u64::min)
+    }
+
+    /// Whether nothing but clocks will go on until the next call arrives.
+    pub(super) fn is_still(&self) -> bool {
+        self.messages.is_empty() && self.deeds.is_empty() && self.give_ups.is_empty()
+    }
+
+    /// Leaves out the ticks of all clocks before this time, so that those behind it come when they would have come: a clock that
+    /// nothing has to be done at keeps its period.
+    pub(super) fn skip_ticks_until(&mut self, until_ms: u64, router_ms: u64, pool_ms: u64) {
+        let skip = |at_ms: &mut u64, period_ms: u64| {
+            *at_ms += until_ms.saturating_sub(*at_ms) / period_ms * period_ms;
+        };
+        skip(&mut self.router_tick_ms, router_ms);
+        skip(&mut self.pool_tick_ms, pool_ms);
     }
 
     fn message_ms(&self) -> Option<u64> {

@@ -1,5 +1,8 @@
 //! Where a trace is replayed: the nodes, the routers, the policy.
 
+use std::ops::RangeInclusive;
+
+use triplane_core::collector;
 use triplane_core::pool::Settings;
 
 /// What the pool decides by, and what that is called.
@@ -9,6 +12,14 @@ pub struct Policy {
     pub name: String,
     /// What it is.
     pub settings: Settings,
+}
+
+impl Policy {
+    /// Whether it is no choice but the floor for all others: it is told the trace before it is replayed.
+    #[must_use]
+    pub fn is_floor(&self) -> bool {
+        matches!(self.settings.policy.collector, collector::Policy::Clairvoyant(_))
+    }
 }
 
 /// Where a trace is replayed. Times are milliseconds of simulated time.
@@ -30,6 +41,8 @@ pub struct Config {
     pub wait_ms_max: u64,
     /// Calls that wait at a router at most; one more is refused, as in production.
     pub waiting_max: usize,
+    /// The time that the outcome has maps of; all of the trace when it is not said.
+    pub maps_ms: Option<RangeInclusive<u64>>,
 }
 
 impl Config {
@@ -45,6 +58,7 @@ impl Config {
             stop_ms: 10,
             wait_ms_max: 60_000,
             waiting_max: 20_000,
+            maps_ms: None,
         }
     }
 }

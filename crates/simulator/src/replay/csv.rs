@@ -10,8 +10,10 @@
 //! ```
 //!
 //! Calls stand in the order of arrival, and an action has the same memory in all of them. Empty lines, and those that begin
-//! with `#`, are passed over.
+//! with `#`, are passed over. A value may be quoted as RFC 4180 has it: `"a,b"` is one value, and `""` within it a quote; only a
+//! line's end cannot be in one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 
@@ -88,11 +90,12 @@ impl<R: BufRead> Csv<R> {
 
     fn parse(&mut self) -> Result<Invocation, String> {
         let columns = self.columns;
-        let mut fields: [&str; FIELDS] = [""; FIELDS];
+        let mut fields: [Cow<'_, str>; FIELDS] = Default::default();
         let mut count = 0;
-        for (index, field) in text(&self.line).split(',').enumerate() {
+        for (index, value) in Values::of(text(&self.line)).enumerate() {
+            let value = value?;
             if let Some(place) = columns.places.iter().position(|place| *place == index) {
-                fields[place] = field.trim().trim_matches('"');
+                fields[place] = value;
             }
             count = index + 1;
         }
@@ -100,17 +103,17 @@ impl<R: BufRead> Csv<R> {
             return Err(format!("{count} values, but the header names {} columns", columns.count));
         }
         let [arrival, action, duration, cold_start, memory] = fields;
-        let arrival_ms = whole(columns.number(ARRIVAL, arrival, ARRIVAL_MS_MAX)?);
-        let duration_ms = whole_u32(columns.number(DURATION, duration, DURATION_MS_MAX)?);
-        let cold_start_ms = whole_u32(columns.number(COLD_START, cold_start, DURATION_MS_MAX)?);
-        let memory_mb = whole_u32(columns.number(MEMORY, memory, MEMORY_MB_MAX)?);
+        let arrival_ms = whole(columns.number(ARRIVAL, &arrival, ARRIVAL_MS_MAX)?);
+        let duration_ms = whole_u32(columns.number(DURATION, &duration, DURATION_MS_MAX)?);
+        let cold_start_ms = whole_u32(columns.number(COLD_START, &cold_start, DURATION_MS_MAX)?);
+        let memory_mb = whole_u32(columns.number(MEMORY, &memory, MEMORY_MB_MAX)?);
         if arrival_ms < self.last_ms {
             let last_ms = self.last_ms;
             return Err(format!(
                 "it arrives at {arrival_ms} ms, before the call above it ({last_ms} ms); sort the lines by arrival"
             ));
         }
-        let action = intern(&mut self.known, &mut self.actions, action, memory_mb)?;
+        let action = intern(&mut self.known, &mut self.actions, &action, memory_mb)?;
         self.last_ms = arrival_ms;
         Ok(Invocation { arrival_ms, action, duration_ms, cold_start_ms })
     }
@@ -142,11 +145,75 @@ pub fn write(trace: &mut dyn Trace, output: &mut dyn Write) -> Result<u64, Trace
     let mut calls = 0;
     while let Some(Invocation { arrival_ms, action, duration_ms, cold_start_ms }) = trace.next()? {
         let TraceAction { name, memory_mb } = &trace.actions()[action as usize];
+        let name = quoted(name);
         writeln!(output, "{arrival_ms},{name},{duration_ms},{cold_start_ms},{memory_mb}")?;
         calls += 1;
     }
     output.flush()?;
     Ok(calls)
+}
+
+/// A value as it stands in a file.
+fn quoted(value: &str) -> Cow<'_, str> {
+    let is_plain = !value.contains([',', '"']) && value.trim() == value;
+    if is_plain { value.into() } else { format!("\"{}\"", value.replace('"', "\"\"")).into() }
+}
+
+/// The values of a line, one after the other.
+struct Values<'a> {
+    rest: Option<&'a str>,
+}
+
+impl<'a> Values<'a> {
+    fn of(line: &'a str) -> Self {
+        Self { rest: Some(line) }
+    }
+
+    /// A value that began with a quote, and what follows it.
+    fn quoted(text: &'a str) -> Result<(Cow<'a, str>, Option<&'a str>), String> {
+        let mut end = 0;
+        loop {
+            let Some(quote) = text[end..].find('"') else {
+                return Err(format!("the quoted value does not end in its line: \"{text}"));
+            };
+            end += quote;
+            if !text[end + 1..].starts_with('"') {
+                break;
+            }
+            end += 2;
+        }
+        let value = text[..end].replace("\"\"", "\"").into();
+        match text[end + 1..].trim_start() {
+            "" => Ok((value, None)),
+            after => match after.strip_prefix(',') {
+                Some(rest) => Ok((value, Some(rest))),
+                None => Err(format!("behind the quoted value '{value}' stands no comma but '{after}'")),
+            },
+        }
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Result<Cow<'a, str>, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest.take()?;
+        if let Some(text) = rest.trim_start().strip_prefix('"') {
+            return Some(Self::quoted(text).map(|(value, rest)| {
+                self.rest = rest;
+                value
+            }));
+        }
+        let (value, rest) = rest.split_once(',').map_or((rest, None), |(value, rest)| (value, Some(rest)));
+        self.rest = rest;
+        Some(match value.contains('"') {
+            true => Err(format!(
+                "a quote is within '{}', which begins with none; write \"\" for it, and quotes around the value",
+                value.trim()
+            )),
+            false => Ok(value.trim().into()),
+        })
+    }
 }
 
 /// The number of an action, given at its first call.
@@ -198,19 +265,25 @@ struct Columns {
 
 impl Columns {
     fn parse(header: &str) -> Result<Self, String> {
-        let named: Vec<&str> = header.split(',').map(|name| name.trim().trim_matches('"')).collect();
+        let named = Values::of(header).collect::<Result<Vec<_>, _>>()?;
         let mut columns = Self { places: [0; FIELDS], factors: [1.0; FIELDS], count: named.len() };
         for (field, name) in NAMES.iter().enumerate() {
-            let found = named.iter().enumerate().find_map(|(place, column)| {
+            let mut found = named.iter().enumerate().filter_map(|(place, column)| {
                 let unit = column.strip_prefix(name)?;
                 factor(field, unit).map(|factor| (place, factor))
             });
-            let Some((place, factor)) = found else {
+            let Some((place, factor)) = found.next() else {
                 return Err(format!(
                     "the header has no column {}; the header may be: {HEADER}",
                     expected(field)
                 ));
             };
+            if let Some((other, _)) = found.next() {
+                let (one, other) = (&named[place], &named[other]);
+                return Err(format!(
+                    "the header has two columns for the {name}, '{one}' and '{other}'; rename the one that is not meant"
+                ));
+            }
             (columns.places[field], columns.factors[field]) = (place, factor);
         }
         Ok(columns)
@@ -315,6 +388,52 @@ mod tests {
         assert!(
             missing
                 .starts_with("line 1: the header has no column 'duration_ms' (or duration_s, duration_us)")
+        );
+    }
+
+    #[test]
+    fn a_header_that_names_a_value_twice_is_refused() {
+        let twice = read("arrival_ms,arrival_s,action,duration_ms,cold_start_ms,memory_mb\n").unwrap_err();
+        assert_eq!(
+            twice,
+            "line 1: the header has two columns for the arrival, 'arrival_ms' and 'arrival_s'; rename the one that is not meant"
+        );
+    }
+
+    /// The names of the actions that are called.
+    fn names(lines: &str) -> Vec<String> {
+        let csv = format!("{HEADER}\n{lines}");
+        let mut trace = Csv::open(csv.as_bytes()).unwrap();
+        while trace.next().unwrap().is_some() {}
+        trace.actions().iter().map(|action| action.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_value_may_be_quoted_and_hold_commas_and_quotes() {
+        let lines = "0,\"a,b\",1,1,128\n1, \"say \"\"hi\"\"\" ,1,1,128\n2,\"\"\"\",1,1,128\n\"3\",\" c\",\"1\",1,\"128\"\n";
+        assert_eq!(names(lines), ["a,b", "say \"hi\"", "\"", " c"]);
+    }
+
+    #[test]
+    fn quotes_that_nobody_can_read_are_refused() {
+        assert_eq!(
+            problem("0,\"a,1,1,128"),
+            "line 2: the quoted value does not end in its line: \"a,1,1,128"
+        );
+        assert_eq!(
+            problem("0,\"a\"b,1,1,128"),
+            "line 2: behind the quoted value 'a' stands no comma but 'b,1,1,128'"
+        );
+        assert!(
+            problem("0,a\"b,1,1,128").starts_with("line 2: a quote is within 'a\"b', which begins with none")
+        );
+    }
+
+    #[test]
+    fn names_are_quoted_where_they_must_be() {
+        assert_eq!(
+            ["/guest/a", "a,b", "a\"b", " a"].map(|name| quoted(name).into_owned()),
+            ["/guest/a", "\"a,b\"", "\"a\"\"b\"", "\" a\""]
         );
     }
 

@@ -11,6 +11,7 @@ mod agenda;
 mod catalog;
 mod config;
 pub mod csv;
+pub mod day;
 mod draw;
 mod driver;
 mod future;
@@ -37,11 +38,36 @@ pub use instants::{Cell, CellState, Instant};
 pub use outcome::{Calls, MemorySeconds, NodesOccupied, Outcome, Percentiles, Sample};
 
 use trace::{Trace, TraceError};
+use world::World;
 
 /// Replays a trace to its end.
 ///
 /// # Errors
 /// When the trace cannot be read to its end.
 pub fn replay(trace: &mut dyn Trace, config: &Config) -> Result<Outcome, TraceError> {
-    world::World::new(trace, config).run()
+    World::new(trace, config).run()
+}
+
+/// Where every container is at these times, which stand in order: each after all that happens at it.
+///
+/// # Errors
+/// When the trace cannot be read so far, or a time is after its end.
+pub fn maps(trace: &mut dyn Trace, config: &Config, at_ms: &[u64]) -> Result<Vec<Instant>, MapError> {
+    World::new(trace, config).maps(at_ms)
+}
+
+/// Why there is no map.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// The trace cannot be replayed so far.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// Nothing is known of that time.
+    #[error("the trace is over at {end_ms} ms, before {at_ms} ms")]
+    Over {
+        /// The time.
+        at_ms: u64,
+        /// When the last call ends, if it does not wait.
+        end_ms: u64,
+    },
 }

@@ -11,6 +11,9 @@ use super::waits::Waits;
 pub struct Outcome {
     /// The policy.
     pub policy: String,
+    /// Whether it is no choice but the floor for all others: it knew the trace before it was replayed.
+    #[serde(rename = "floor")]
+    pub is_floor: bool,
     /// What became of the calls.
     pub calls: Calls,
     /// How long the calls waited that ran: from the arrival until they ran.
@@ -31,6 +34,9 @@ pub struct Outcome {
     pub events: u64,
     /// All of that over time.
     pub series: Vec<Sample>,
+    /// The actions, by number, that need more memory than a node has.
+    #[serde(skip)]
+    pub too_large: Vec<u32>,
     /// Maps of the nodes.
     #[serde(skip)]
     pub instants: Vec<Instant>,
@@ -53,6 +59,22 @@ pub struct Calls {
     pub refused: u64,
     /// Given up after the longest wait.
     pub timed_out: u64,
+    /// Of those that arrived: no node has the memory that they need.
+    pub too_large: u64,
+}
+
+impl Calls {
+    /// Calls that never ran.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.refused + self.timed_out
+    }
+
+    /// The same as a share of those that arrived, percent.
+    #[must_use]
+    pub fn lost_percent(&self) -> f64 {
+        percent(self.lost(), self.arrived)
+    }
 }
 
 /// Waits, milliseconds.

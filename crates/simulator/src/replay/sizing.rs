@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 
 use super::outcome::Outcome;
-use super::trace::TraceError;
 
 /// What is asked of a pool. Calls that are refused or given up are never fine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +18,7 @@ impl Target {
     #[must_use]
     pub fn is_met(&self, outcome: &Outcome) -> bool {
         let calls = &outcome.calls;
-        calls.refused + calls.timed_out == 0
+        calls.lost() == 0
             && match *self {
                 Self::WaitP99(most_ms) => outcome.wait_ms.p99 <= most_ms,
                 Self::ColdPercent(most) => calls.cold_percent <= most,
@@ -36,16 +35,26 @@ pub enum Fewest {
     NotEnough(u32, Box<Outcome>),
 }
 
+impl Fewest {
+    /// What became of the load on as many.
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        match self {
+            Self::Nodes(_, outcome) | Self::NotEnough(_, outcome) => outcome,
+        }
+    }
+}
+
 /// Looks for the fewest nodes of a range that are enough; `replay` says what becomes of the load on so many. Halves the range each time,
 /// as more nodes do not make it worse.
 ///
 /// # Errors
 /// When a replay fails.
-pub fn fewest_nodes(
+pub fn fewest_nodes<E>(
     range: RangeInclusive<u32>,
     mut is_met: impl FnMut(&Outcome) -> bool,
-    mut replay: impl FnMut(u32) -> Result<Outcome, TraceError>,
-) -> Result<Fewest, TraceError> {
+    mut replay: impl FnMut(u32) -> Result<Outcome, E>,
+) -> Result<Fewest, E> {
     let (mut low, mut high) = range.into_inner();
     let mut best = replay(high)?;
     if !is_met(&best) {
@@ -67,6 +76,7 @@ pub fn fewest_nodes(
 mod tests {
     use super::*;
     use crate::replay::csv::Csv;
+    use crate::replay::trace::TraceError;
     use crate::replay::{Config, Policy, replay};
     use triplane_core::pool::Settings;
 

@@ -115,6 +115,101 @@ fn the_map_shows_what_containers_do() {
     assert_eq!(at(19_000), []);
 }
 
+/// A container on a map: its node, what it does, its action and its memory.
+type Mapped = (usize, CellState, u32, u32);
+
+/// All containers at these times of a small trace.
+fn mapped(at_ms: &[u64]) -> Result<Vec<Vec<Mapped>>, MapError> {
+    let csv = "arrival_s,action,duration_s,cold_start_s,memory_mb\n0.5,a,3,1,256\n20,b,1,1,128\n";
+    let maps = maps(&mut Csv::open(csv.as_bytes()).unwrap(), &config(), at_ms)?;
+    let cells = |instant: &Instant| {
+        let of_node = |(node, cells): (usize, &Vec<Cell>)| -> Vec<_> {
+            cells.iter().map(|cell| (node, cell.state, cell.action, cell.memory_mb)).collect()
+        };
+        instant.nodes.iter().enumerate().flat_map(of_node).collect()
+    };
+    Ok(maps.iter().map(cells).collect())
+}
+
+#[test]
+fn a_map_is_of_any_millisecond() {
+    let (starting, busy, idle) = (CellState::Starting, CellState::Busy, CellState::Idle);
+    let maps = mapped(&[0, 499, 500, 1_499, 1_500, 4_499, 4_500, 4_500, 21_000]).unwrap();
+    let expected = [
+        vec![],
+        vec![],
+        vec![(0, starting, 0, 256)],
+        vec![(0, starting, 0, 256)],
+        vec![(0, busy, 0, 256)],
+        vec![(0, busy, 0, 256)],
+        vec![(0, idle, 0, 256)],
+        vec![(0, idle, 0, 256)],
+        vec![(0, busy, 1, 128)],
+    ];
+    assert_eq!(maps, expected);
+}
+
+#[test]
+fn there_is_no_map_of_a_time_after_the_last_call() {
+    let error = mapped(&[0, 21_001]).unwrap_err();
+    assert_eq!(error.to_string(), "the trace is over at 21000 ms, before 21001 ms");
+}
+
+#[test]
+fn the_maps_of_a_part_are_close_together_and_those_of_any_time_agree_with_them() {
+    let trace = "0.5,a,3,1,256\n20,b,1,1,128\n";
+    let outcome = replay_csv(trace, &Config { maps_ms: Some(1_000..=1_950), ..config() });
+    let at: Vec<u64> = outcome.instants.iter().map(|instant| instant.at_ms).collect();
+    assert!(at.first() == Some(&1_000) && at.iter().all(|at_ms| (1_000..=1_950).contains(at_ms)), "{at:?}");
+    let csv = format!("arrival_s,action,duration_s,cold_start_s,memory_mb\n{trace}");
+    let again = maps(&mut Csv::open(csv.as_bytes()).unwrap(), &config(), &at).unwrap();
+    assert_eq!(outcome.instants, again);
+}
+
+/// What is the same whether ticks are left out or not.
+fn but_for_events(outcome: Outcome) -> Outcome {
+    Outcome { events: 0, ..outcome }
+}
+
+#[test]
+fn idle_time_is_left_out_and_changes_nothing() {
+    // Calls with gaps of hours to days between them: of a rhythm, and of none.
+    let at_h = [0, 1, 2, 3, 10, 34, 58, 59, 82];
+    let calls: Vec<(u64, &str)> =
+        at_h.iter().flat_map(|hour| [(hour * 3_600, "a"), (hour * 3_600 + hour % 7, "b")]).collect();
+    let lines: String = calls.iter().map(|(at_s, action)| format!("{at_s},{action},2,1,256\n")).collect();
+    for collector in collector::Policy::all() {
+        let mut config = config();
+        config.policy.settings.policy.collector = collector;
+        let csv = format!("arrival_s,action,duration_s,cold_start_s,memory_mb\n{lines}");
+        let read = || Csv::open(csv.as_bytes()).unwrap();
+        let skipped = replay(&mut read(), &config).unwrap();
+        let all = World::new(&mut read(), &config).with_all_ticks().run().unwrap();
+        assert!(skipped.events * 2 < all.events, "{} and {} events", skipped.events, all.events);
+        let is_equal = but_for_events(skipped) == but_for_events(all);
+        assert!(is_equal, "{}", config.policy.settings.policy.collector);
+    }
+}
+
+#[test]
+fn calls_that_are_ten_thousand_days_apart_take_no_time() {
+    for collector in collector::Policy::all() {
+        let mut config = config();
+        config.policy.settings.policy.collector = collector;
+        let outcome = replay_csv("0,a,2,1,256\n864000000,a,2,1,256\n", &config);
+        assert_eq!((outcome.calls.ran, outcome.measured_s), (2, 864_000_002.0));
+        assert!(outcome.events < 200_000, "{} events", outcome.events);
+        assert!(outcome.series.len() <= 360 && outcome.instants.len() <= 96);
+    }
+}
+
+#[test]
+fn calls_that_no_node_can_hold_are_counted_apart() {
+    let outcome = replay_csv("0,a,5,1,2048\n0,b,5,1,1024\n1,a,5,1,2048\n", &config());
+    assert_eq!((outcome.calls.too_large, &*outcome.too_large), (2, &[0][..]));
+    assert_eq!((outcome.calls.lost(), outcome.calls.ran), (2, 1));
+}
+
 fn generated(seed: u64, config: &Config) -> Outcome {
     let profile =
         Profile { actions: 20, length_ms: 900_000, calls_per_day_max: 20_000.0, ..Profile::default() };

@@ -1,17 +1,20 @@
 //! The world of a replay: the production pool and route tables among models of routers, nodes and messages.
 
+use std::collections::BTreeSet;
+
 use triplane_core::collector::Policy;
 use triplane_core::id::{ContainerId, Epoch, NodeId, RouterId};
 use triplane_core::placement::Offer;
 use triplane_core::pool::Pool;
 use triplane_core::pool::message::{Action, Delta, Event as PoolEvent, Numbered, Up};
-use triplane_core::route::{Applied, Slot};
+use triplane_core::route::Slot;
 
+use super::MapError;
 use super::agenda::{Agenda, Deed, Message, Next};
 use super::catalog::Catalog;
 use super::config::Config;
 use super::driver::Driver;
-use super::instants::Instants;
+use super::instants::{Instant, Instants};
 use super::meter::Meter;
 use super::outcome::{Calls, MemorySeconds, NodesOccupied, Outcome, Percentiles, percent, rounded, samples};
 use super::router::{Router, Saying};
@@ -28,6 +31,9 @@ const POOL_TICK_IDLE_MS: u64 = 1_000;
 const USAGE_MS: u64 = 1_000;
 /// How long news of use is gathered, as in production.
 const GATHER_MS: u64 = 5;
+/// When nothing has happened for so long, whatever the pool counts by time has settled: demands are forgotten, and the cold starts of
+/// the last hour are none.
+const SETTLED_MS: u64 = 2 * 3_600_000;
 
 /// Everything that there is.
 pub(super) struct World<'a> {
@@ -49,8 +55,26 @@ pub(super) struct World<'a> {
     waits: Waits,
     instants: Instants,
     counts: Calls,
+    too_large: BTreeSet<u32>,
     starts: u64,
     events: u64,
+    /// When something happened last that was no tick of a clock.
+    stirred_ms: u64,
+    /// Whether idle time is left out.
+    skips: bool,
+    /// The calls that ran, if they are asked for.
+    runs: Option<Vec<Run>>,
+}
+
+/// A call that ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// When it arrived.
+    pub(crate) arrived_ms: u64,
+    /// What it called.
+    pub(crate) action: u32,
+    /// Whether it waited for a start, which it was the first call of.
+    pub(crate) is_cold: bool,
 }
 
 /// A call that waits or runs.
@@ -83,25 +107,69 @@ impl<'a> World<'a> {
             horizon_ms: 0,
             meter: Meter::new(config.nodes, config.node_mb),
             waits: Waits::default(),
-            instants: Instants::default(),
+            instants: Instants::new(config.maps_ms.as_ref()),
             counts: Calls::default(),
+            too_large: BTreeSet::new(),
             starts: 0,
             events: 0,
+            stirred_ms: 0,
+            skips: true,
+            runs: None,
         }
     }
 
     /// Replays the trace; ends when its last call is answered.
     pub(super) fn run(mut self) -> Result<Outcome, TraceError> {
+        self.begin_trace()?;
+        self.run_until(u64::MAX)?;
+        self.pass_until(self.horizon_ms);
+        Ok(self.into_outcome())
+    }
+
+    /// The same, with every call that ran.
+    pub(crate) fn run_recorded(mut self) -> Result<(Outcome, Vec<Run>), TraceError> {
+        self.runs = Some(Vec::new());
+        self.begin_trace()?;
+        self.run_until(u64::MAX)?;
+        self.pass_until(self.horizon_ms);
+        let runs = self.runs.take().unwrap_or_default();
+        Ok((self.into_outcome(), runs))
+    }
+
+    /// The map at each of these times, which stand in order.
+    pub(super) fn maps(mut self, at_ms: &[u64]) -> Result<Vec<Instant>, MapError> {
+        self.begin_trace()?;
+        let mut maps = Vec::with_capacity(at_ms.len());
+        for &at_ms in at_ms {
+            self.run_until(at_ms)?;
+            if self.arriving.is_none() && at_ms > self.horizon_ms {
+                return Err(MapError::Over { at_ms, end_ms: self.horizon_ms });
+            }
+            maps.push(Instant::of(at_ms, self.config.nodes, &self.driver));
+        }
+        Ok(maps)
+    }
+
+    /// Leaves out no tick.
+    #[cfg(test)]
+    pub(super) fn with_all_ticks(self) -> Self {
+        Self { skips: false, ..self }
+    }
+
+    fn begin_trace(&mut self) -> Result<(), TraceError> {
         self.set_up();
-        self.read_on()?;
-        while !self.is_over() {
+        self.read_on()
+    }
+
+    /// Lets everything happen up to this time, or to the end.
+    fn run_until(&mut self, until_ms: u64) -> Result<(), TraceError> {
+        while !self.is_over() && self.agenda.next_ms() <= until_ms {
             let (at_ms, next) = self.agenda.next();
             self.pass_until(at_ms);
             self.events += 1;
             self.happen(next)?;
         }
-        self.pass_until(self.horizon_ms);
-        Ok(self.into_outcome())
+        Ok(())
     }
 
     fn set_up(&mut self) {
@@ -129,13 +197,16 @@ impl<'a> World<'a> {
     fn pass_until(&mut self, at_ms: u64) {
         self.now_ms = self.now_ms.max(at_ms);
         let measured_ms = if self.arriving.is_some() { at_ms } else { at_ms.min(self.horizon_ms) };
-        if self.instants.due_ms(measured_ms).is_some() {
-            self.instants.take(measured_ms, self.config.nodes, &self.driver);
+        while self.instants.due_ms(measured_ms).is_some() {
+            self.instants.take(self.config.nodes, &self.driver);
         }
         self.meter.advance(measured_ms);
     }
 
     fn happen(&mut self, next: Next) -> Result<(), TraceError> {
+        if !matches!(next, Next::RouterTick | Next::PoolTick) {
+            self.stirred_ms = self.now_ms;
+        }
         match next {
             Next::Message(message) => self.deliver(message),
             Next::Deed(deed) => self.done(deed),
@@ -145,9 +216,21 @@ impl<'a> World<'a> {
             Next::PoolTick => {
                 self.step_pool(PoolEvent::Ticked);
                 self.agenda.pool_tick_ms = self.next_tick_ms();
+                self.skip_idle_time();
             }
         }
         Ok(())
+    }
+
+    /// Where nothing but clocks has gone on for long, their ticks are left out until something is due: they would do nothing.
+    fn skip_idle_time(&mut self) {
+        let is_settled = self.now_ms >= self.stirred_ms + SETTLED_MS && self.agenda.is_still();
+        if !self.skips || !is_settled || self.routers.iter().any(|router| router.waiting > 0) {
+            return;
+        }
+        let arrival_ms = self.agenda.arrival_ms.unwrap_or(self.horizon_ms);
+        let due_ms = self.pool.next_due_ms().unwrap_or(u64::MAX);
+        self.agenda.skip_ticks_until(arrival_ms.min(due_ms), USAGE_MS, POOL_TICK_IDLE_MS);
     }
 
     fn next_tick_ms(&self) -> u64 {
@@ -176,6 +259,10 @@ impl<'a> World<'a> {
         self.read_on()?;
         let number = self.counts.arrived;
         self.counts.arrived += 1;
+        if self.trace.actions()[invocation.action as usize].memory_mb > self.config.node_mb {
+            self.counts.too_large += 1;
+            self.too_large.insert(invocation.action);
+        }
         let index = usize::try_from(number).unwrap_or(usize::MAX) % self.routers.len();
         if self.routers[index].waiting >= self.config.waiting_max {
             self.counts.refused += 1;
@@ -225,6 +312,9 @@ impl<'a> World<'a> {
         self.waits.add(waited_ms);
         self.counts.ran += 1;
         self.counts.cold += u64::from(is_cold);
+        if let Some(runs) = &mut self.runs {
+            runs.push(Run { arrived_ms: self.now_ms - waited_ms, action, is_cold });
+        }
         self.meter.series.add(&Point { calls: 1, cold: is_cold.into(), waited_ms, ..Point::default() });
     }
 
@@ -303,8 +393,9 @@ impl<'a> World<'a> {
             Delta::Removed(container) => router.table.container(*container).cloned(),
             _ => None,
         };
-        let Applied::Next(next) = router.table.apply(message) else { return };
-        router.table = next;
+        if router.table.take_in(message).is_err() {
+            return;
+        }
         match &message.delta {
             Delta::Ready(lease) => self.regrouped(id, self.catalog.number(&lease.key)),
             Delta::Removed(_) => {
@@ -449,6 +540,7 @@ impl<'a> World<'a> {
         let fragmentation: u64 = points.iter().map(|point| point.fragmentation_ppm_ms).sum();
         Outcome {
             policy: self.config.policy.name.clone(),
+            is_floor: self.config.policy.is_floor(),
             calls: Calls {
                 cold_percent: percent(self.counts.cold, self.counts.ran),
                 waited: self.waits.waited(),
@@ -471,6 +563,7 @@ impl<'a> World<'a> {
             measured_s: total.length_ms as f64 / 1_000.0,
             events: self.events,
             series: samples(&points),
+            too_large: self.too_large.into_iter().collect(),
             instants: self.instants.into_taken(),
         }
     }

@@ -7,6 +7,9 @@ use clap::{Args, Subcommand};
 use triplane_core::collector::clairvoyant::Clairvoyant;
 use triplane_core::{collector, placement};
 
+use super::help;
+use super::moment::Moment;
+
 /// The most nodes that are simulated.
 const NODES_MAX: u32 = 10_000;
 
@@ -15,21 +18,9 @@ const ABOUT: &str = "Replay a load in a simulated pool: which policy it needs, a
 The pool decides as it does in production; nodes, routers and messages are models. The load is a trace of calls (--trace), or drawn from a
 seed: few hot actions and many rare ones, timers, bursts and a daily rhythm, as Serverless in the Wild (USENIX ATC 2020) found them.";
 
-const EXAMPLES: &str = "A trace is a CSV file. Its first line names the columns and their units; calls stand in the order of arrival:
-
-  arrival_ms,action,duration_ms,cold_start_ms,memory_mb
-  0,/guest/hello,12,350,256
-  1500,/guest/resize,820,600,512
-
-Examples:
-  triplane simulate                                        a day of a generated load on 8 nodes
-  triplane simulate --collector fixed,histogram,compacting --report report.html
-  triplane simulate --trace calls.csv --nodes 10..50 --wait-p99 500
-  triplane simulate --seed 7 --hours 2 --save calls.csv    write the generated load to a file";
-
 /// What is simulated.
 #[derive(Debug, Args)]
-#[command(about = ABOUT, long_about = ABOUT, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(about = ABOUT, long_about = ABOUT, after_help = help::of_replays(), args_conflicts_with_subcommands = true)]
 pub(crate) struct SimulateOptions {
     #[command(subcommand)]
     pub(crate) command: Option<SimulateCommand>,
@@ -39,8 +30,13 @@ pub(crate) struct SimulateOptions {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SimulateCommand {
+    /// Where every container is at a time of the replay.
+    #[command(after_help = help::of_maps())]
+    Map(Box<MapOptions>),
     /// A day of mixed demand, with CPU, GPUs and codes, by each placement strategy.
-    Placement(PlacementOptions),
+    Placement(DayOptions),
+    /// A day of a few actions, by each collector: what it holds, and when.
+    Collectors(DayOptions),
     /// Look for mistakes in the decisions of the control plane, with seeds and faults.
     Pool(PoolOptions),
     /// Look for mistakes in the decisions about asynchronous calls, with seeds and faults.
@@ -49,10 +45,10 @@ pub(crate) enum SimulateCommand {
     Limits(Seeds),
 }
 
-/// What is made of the day.
+/// What is made of a day that is the same on every machine.
 #[derive(Debug, Args)]
-pub(crate) struct PlacementOptions {
-    /// Write a plot for each strategy as an SVG file; the directory is made.
+pub(crate) struct DayOptions {
+    /// Write a plot for each of them as an SVG file; the directory is made.
     #[arg(long, value_name = "DIR")]
     pub(crate) plots: Option<PathBuf>,
     /// Print JSON.
@@ -94,6 +90,52 @@ pub(crate) struct Seeds {
 /// What is replayed, where, by which policies, and what is made of it.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayOptions {
+    #[command(flatten)]
+    pub(crate) scene: SceneOptions,
+
+    /// Find the fewest nodes with which 99 of 100 calls wait no longer than this.
+    #[arg(long, value_name = "MS", help_heading = "Target", conflicts_with = "cold_rate")]
+    pub(crate) wait_p99: Option<u64>,
+    /// Find the fewest nodes with which no more calls than this are cold starts.
+    #[arg(long, value_name = "PERCENT", help_heading = "Target", value_parser = percent)]
+    pub(crate) cold_rate: Option<f64>,
+
+    /// Write a page with all of it, and maps of nodes and containers.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) report: Option<PathBuf>,
+    /// The page's maps begin here, such as 09:30 or 34.5h; close together instead of over the whole load.
+    #[arg(long, value_name = "TIME", help_heading = "Output", requires_all = ["report", "map_to"])]
+    pub(crate) map_from: Option<Moment>,
+    /// The page's maps end here.
+    #[arg(long, value_name = "TIME", help_heading = "Output", requires = "map_from")]
+    pub(crate) map_to: Option<Moment>,
+    /// Write the plots as SVG files; the directory is made.
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) plots: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Write the load to a CSV file and replay nothing.
+    #[arg(long, value_name = "FILE", help_heading = "Output", conflicts_with_all = ["report", "plots", "json", "trace"])]
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// Which maps of which replay.
+#[derive(Debug, Args)]
+pub(crate) struct MapOptions {
+    /// The time of the load, or several: 09:30, 09:30:15.250, 34.5h, 90s, 1500ms.
+    #[arg(long, value_name = "TIME,...", value_delimiter = ',', required = true)]
+    pub(crate) at: Vec<Moment>,
+    /// Print JSON: each container by itself.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) scene: SceneOptions,
+}
+
+/// What is replayed, where, and by which policies.
+#[derive(Debug, Args)]
+pub(crate) struct SceneOptions {
     /// The trace, a CSV file; else the load is generated.
     #[arg(long, value_name = "FILE", help_heading = "Load", conflicts_with_all = ["seed", "actions", "hours", "hottest"])]
     pub(crate) trace: Option<PathBuf>,
@@ -139,26 +181,6 @@ pub(crate) struct ReplayOptions {
         help_heading = "Policies"
     )]
     pub(crate) placement: Vec<placement::StrategyName>,
-
-    /// Find the fewest nodes with which 99 of 100 calls wait no longer than this.
-    #[arg(long, value_name = "MS", help_heading = "Target", conflicts_with = "cold_rate")]
-    pub(crate) wait_p99: Option<u64>,
-    /// Find the fewest nodes with which no more calls than this are cold starts.
-    #[arg(long, value_name = "PERCENT", help_heading = "Target", value_parser = percent)]
-    pub(crate) cold_rate: Option<f64>,
-
-    /// Write a page with all of it, and a map of nodes and containers.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub(crate) report: Option<PathBuf>,
-    /// Write the plots as SVG files; the directory is made.
-    #[arg(long, value_name = "DIR", help_heading = "Output")]
-    pub(crate) plots: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long, help_heading = "Output")]
-    pub(crate) json: bool,
-    /// Write the load to a CSV file and replay nothing.
-    #[arg(long, value_name = "FILE", help_heading = "Output", conflicts_with_all = ["report", "plots", "json", "trace"])]
-    pub(crate) save: Option<PathBuf>,
 }
 
 /// One number of nodes, or several.

@@ -5,8 +5,8 @@ use triplane_simulator::placement::{
 };
 use triplane_simulator::replay::report::placement_plots;
 
-use super::cli::PlacementOptions;
-use super::files::write_plots;
+use super::cli::DayOptions;
+use super::files::{make_directory, write_plots};
 use crate::table::table;
 
 const HEAD: [&str; 8] = [
@@ -21,11 +21,9 @@ const HEAD: [&str; 8] = [
 ];
 
 /// Simulates the days and shows them.
-pub(super) fn run(options: &PlacementOptions) -> anyhow::Result<()> {
+pub(super) fn run(options: &DayOptions) -> anyhow::Result<()> {
+    options.plots.iter().try_for_each(|directory| make_directory(directory))?;
     let days = days();
-    if let Some(directory) = &options.plots {
-        write_plots(directory, &placement_plots(&days))?;
-    }
     if options.json {
         let shown = days.iter().map(|day| (day.strategy.as_str(), day.mean));
         println!("{}", serde_json::to_string_pretty(&shown.collect::<std::collections::BTreeMap<_, _>>())?);
@@ -36,7 +34,10 @@ pub(super) fn run(options: &PlacementOptions) -> anyhow::Result<()> {
         );
         print!("{}", table(HEAD, days.iter().map(row)));
     }
-    Ok(())
+    match &options.plots {
+        Some(directory) => write_plots(directory, &placement_plots(&days)),
+        None => Ok(()),
+    }
 }
 
 fn row(Day { strategy, mean, .. }: &Day) -> [String; 8] {

@@ -10,7 +10,7 @@ use triplane_simulator::replay::sizing::{Fewest, Target};
 use crate::table::table;
 
 /// MB-seconds in a GB-hour.
-const MB_S_PER_GB_H: f64 = 1_024.0 * 3_600.0;
+pub(super) const MB_S_PER_GB_H: f64 = 1_024.0 * 3_600.0;
 
 /// Policies side by side.
 pub(super) fn comparison(comparison: &Comparison) -> String {
@@ -25,7 +25,18 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
         pool.node_mb,
         pool.routers
     );
-    facts + &table(HEAD, comparison.policies.iter().map(row))
+    let mut text = facts + &table(HEAD, comparison.policies.iter().map(row));
+    if let Some(said) = comparison.too_large() {
+        text += &format!("\n{said}\n");
+    }
+    if comparison.policies.iter().any(|outcome| outcome.calls.lost() > 0) {
+        text += "\nlost calls were refused or given up; what they would have cost is in no other column\n";
+    }
+    if comparison.policies.iter().any(|outcome| outcome.is_floor) {
+        text +=
+            "\nclairvoyant is the floor for all others, not a choice: it knows the load before it comes\n";
+    }
+    text
 }
 
 const HEAD: [&str; 10] = [
@@ -43,12 +54,16 @@ const HEAD: [&str; 10] = [
 
 fn row(outcome: &Outcome) -> [String; 10] {
     let (calls, waits) = (&outcome.calls, &outcome.wait_ms);
+    let if_any_ran = |text: String| if calls.ran > 0 { text } else { "none ran".to_owned() };
     [
         outcome.policy.clone(),
-        format!("{} ({:.3} %)", calls.cold, calls.cold_percent),
-        format!("{:.1} ms", waits.mean),
-        format!("{} ms", waits.p99),
-        (calls.refused + calls.timed_out).to_string(),
+        if_any_ran(format!("{} ({:.3} %)", calls.cold, calls.cold_percent)),
+        if_any_ran(format!("{:.1} ms", waits.mean)),
+        if_any_ran(format!("{} ms", waits.p99)),
+        match calls.lost() {
+            0 => "0".to_owned(),
+            lost => format!("{lost} ({:.3} %)", calls.lost_percent()),
+        },
         outcome.starts.to_string(),
         format!("{:.1}", outcome.memory_mb_s.idle as f64 / MB_S_PER_GB_H),
         format!("{:.2}", outcome.nodes.mean),

@@ -130,9 +130,82 @@ fn what_is_wrong_is_said_and_where() {
     let home = home("0,a,1,1,128\n1,a,often,1,128\n");
     let said = refused(&home, "--trace calls.csv");
     assert!(said.contains("line 3: the duration is no number: 'often'"), "{said}");
-    assert!(refused(&home, "--trace nowhere.csv").contains("cannot be replayed"));
+    assert!(refused(&home, "--trace nowhere.csv").contains("nowhere.csv cannot be replayed"));
     assert!(refused(&home, "--collector magic").contains("there is no collector 'magic'"));
     assert!(refused(&home, "--nodes 1..5").contains("--wait-p99 MS or --cold-rate PERCENT"));
+}
+
+#[test]
+fn containers_are_shown_at_any_time() {
+    let home = home("0.5,/guest/a,3,1,256\n20,/guest/b,1,1,128\n");
+    let pool = "map --trace calls.csv --nodes 2 --node-memory-mb 1024";
+    let text = printed(&home, &format!("{pool} --at 00:00:02,21s"));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "calls.csv at 00:00:02, by fixed: 1 containers on 1 of 2 nodes");
+    assert!(lines[3].starts_with("0     256 of 1024 MB  /guest/a  256 MB  1"), "{text}");
+    assert!(lines[5].starts_with("calls.csv at 00:00:21, by fixed: 2 containers"), "{text}");
+    let json: Value = serde_json::from_str(&printed(&home, &format!("{pool} --at 1499ms --json"))).unwrap();
+    let expected = serde_json::json!([{"action": "/guest/a", "memory_mb": 256, "state": "starting"}]);
+    assert_eq!((&json[0]["at_ms"], &json[0]["nodes"][0]["containers"]), (&1499.into(), &expected));
+    assert_eq!(json[0]["nodes"][1]["containers"], serde_json::json!([]));
+    let said = refused(&home, &format!("{pool} --at 1h"));
+    assert!(said.contains("there is no map at 01:00:00: the load is over at 00:00:21"), "{said}");
+    assert!(refused(&home, &format!("{pool} --at 90")).contains("a number with its unit"));
+    assert!(refused(&home, "map --at 1s --nodes 1..3").contains("a map is of one number of nodes"));
+}
+
+#[test]
+fn the_maps_of_the_page_are_of_a_part_of_the_load() {
+    let home = home("0.5,a,3,1,256\n20,b,1,1,128\n");
+    printed(&home, "--trace calls.csv --report r.html --map-from 1s --map-to 2s");
+    let page = std::fs::read_to_string(home.join("r.html")).unwrap();
+    let times: Vec<u64> = page
+        .split("\"at_ms\":")
+        .skip(1)
+        .map(|rest| rest[..rest.find([',', '}']).unwrap()].parse().unwrap())
+        .collect();
+    assert!(times.len() > 50 && times.iter().all(|at_ms| (1_000..=2_000).contains(at_ms)), "{times:?}");
+    let said = refused(&home, "--trace calls.csv --report r.html --map-from 1h --map-to 2h");
+    assert!(said.contains("the page has no maps: calls.csv is over before 01:00:00"), "{said}");
+    assert!(refused(&home, "--report r.html --map-from 2s --map-to 1s").contains("is before --map-from"));
+}
+
+#[test]
+fn what_cannot_be_written_is_said_before_the_replay_and_what_was_found_is_printed_before_it_is_written() {
+    let home = home("0,a,1,1,128\n");
+    let output = simulate(&home, "--trace calls.csv --report nowhere/x.html");
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("cannot write nowhere/x.html") && !said.contains("events in"), "{said}");
+    assert!(refused(&home, "--trace calls.csv --report .").contains("it is a directory"));
+}
+
+#[test]
+fn calls_that_can_run_nowhere_are_no_success_of_a_policy() {
+    let home = home("0,/guest/big,1,1,4096\n1,/guest/big,1,1,4096\n");
+    let pool = "--trace calls.csv --nodes 1 --node-memory-mb 2048";
+    let text = printed(&home, pool);
+    assert!(text.contains("none ran") && text.contains("2 (100.000 %)"), "{text}");
+    let said = "2 of 2 calls can run on no node, whatever the policy: their actions need more memory than the 2048 MB of a node: \
+                /guest/big (4096 MB)";
+    assert!(text.contains(said), "{text}");
+    let said = refused(&home, "--trace calls.csv --node-memory-mb 2048 --nodes 1..9 --wait-p99 500");
+    assert!(
+        said.contains("no number of nodes reaches the target: 2 calls are of actions that need more"),
+        "{said}"
+    );
+}
+
+#[test]
+fn collectors_are_shown_side_by_side() {
+    let home = home("");
+    let json: Value = serde_json::from_str(&printed(&home, "collectors --plots plots --json")).unwrap();
+    for collector in ["fixed", "lru", "greedy-dual", "histogram", "compacting"] {
+        assert!(json[collector]["calls"]["ran"].as_u64() > Some(1_000), "{collector}: {json}");
+        let plot = format!("plots/collector-{collector}.svg");
+        assert_well_formed(&std::fs::read_to_string(home.join(&*plot)).unwrap(), Path::new(&plot));
+    }
+    assert!(printed(&home, "collectors").starts_with("a day of eight actions on 3 nodes of 1280 MB"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::replay::config::{Config, Policy};
 use crate::replay::csv::Csv;
 use crate::replay::outcome::Sample;
 use crate::replay::replay;
+use crate::replay::trace::TraceAction;
 use triplane_core::pool::Settings;
 
 const TRACE: &str = "arrival_s,action,duration_s,cold_start_s,memory_mb\n0,</script>,2,1,256\n5,</script>,2,1,256\n5.5,b,2,0.5,512\n";
@@ -19,8 +20,12 @@ pub(super) fn comparison(policies: &[&str]) -> Comparison {
         trace: TraceSummary { source: "trace.csv".to_owned(), calls: 3, actions: 2, length_s: 7.0 },
         pool: PoolSummary { nodes: 2, node_mb: 1_024, routers: 1 },
         policies: policies.iter().map(replayed).collect(),
-        actions: vec!["</script>".into(), "b".into()],
+        actions: vec![action("</script>", 256), action("b", 512)],
     }
+}
+
+fn action(name: &str, memory_mb: u32) -> TraceAction {
+    TraceAction { name: name.into(), memory_mb }
 }
 
 /// A time in which nothing happened.

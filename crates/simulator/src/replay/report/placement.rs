@@ -1,6 +1,6 @@
 //! The plots of placement strategies: for each that which it is for, beside all others.
 
-use super::chart::{Chart, Frame, across, fill_class, line_class};
+use super::chart::{Chart, Legend, across, fill_class, line_class};
 use super::plots::Plot;
 use crate::placement::{Day, Measures};
 
@@ -62,15 +62,16 @@ pub fn placement_plots(days: &[Day]) -> Vec<Plot> {
 
 fn plot(days: &[Day], (name, title, unit, caption, value): Drawn) -> Plot {
     let values = days.iter().flat_map(|day| day.moments.iter().map(|moment| value(&moment.measures)));
-    let (x, y) = (across(HOURS), Frame::whole().linear(values.fold(0.0, f64::max)));
-    let mut chart = Chart::new(title, unit, x, y);
-    chart.below(Frame::whole().bottom, "hours");
-    chart.legend(days.iter().enumerate().map(|(index, day)| (day.strategy.as_str(), fill_class(index))));
+    let legend =
+        Legend::of(days.iter().enumerate().map(|(index, day)| (day.strategy.as_str(), fill_class(index))));
+    let (x, y) = (across(HOURS), legend.frame().linear(values.fold(0.0, f64::max)));
+    let mut chart = Chart::new(title, unit, &legend, x, y);
+    chart.below(legend.frame().bottom, "hours");
     for (index, day) in days.iter().enumerate() {
         let at = |it: &crate::placement::Moment| (x.at(it.until_h), y.at(value(&it.measures)));
         chart.svg.path(&line_class(index), &day.moments.iter().map(at).collect::<Vec<_>>(), false);
     }
-    Plot::new(name, title, caption, chart.svg)
+    Plot::new(name, title, caption.to_owned(), chart.svg)
 }
 
 #[cfg(test)]

@@ -64,6 +64,14 @@ impl Svg {
         );
     }
 
+    /// A rectangle that says nothing.
+    pub(super) fn mark(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
+        let _ = writeln!(
+            self.body,
+            r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#
+        );
+    }
+
     /// A point that says what it is when it is pointed at.
     pub(super) fn dot(&mut self, class: &str, (x, y): (f64, f64), radius: f64, title: &str) {
         let title = escaped(title);
@@ -89,7 +97,7 @@ impl Svg {
         let title = escaped(title);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
-             aria-label=\"{title}\">{before}\n{body}</svg>"
+             aria-label=\"{title}\"><title>{title}</title>{before}\n{body}</svg>"
         )
     }
 }
@@ -121,6 +129,9 @@ mod tests {
         svg.text("label", (1.0, 2.0), Anchor::End, "</text><script>\u{7}");
         let drawn = svg.alone("a \"title\"");
         assert!(drawn.contains(r#"text-anchor="end">&lt;/text&gt;&lt;script&gt;</text>"#), "{drawn}");
-        assert!(drawn.contains(r#"aria-label="a &quot;title&quot;""#));
+        assert!(
+            drawn.contains(r#"aria-label="a &quot;title&quot;"><title>a &quot;title&quot;</title>"#),
+            "{drawn}"
+        );
     }
 }
