@@ -114,7 +114,9 @@ impl Collector {
             let until_ms = self.judge.expires_ms(&self.priors, history, &view).unwrap_or(u64::MAX);
             held_ms = held_ms.max(until_ms.saturating_sub(now_ms));
         }
-        let worth = |one: &IdleOne| one.priority.min(prices.move_ms).saturating_mul(one.memory_mb);
+        // what leaves the last node is cold at its next call, and nothing is emptied by that for long
+        let most_ms = if self.residents.is_only(node) { u64::MAX } else { prices.move_ms };
+        let worth = |one: &IdleOne| one.priority.min(most_ms).saturating_mul(one.memory_mb);
         let worth = idle.iter().fold(0_u64, |sum, one| sum.saturating_add(worth(one)));
         if idle.len() > EMPTIED_MAX || worth >= prices.node_mb.saturating_mul(held_ms) {
             self.note_node_at(node, now_ms + QUIET_NODE_MS[1]);

@@ -90,6 +90,11 @@ impl Residents {
         self.0.get(&node).is_some_and(Resident::is_idle)
     }
 
+    /// Whether all containers that there are live on a node.
+    pub(super) fn is_only(&self, node: NodeId) -> bool {
+        self.0.len() == 1 && self.0.contains_key(&node)
+    }
+
     /// Notes that a node is to be looked at, or not any more; says whether that is news.
     pub(super) fn note(&mut self, node: NodeId, is_noted: bool) -> bool {
         let resident = self.0.get_mut(&node);

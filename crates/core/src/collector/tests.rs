@@ -242,6 +242,25 @@ fn a_node_on_which_nothing_is_busy_is_emptied_when_it_is_worth_more() {
 }
 
 #[test]
+fn the_last_node_is_not_emptied_for_calls_that_no_other_node_would_take() {
+    for (others, left) in [(false, 0), (true, 1)] {
+        let mut pool = Pool::new("compacting");
+        if others {
+            let elsewhere = NodeId(2);
+            pool.collector.started(0, container(7), &spec("busy", 1, |_| {}), elsewhere, Cause::Call);
+        }
+        pool.misses("a", 1);
+        for _ in 0..30 {
+            pool.collector.reported(pool.now_ms, container(1), true, 1);
+            pool.collector.reported(pool.now_ms + 100, container(1), false, 0);
+            pool.now_ms += 40_000;
+        }
+        let due = pool.passes(pool.now_ms);
+        assert_eq!(due.len(), left, "{due:?}");
+    }
+}
+
+#[test]
 fn of_containers_that_are_alike_the_one_on_the_emptier_node_goes() {
     let mut pool = Pool::new("compacting:node_mb=0:worth_s=0");
     let started = |pool: &mut Pool, action: &str, number, node| {
