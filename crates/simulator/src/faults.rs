@@ -110,25 +110,30 @@ impl World {
     fn change_action(&mut self, change: impl Fn(&mut ActionConfig)) {
         let indices: Vec<_> = (0..self.specs.len()).collect();
         if let Some(index) = self.rng.choose(&indices) {
-            self.rewrite_action(index, change);
+            let told = self.rewrite_action(index, change);
+            self.send(told);
         }
     }
 
-    /// No action keeps containers that idle any more.
+    /// No action keeps containers that idle any more. That is the last change of each: it comes after what is on its way, which a
+    /// pool would take for the newest after a deletion.
     pub(crate) fn keep_none(&mut self) {
         for index in 0..self.specs.len() {
             if self.config.actions[index].annotations.contains_key(INSTANCES_MIN) {
-                self.rewrite_action(index, |action| drop(action.annotations.remove(INSTANCES_MIN)));
+                let told =
+                    self.rewrite_action(index, |action| drop(action.annotations.remove(INSTANCES_MIN)));
+                self.agenda.plan(self.now_ms + self.all_heard_ms(), told);
             }
         }
     }
 
-    fn rewrite_action(&mut self, index: usize, change: impl Fn(&mut ActionConfig)) {
+    /// Says what is to be told of it.
+    fn rewrite_action(&mut self, index: usize, change: impl Fn(&mut ActionConfig)) -> Event {
         change(&mut self.config.actions[index]);
         let revision = Revision(self.specs[index].key.revision.0 + 1);
         self.specs[index] = spec(&self.config, index, revision.0);
         let name = self.specs[index].key.action.clone();
-        self.send(Event::Known(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision))));
+        Event::Known(PoolEvent::EntityChanged(Collection::Actions, name, Some(revision)))
     }
 
     /// It is created again at once, under the same name; the pool may hear of that first.

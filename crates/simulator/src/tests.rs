@@ -121,6 +121,10 @@ fn seeds_that_found_a_mistake_find_it_no_more() {
     for seed in [583, 972] {
         weather(seed);
     }
+    // the last change of an action overtook its deletion, which is no order that a log has: a container was kept for good (GC-2)
+    for seed in [36_837, 47_781, 76_293] {
+        weather(seed);
+    }
 }
 
 /// A script that was told by a failure; without one, that of a seed.

@@ -260,6 +260,11 @@ impl World {
         self.agenda.plan(at_ms, event);
     }
 
+    /// How long any message takes at most, also the second of a doubled one.
+    pub(crate) fn all_heard_ms(&self) -> u64 {
+        1 + LATE_MS + 4 * self.config.faults.delay_ms_max
+    }
+
     /// Whether a fault strikes where it could; none does after the last call has arrived.
     pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
         !self.is_quiet() && self.chaos.strikes(fault, self.config.faults.permille(fault))
