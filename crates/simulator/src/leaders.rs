@@ -210,11 +210,15 @@ impl World {
         }
     }
 
-    /// Whoever follows it looks for another.
     fn step_down(&mut self, id: CandidateId) {
         self.note(|| format!("STEPS DOWN {id:?}"));
         let Some(at) = self.leaders.leading.iter().position(|leader| leader.process == id) else { return };
         let epoch = self.leaders.leading.remove(at).epoch;
+        self.leaves_alone(epoch);
+    }
+
+    /// Nobody leads under an epoch any more: its routers look for another leader.
+    fn leaves_alone(&mut self, epoch: Epoch) {
         let followers = self.routers.iter().filter(|(_, router)| router.epoch == epoch);
         for router in followers.map(|(&id, _)| id).collect::<Vec<_>>() {
             self.reconnect(router, FINDS_MS_MAX);
@@ -310,10 +314,7 @@ impl World {
         let successor = Process::new(self.leaders.last_process);
         self.leaders.processes.retain(|process| process.candidate.id() != id);
         self.leaders.processes.push(successor);
-        let followers = self.routers.iter().filter(|(_, router)| router.epoch == leader.epoch);
-        for router in followers.map(|(&id, _)| id).collect::<Vec<_>>() {
-            self.reconnect(router, FINDS_MS_MAX);
-        }
+        self.leaves_alone(leader.epoch);
     }
 
     /// The clock of the newest leader is set back, or that of any process forward.

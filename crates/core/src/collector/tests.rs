@@ -33,6 +33,19 @@ impl Pool {
         self.calls(number);
     }
 
+    /// The same, and then calls of 100 ms come 20 to 44 s apart; the last has just ended.
+    fn misses_and_calls_unevenly(&mut self, action: &str, number: u64) {
+        self.misses(action, number);
+        let mut next_ms = self.now_ms;
+        for call in 0..60 {
+            self.now_ms = next_ms;
+            self.collector.reported(self.now_ms, container(number), true, 1);
+            self.now_ms += 100;
+            self.collector.reported(self.now_ms, container(number), false, 0);
+            next_ms += 20_000 + call % 7 * 4_000;
+        }
+    }
+
     /// Time passes up to then; what is due meanwhile.
     fn passes(&mut self, until_ms: u64) -> Vec<(u64, u64, String)> {
         let mut due = Vec::new();
@@ -228,13 +241,7 @@ fn a_call_that_waits_for_a_container_started_ahead_is_its_call_and_asks_for_the_
 fn a_node_on_which_nothing_is_busy_is_emptied_when_it_is_worth_more() {
     for (node_mb, reason) in [(1_000_000, "empties node 1"), (0, "no call is likely soon after 45 s")] {
         let mut pool = Pool::new(&format!("compacting:node_mb={node_mb}"));
-        pool.misses("a", 1);
-        for call in 0..60 {
-            pool.collector.reported(pool.now_ms, container(1), true, 1);
-            pool.collector.reported(pool.now_ms + 100, container(1), false, 0);
-            pool.now_ms += 20_000 + call % 7 * 4_000;
-        }
-        pool.now_ms -= 20_000 + 59 % 7 * 4_000 - 100;
+        pool.misses_and_calls_unevenly("a", 1);
         let due = pool.passes(pool.now_ms + 10 * MINUTE);
         assert_eq!(due.len(), 1, "{due:?}");
         assert_eq!(due[0].2, reason);
@@ -248,13 +255,7 @@ fn the_last_node_is_not_emptied_for_calls_that_no_other_node_would_take() {
         if others {
             pool.collector.started(0, container(7), &spec("busy", 1, |_| {}), NodeId(2), Cause::Call);
         }
-        pool.misses("a", 1);
-        for call in 0..60 {
-            pool.collector.reported(pool.now_ms, container(1), true, 1);
-            pool.collector.reported(pool.now_ms + 100, container(1), false, 0);
-            pool.now_ms += 20_000 + call % 7 * 4_000;
-        }
-        pool.now_ms -= 20_000 + 59 % 7 * 4_000 - 100;
+        pool.misses_and_calls_unevenly("a", 1);
         pool.passes(pool.now_ms + 40_000).iter().any(|(.., reason)| reason == "empties node 1")
     };
     assert_eq!([true, false].map(emptied), [true, false]);

@@ -157,22 +157,14 @@ fn measure(
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::assert_current;
     use super::*;
     use crate::replay::day::days;
 
     #[test]
     fn the_plots_of_the_documentation_are_current() {
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies");
         let plots = collector_plots(&days().unwrap());
         assert_eq!(plots.len(), CAPTIONS.len());
-        for plot in plots {
-            let written =
-                std::fs::read_to_string(format!("{directory}/{}.svg", plot.name)).unwrap_or_default();
-            assert!(
-                written == plot.alone(),
-                "{} is not what it would be now: triplane simulate collectors --plots docs/policies",
-                plot.name
-            );
-        }
+        assert_current(&plots, "triplane simulate collectors");
     }
 }

@@ -1,6 +1,6 @@
-//! A small comparison for tests.
+//! A small comparison for tests, and what plots of the documentation are held to.
 
-use super::{Comparison, PoolSummary, TraceSummary};
+use super::{Comparison, Plot, PoolSummary, TraceSummary};
 use crate::replay::config::{Config, Policy};
 use crate::replay::csv::Csv;
 use crate::replay::outcome::Sample;
@@ -40,5 +40,18 @@ pub(super) fn sample() -> Sample {
         starting_mb: 0.0,
         nodes: 0.0,
         fragmentation_percent: 0.0,
+    }
+}
+
+/// Plots of the documentation are what they would be now; `command` makes them.
+pub(super) fn assert_current(plots: &[Plot], command: &str) {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies");
+    for plot in plots {
+        let written = std::fs::read_to_string(format!("{directory}/{}.svg", plot.name)).unwrap_or_default();
+        assert!(
+            written == plot.alone(),
+            "{} is not what it would be now: {command} --plots docs/policies",
+            plot.name
+        );
     }
 }

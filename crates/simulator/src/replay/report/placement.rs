@@ -76,20 +76,12 @@ fn plot(days: &[Day], (name, title, unit, caption, value): Drawn) -> Plot {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::assert_current;
     use super::*;
     use crate::placement::days;
 
     #[test]
     fn the_plots_of_the_documentation_are_current() {
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies");
-        for plot in placement_plots(&days()) {
-            let written =
-                std::fs::read_to_string(format!("{directory}/{}.svg", plot.name)).unwrap_or_default();
-            assert!(
-                written == plot.alone(),
-                "{} is not what it would be now: triplane simulate placement --plots docs/policies",
-                plot.name
-            );
-        }
+        assert_current(&placement_plots(&days()), "triplane simulate placement");
     }
 }
