@@ -68,8 +68,11 @@ fn pick_fraction(free: &Devices, milli: u16) -> Option<Gpus> {
 
 fn pick_whole(free: &Devices, count: usize) -> Option<Gpus> {
     let mut whole = (0..DEVICES_MAX).filter(|&device| is_whole(free[device]));
-    let picked: Option<Vec<usize>> = (0..count).map(|_| whole.next()).collect();
-    Some(Gpus::whole(&picked?))
+    let mut mask = 0;
+    for _ in 0..count {
+        mask |= 1 << whole.next()?;
+    }
+    Some(Gpus { mask, milli: WHOLE })
 }
 
 /// Whether nothing of a GPU is taken.

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
-use triplane_core::placement::{
-    DEVICES_MAX, Enforcement, GPU_MILLI, Offer, Resource, Resources, Taint, Traits,
-};
+use triplane_core::placement::{DEVICES_MAX, GPU_MILLI, Offer, Resource, Resources, Taint, Traits};
 use triplane_model::EntityName;
 
 /// The resource whose units are chosen by the control plane one by one.
@@ -49,7 +47,6 @@ impl OfferConfig {
             );
             offer.capacity.advisory.insert(name.as_str().into());
         }
-        offer.capacity.enforcement.insert(Resource::Cpu, Enforcement::Advisory);
         Ok(offer)
     }
 
